@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+/// Version, the instruction set this translation unit is compiled for, and the floating-point
+/// guard.
+#pragma once
+
+#define EDGEQUANT_VERSION_MAJOR 0
+#define EDGEQUANT_VERSION_MINOR 1
+#define EDGEQUANT_VERSION_PATCH 0
+
+// Results are the same bits on every machine. That holds only while the compiler keeps IEEE order.
+#if defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) ||     \
+    (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ == 1)
+#error "EdgeQuant needs IEEE arithmetic: compile without -ffast-math and its parts"
+#endif
+
+// The word below becomes part of the inline namespace, so that translation units built with
+// different -m flags can be linked into one program. simd/simd.hpp picks the backend by it.
+#if defined(EDGEQUANT_FORCE_SCALAR)
+#define EDGEQUANT_ISA scalar
+#elif defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) &&                    \
+    defined(__AVX512VNNI__)
+#define EDGEQUANT_ISA avx512
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#define EDGEQUANT_ISA avx2
+#elif defined(__aarch64__) && defined(__ARM_FEATURE_MATMUL_INT8)
+#define EDGEQUANT_ISA neon_i8mm
+#elif defined(__aarch64__) && defined(__ARM_FEATURE_DOTPROD)
+#define EDGEQUANT_ISA neon_dotprod
+#elif defined(__aarch64__)
+#define EDGEQUANT_ISA neon
+#else
+#define EDGEQUANT_ISA scalar
+#endif
+
+#if defined(_OPENMP)
+#define EDGEQUANT_THREADING _omp
+#else
+#define EDGEQUANT_THREADING
+#endif
+
+#if defined(__cpp_exceptions)
+#define EDGEQUANT_FAILURE
+#else
+#define EDGEQUANT_FAILURE _noexcept
+#endif
+
+#define EDGEQUANT_JOIN_(a, b, c, d) a##b##c##d
+#define EDGEQUANT_JOIN(a, b, c, d) EDGEQUANT_JOIN_(a, b, c, d)
+/// Name of the inline namespace, for example `v0_1_avx2_omp`.
+#define EDGEQUANT_ABI EDGEQUANT_JOIN(v0_1_, EDGEQUANT_ISA, EDGEQUANT_THREADING, EDGEQUANT_FAILURE)
