@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+/// Sixteen elements at a time, with the tail handled in this one place.
+#pragma once
+
+#include "../simd/simd.hpp"
+
+#include <cstring>
+#include <span>
+
+namespace edgequant::inline EDGEQUANT_ABI::kernel {
+
+/// Sixteen elements that are all there: ops work on the caller's memory.
+struct whole_lanes {
+  template <class T, class Load> auto load(const T* p, Load op) const noexcept { return op(p); }
+  template <class T, class Store> void store(T* p, Store op) const noexcept { op(p); }
+};
+
+/// The last 1 to 15 elements: loads see zeros behind them, stores do not go past them.
+struct part_lanes {
+  std::size_t count;
+
+  template <class T, class Load> auto load(const T* p, Load op) const noexcept {
+    T buffer[16]{};
+    std::memcpy(buffer, p, count * sizeof(T));
+    return op(static_cast<const T*>(buffer));
+  }
+  template <class T, class Store> void store(T* p, Store op) const noexcept {
+    T buffer[16];
+    op(static_cast<T*>(buffer));
+    std::memcpy(p, buffer, count * sizeof(T));
+  }
+};
+
+/// Calls body(i, lanes) for i = 0, 16, 32, ... below n. The body reads with lanes.load(p + i, op)
+/// and writes with lanes.store(p + i, op), where op takes a pointer to 16 elements.
+template <class Body> inline void for_each_16(std::size_t n, Body&& body) noexcept {
+  std::size_t i = 0;
+  for (; i + 16 <= n; i += 16) body(i, whole_lanes{});
+  if (i < n) body(i, part_lanes{n - i});
+}
+
+/// lanes.load(p, S::load) for floats, the case that every kernel has.
+template <class S, class Lanes> auto load_floats(Lanes lanes, const float* p) noexcept {
+  return lanes.load(p, [](const float* q) { return S::load(q); });
+}
+
+/// The sum of 16 lanes by a fixed tree: halves are added until one is left.
+template <class S> double sum_lanes(typename S::f64 x) noexcept {
+  double lane[16];
+  S::store(lane, x);
+  for (int width = 8; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
+  return lane[0];
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI::kernel

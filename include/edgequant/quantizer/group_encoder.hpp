@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+/// Rows of values to groups of codes: the one place where a scale meets its codes.
+#pragma once
+
+#include "../format/group_format.hpp"
+#include "../kernel/nibbles.hpp"
+#include "scale.hpp"
+
+#include <string>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// `NaN`, `infinity` or `-infinity`, for messages.
+[[nodiscard]] inline const char* describe_non_finite(float x) noexcept {
+  return abs_bits(x) > infinity_bits ? "NaN" : x < 0 ? "-infinity" : "infinity";
+}
+
+/// Throws bad_value with the tensor's name and the index if a value is NaN or infinite.
+/// `first` is the index of values[0] in the tensor.
+inline void require_finite(std::span<const float> values, std::string_view name,
+                           std::uint64_t first = 0) {
+  if (const auto at = kernel::find_non_finite(values))
+    fail(error_code::bad_value, std::string(name),
+         "value at index " + std::to_string(first + *at) + " is " +
+             describe_non_finite(values[*at]));
+}
+
+/// Encodes rows of one tensor. An object is scratch memory for one thread.
+template <group_format F> class group_encoder {
+public:
+  static constexpr int bits = F::bits;
+  using scale = typename F::scale;
+
+  /// `name` is for messages and must outlive the encoder.
+  group_encoder(const scale_choice& choice, std::string_view name)
+      : choice_(choice), chooser_(choice), name_(name) {}
+
+  /// Chooses the scale of one group; bad_value if the stored type cannot hold it. `first` is the
+  /// index of values[0] in the tensor.
+  [[nodiscard]] group_scale choose(std::span<const float> values, std::span<const float> importance,
+                                   std::uint64_t first);
+
+  /// Codes of one group at a scale that choose() returned.
+  void encode(std::span<const float> values, group_scale s, std::int8_t* codes) const noexcept;
+
+  /// Encodes a row into blocks. A last block that the row does not fill holds codes of 0 behind
+  /// its values; its scale follows from the values alone.
+  template <class Block>
+  void encode_row(std::span<const float> row, std::span<const float> importance,
+                  std::uint64_t first, Block* blocks);
+
+private:
+  scale_choice choice_;
+  scale_chooser<bits, scale> chooser_;
+  std::string_view name_;
+};
+
+/// The part of per-column data that belongs to a group; nothing stays nothing.
+[[nodiscard]] inline std::span<const float> part_of(std::span<const float> all, std::size_t begin,
+                                                    std::size_t length) noexcept {
+  return all.empty() ? all : all.subspan(begin, length);
+}
+
+template <group_format F>
+group_scale group_encoder<F>::choose(std::span<const float> values,
+                                     std::span<const float> importance, std::uint64_t first) {
+  const group_scale s = chooser_(values, importance);
+  if (!is_finite(s.stored))
+    fail(error_code::bad_value, std::string(name_),
+         "the scale of the group at index " + std::to_string(first) +
+             " is above 65504, the largest f16 (" + to_string(choice_) + " rule)");
+  return s;
+}
+
+template <group_format F>
+void group_encoder<F>::encode(std::span<const float> values, group_scale s,
+                              std::int8_t* codes) const noexcept {
+  if (choice_.rule == scale_rule::ggml)
+    kernel::quantize<bits, kernel::rounding::ggml>(values, s.inverse, codes);
+  else
+    kernel::quantize<bits>(values, s.inverse, codes);
+}
+
+template <group_format F>
+template <class Block>
+void group_encoder<F>::encode_row(std::span<const float> row, std::span<const float> importance,
+                                  std::uint64_t first, Block* blocks) {
+  for (std::size_t begin = 0; begin < row.size(); begin += F::group_length, ++blocks) {
+    const auto values = row.subspan(begin, std::min(F::group_length, row.size() - begin));
+    const group_scale s = choose(values, part_of(importance, begin, values.size()), first + begin);
+    float padded[F::group_length]{};
+    const float* group = values.data();
+    if (values.size() < F::group_length)
+      group = padded, std::copy(values.begin(), values.end(), padded);
+    blocks->scale = static_cast<half>(s.stored);
+    if (choice_.rule == scale_rule::ggml)
+      kernel::quantize_block<kernel::rounding::ggml>(group, s.inverse, *blocks);
+    else
+      kernel::quantize_block(group, s.inverse, *blocks);
+  }
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+/// A matrix in a group format, and quantize<Format>(), which makes one.
+#pragma once
+
+#include "../core/matrix.hpp"
+#include "../core/parallel_for.hpp"
+#include "group_encoder.hpp"
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+struct quantize_options {
+  scale_choice scale = scale_rule::absmax;
+  std::span<const float> importance = {}; ///< column weights of the mse rule, one a column, or none
+  std::string_view name = "weights";      ///< the tensor's name in messages
+  unsigned threads = 0;                   ///< 0: all
+};
+
+/// Where a format keeps its data. Both kinds give a row back as values.
+template <group_format F> struct group_storage;
+
+template <block_format F> struct group_storage<F> {
+  using block = typename F::block;
+  std::size_t blocks_per_row = 0;
+  std::vector<block> blocks; ///< rows one after another
+
+  void resize(std::size_t rows, std::size_t cols);
+  void encode_row(group_encoder<F>& encoder, std::span<const float> row,
+                  std::span<const float> importance, std::size_t index);
+  void decode_row(std::size_t index, std::span<float> row) const noexcept;
+  [[nodiscard]] std::size_t bytes() const noexcept { return blocks.size() * sizeof(block); }
+};
+
+template <int Bits, std::size_t GroupLength, class Scale>
+struct group_storage<symmetric<Bits, GroupLength, Scale>> {
+  using F = symmetric<Bits, GroupLength, Scale>;
+  using code = std::conditional_t<Bits == 8, std::int8_t, std::uint8_t>;
+  std::size_t group_length = 0;   ///< values that share a scale, at most a row
+  std::size_t groups_per_row = 0; ///< 0: one scale for all rows
+  std::size_t code_bytes_per_row = 0;
+  std::vector<code> codes;
+  std::vector<Scale> scales;
+
+  void resize(std::size_t rows, std::size_t cols);
+  void encode_row(group_encoder<F>& encoder, std::span<const float> row,
+                  std::span<const float> importance, std::size_t index);
+  void decode_row(std::size_t index, std::span<float> row) const noexcept;
+  [[nodiscard]] std::size_t bytes() const noexcept {
+    return codes.size() + scales.size() * sizeof(Scale);
+  }
+  void set_tensor_scale(group_scale s) {
+    tensor_scale = s;
+    scales[0] = static_cast<Scale>(s.stored);
+  }
+  group_scale tensor_scale{}; ///< per-tensor formats: set before rows are encoded
+};
+
+/// rows x cols weights in format F, one output channel a row.
+template <group_format F> class quantized_matrix {
+public:
+  using format_type = F;
+
+  quantized_matrix() = default;
+  quantized_matrix(std::size_t rows, std::size_t cols) : rows_(rows), cols_(cols) {
+    storage_.resize(rows, cols);
+  }
+
+  [[nodiscard]] std::size_t rows() const noexcept { return rows_; }
+  [[nodiscard]] std::size_t cols() const noexcept { return cols_; }
+  /// Bytes of codes and scales.
+  [[nodiscard]] std::size_t bytes() const noexcept { return storage_.bytes(); }
+  /// Bits of codes and scales for each weight; 0 for an empty matrix.
+  [[nodiscard]] double bits_per_weight() const noexcept {
+    const auto weights = static_cast<double>(rows_) * static_cast<double>(cols_);
+    return weights > 0 ? 8.0 * static_cast<double>(bytes()) / weights : 0;
+  }
+  /// The values of a row, code * scale; `row` has cols() elements.
+  void dequantize_row(std::size_t index, std::span<float> row) const noexcept {
+    storage_.decode_row(index, row);
+  }
+  [[nodiscard]] matrix_f dequantize() const;
+
+  [[nodiscard]] const group_storage<F>& storage() const noexcept { return storage_; }
+  [[nodiscard]] group_storage<F>& storage() noexcept { return storage_; }
+
+private:
+  std::size_t rows_ = 0, cols_ = 0;
+  group_storage<F> storage_;
+};
+
+/// Quantizes `weights` (rows are output channels, any shape, also empty). The result depends on the
+/// weights and options alone, not on the machine or the number of threads.
+/// bad_value: NaN or infinity, or a group whose scale the format cannot hold; what() names
+/// options.name and the row-major index. bad_argument: importance of the wrong length, negative,
+/// NaN or infinite.
+template <group_format F>
+[[nodiscard]] quantized_matrix<F> quantize(const matrix_view& weights,
+                                           const quantize_options& options = {});
+
+/// bad_argument unless there is no importance, or one finite and non-negative number a column.
+inline void require_importance(std::span<const float> importance, std::size_t cols,
+                               std::string_view name) {
+  if (importance.empty()) return;
+  if (importance.size() != cols)
+    fail(error_code::bad_argument, std::string(name),
+         std::to_string(importance.size()) + " importance values for " + std::to_string(cols) +
+             " columns");
+  for (std::size_t i = 0; i < cols; ++i)
+    if (!is_finite(importance[i]) || importance[i] < 0)
+      fail(error_code::bad_argument, std::string(name),
+           "importance of column " + std::to_string(i) + " is negative, NaN or infinite");
+}
+
+template <group_format F>
+quantized_matrix<F> quantize(const matrix_view& weights, const quantize_options& options) {
+  const auto rows = static_cast<std::size_t>(weights.rows());
+  const auto cols = static_cast<std::size_t>(weights.cols());
+  require_importance(options.importance, cols, options.name);
+  quantized_matrix<F> result(rows, cols);
+  if (rows == 0 || cols == 0) return result;
+  const auto check_row = [&](std::size_t r) {
+    require_finite(row_of(weights, static_cast<Eigen::Index>(r)), options.name, r * cols);
+  };
+  if constexpr (F::group_length == per_tensor) { // one group: gather it first
+    parallel_for(rows, options.threads, check_row);
+    const matrix_f dense = weights;
+    std::vector<float> importance;
+    if (!options.importance.empty())
+      for (std::size_t r = 0; r < rows; ++r)
+        importance.insert(importance.end(), options.importance.begin(), options.importance.end());
+    group_encoder<F> encoder(options.scale, options.name);
+    result.storage().set_tensor_scale(encoder.choose({dense.data(), rows * cols}, importance, 0));
+  }
+  const std::size_t rows_at_once = std::max<std::size_t>(1, 65536 / cols);
+  parallel_for(ceil_divide(rows, rows_at_once), options.threads, [&](std::size_t chunk) {
+    group_encoder<F> encoder(options.scale, options.name);
+    const std::size_t end = std::min(rows, (chunk + 1) * rows_at_once);
+    for (std::size_t r = chunk * rows_at_once; r < end; ++r) {
+      if constexpr (F::group_length != per_tensor) check_row(r);
+      result.storage().encode_row(encoder, row_of(weights, static_cast<Eigen::Index>(r)),
+                                  options.importance, r);
+    }
+  });
+  return result;
+}
+
+template <group_format F> matrix_f quantized_matrix<F>::dequantize() const {
+  matrix_f values(static_cast<Eigen::Index>(rows_), static_cast<Eigen::Index>(cols_));
+  for (std::size_t r = 0; r < rows_; ++r) dequantize_row(r, {values.data() + r * cols_, cols_});
+  return values;
+}
+
+template <block_format F> void group_storage<F>::resize(std::size_t rows, std::size_t cols) {
+  blocks_per_row = ceil_divide(cols, F::group_length);
+  blocks.resize(rows * blocks_per_row);
+}
+
+template <block_format F>
+void group_storage<F>::encode_row(group_encoder<F>& encoder, std::span<const float> row,
+                                  std::span<const float> importance, std::size_t index) {
+  encoder.encode_row(row, importance, index * row.size(), blocks.data() + index * blocks_per_row);
+}
+
+template <block_format F>
+void group_storage<F>::decode_row(std::size_t index, std::span<float> row) const noexcept {
+  const block* b = blocks.data() + index * blocks_per_row;
+  std::size_t i = 0;
+  for (; i + F::group_length <= row.size(); i += F::group_length, ++b)
+    kernel::dequantize_block(*b, row.data() + i);
+  if (i == row.size()) return;
+  float last[F::group_length];
+  kernel::dequantize_block(*b, last);
+  std::copy(last, last + (row.size() - i), row.begin() + static_cast<std::ptrdiff_t>(i));
+}
+
+template <int Bits, std::size_t GroupLength, class Scale>
+void group_storage<symmetric<Bits, GroupLength, Scale>>::resize(std::size_t rows,
+                                                                std::size_t cols) {
+  constexpr bool whole = GroupLength == per_channel || GroupLength == per_tensor;
+  group_length = whole ? cols : std::min(GroupLength, cols);
+  groups_per_row = GroupLength == per_tensor || cols == 0 ? 0 : ceil_divide(cols, group_length);
+  code_bytes_per_row = Bits == 8 ? cols : kernel::packed_bytes(cols);
+  codes.resize(rows * code_bytes_per_row);
+  scales.resize(GroupLength == per_tensor ? 1 : rows * groups_per_row);
+}
+
+template <int Bits, std::size_t GroupLength, class Scale>
+void group_storage<symmetric<Bits, GroupLength, Scale>>::encode_row(
+    group_encoder<F>& encoder, std::span<const float> row, std::span<const float> importance,
+    std::size_t index) {
+  std::vector<std::int8_t> unpacked;
+  std::int8_t* out = nullptr;
+  if constexpr (Bits == 8)
+    out = codes.data() + index * code_bytes_per_row;
+  else
+    unpacked.resize(row.size()), out = unpacked.data();
+  for (std::size_t begin = 0, g = 0; begin < row.size(); begin += group_length, ++g) {
+    const auto values = row.subspan(begin, std::min(group_length, row.size() - begin));
+    group_scale s = tensor_scale;
+    if constexpr (GroupLength != per_tensor) {
+      s = encoder.choose(values, part_of(importance, begin, values.size()),
+                         index * row.size() + begin);
+      scales[index * groups_per_row + g] = static_cast<Scale>(s.stored);
+    }
+    encoder.encode(values, s, out + begin);
+  }
+  if constexpr (Bits == 4)
+    kernel::pack_nibbles(unpacked, nibble_order::interleaved,
+                         codes.data() + index * code_bytes_per_row);
+}
+
+template <int Bits, std::size_t GroupLength, class Scale>
+void group_storage<symmetric<Bits, GroupLength, Scale>>::decode_row(
+    std::size_t index, std::span<float> row) const noexcept {
+  const code* in = codes.data() + index * code_bytes_per_row;
+  for (std::size_t begin = 0, g = 0; begin < row.size(); begin += group_length, ++g) {
+    const std::size_t length = std::min(group_length, row.size() - begin);
+    const Scale s = groups_per_row == 0 ? scales[0] : scales[index * groups_per_row + g];
+    const auto scale = static_cast<float>(s);
+    if constexpr (Bits == 8) {
+      kernel::dequantize({in + begin, length}, scale, row.data() + begin);
+    } else {
+      for (std::size_t i = begin; i < begin + length; ++i) {
+        const std::uint8_t byte = in[i / 2];
+        const std::int8_t q = i % 2 == 0 ? kernel::low_nibble(byte) : kernel::high_nibble(byte);
+        row[i] = static_cast<float>(q) * scale;
+      }
+    }
+  }
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+/// Rows of any stored format to values and back, for formats that are known at run time.
+#pragma once
+
+#include "../kernel/convert.hpp"
+#include "group_encoder.hpp"
+
+#include <cstddef>
+#include <variant>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// Reads values.size() values, a whole number of blocks, from bytes of a readable format. The
+/// bytes need no alignment. A carried format is bad_argument.
+inline void decode_row(format type, const std::byte* bytes, std::span<float> values);
+
+/// Writes rows of one tensor in a writable format. An object is scratch memory for one thread.
+class row_encoder {
+public:
+  /// `name` is for messages and must outlive the encoder. A format that is not writable:
+  /// bad_argument.
+  row_encoder(format type, const scale_choice& choice, std::string_view name);
+
+  /// Writes row_bytes(type, row.size()) bytes, aligned to 4; the row is finite values in a whole
+  /// number of blocks. `importance` is one number a column or empty; `first` the index of row[0] in
+  /// the tensor. bad_value: a value or a scale beyond the format's range.
+  void operator()(std::span<const float> row, std::span<const float> importance,
+                  std::uint64_t first, std::byte* bytes);
+
+private:
+  void require_below(float limit, std::span<const float> row, std::uint64_t first) const;
+
+  format type_;
+  std::string_view name_;
+  std::variant<std::monostate, group_encoder<q8_0>, group_encoder<q4_0>> groups_;
+};
+
+/// Calls use(F{}) with the block format whose id is `type`; false if there is none.
+template <class Use> bool visit_block_format(format type, Use&& use) {
+  switch (type) {
+  case format::q8_0:
+    use(q8_0{});
+    return true;
+  case format::q4_0:
+    use(q4_0{});
+    return true;
+  default:
+    return false;
+  }
+}
+
+/// Decodes at most 256 values from aligned bytes.
+inline void decode_piece(format type, const std::byte* bytes, std::span<float> values) {
+  switch (type) {
+  case format::f32:
+    std::memcpy(values.data(), bytes, values.size_bytes());
+    return;
+  case format::f16:
+    return kernel::from_f16(reinterpret_cast<const std::uint16_t*>(bytes), values);
+  case format::bf16:
+    return kernel::from_bf16(reinterpret_cast<const std::uint16_t*>(bytes), values);
+  case format::f64:
+    for (std::size_t i = 0; i < values.size(); ++i)
+      values[i] = static_cast<float>(reinterpret_cast<const double*>(bytes)[i]);
+    return;
+  default:
+    break;
+  }
+  const bool known = visit_block_format(type, [&]<class F>(F) {
+    const auto* block = reinterpret_cast<const typename F::block*>(bytes);
+    for (std::size_t i = 0; i < values.size(); i += F::group_length)
+      kernel::dequantize_block(*block++, values.data() + i);
+  });
+  if (!known)
+    fail(error_code::bad_argument, std::string(name_of(type)),
+         "values of this format cannot be read");
+}
+
+inline void decode_row(format type, const std::byte* bytes, std::span<float> values) {
+  constexpr std::size_t piece = 256; // a multiple of every readable format's block
+  alignas(64) std::byte buffer[piece * sizeof(double)];
+  for (std::size_t i = 0; i < values.size(); i += piece) {
+    const auto part = values.subspan(i, std::min(piece, values.size() - i));
+    const std::uint64_t size = row_bytes(type, part.size());
+    std::memcpy(buffer, bytes, size);
+    decode_piece(type, buffer, part);
+    bytes += size;
+  }
+}
+
+inline row_encoder::row_encoder(format type, const scale_choice& choice, std::string_view name)
+    : type_(type), name_(name) {
+  if (info_of(type).use != format_use::writable)
+    fail(error_code::bad_argument, std::string(name),
+         "format " + std::string(name_of(type)) + " cannot be written");
+  visit_block_format(type, [&]<class F>(F) { groups_.emplace<group_encoder<F>>(choice, name); });
+}
+
+inline void row_encoder::operator()(std::span<const float> row, std::span<const float> importance,
+                                    std::uint64_t first, std::byte* bytes) {
+  switch (type_) {
+  case format::f32:
+    std::memcpy(bytes, row.data(), row.size_bytes());
+    return;
+  case format::f16:
+    require_below(half_overflow, row, first);
+    return kernel::to_f16(row, reinterpret_cast<std::uint16_t*>(bytes));
+  case format::bf16:
+    require_below(bfloat16_overflow, row, first);
+    return kernel::to_bf16(row, reinterpret_cast<std::uint16_t*>(bytes));
+  default:
+    break;
+  }
+  visit_block_format(type_, [&]<class F>(F) {
+    std::get<group_encoder<F>>(groups_).encode_row(row, importance, first,
+                                                   reinterpret_cast<typename F::block*>(bytes));
+  });
+}
+
+inline void row_encoder::require_below(float limit, std::span<const float> row,
+                                       std::uint64_t first) const {
+  if (kernel::absmax_bits(row) < abs_bits(limit)) return;
+  std::size_t i = 0;
+  while (abs_bits(row[i]) < abs_bits(limit)) ++i;
+  fail(error_code::bad_value, std::string(name_),
+       "value " + std::to_string(row[i]) + " at index " + std::to_string(first + i) +
+           " is beyond the range of " + std::string(name_of(type_)));
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

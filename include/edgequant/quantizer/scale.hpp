@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+/// From a group of values to its scale, under every rule.
+#pragma once
+
+#include "../kernel/absmax.hpp"
+#include "scale_rule.hpp"
+#include "scale_search.hpp"
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// Chooses the scales of a tensor's groups by one rule. An object is scratch memory for one thread.
+template <int Bits, scale_type Scale> class scale_chooser {
+public:
+  explicit scale_chooser(const scale_choice& choice) : choice_(choice) {}
+
+  /// The scale of one group of finite values. `importance` is used by the mse rule only: one
+  /// finite, non-negative number per value, or empty. A result with an infinite `stored` says that
+  /// the scale is beyond the stored type's range.
+  [[nodiscard]] group_scale operator()(std::span<const float> values,
+                                       std::span<const float> importance);
+
+private:
+  [[nodiscard]] float percentile(std::span<const float> values);
+
+  scale_choice choice_;
+  scale_search<Bits, Scale> search_;
+  std::vector<std::uint32_t> magnitudes_;
+};
+
+/// The value of largest magnitude, the first of several; 0 for no values.
+[[nodiscard]] inline float largest_value(std::span<const float> values) noexcept {
+  const std::uint32_t most = kernel::absmax_bits(values);
+  if (most == 0) return 0;
+  std::size_t i = 0;
+  while (abs_bits(values[i]) != most) ++i;
+  return values[i];
+}
+
+/// The scale of ggml's reference encoders. They divide by the scale before it is rounded to half,
+/// and store a negative zero for a 4-bit group of zeros.
+template <int Bits, scale_type Scale>
+[[nodiscard]] group_scale ggml_scale(std::span<const float> values) noexcept {
+  constexpr float top = -kernel::code_range<Bits>::lowest;
+  const float exact = Bits == 8 ? std::bit_cast<float>(kernel::absmax_bits(values)) / top
+                                : largest_value(values) / -top;
+  const float scale = finite_at(exact, top), inverse = 1.0f / scale;
+  if (!is_finite(inverse)) return {std::copysign(0.0f, scale), 0.0f};
+  return {static_cast<float>(static_cast<Scale>(scale)), inverse};
+}
+
+template <int Bits, scale_type Scale>
+group_scale scale_chooser<Bits, Scale>::operator()(std::span<const float> values,
+                                                   std::span<const float> importance) {
+  constexpr float top = kernel::code_range<Bits>::highest;
+  constexpr float bottom = kernel::code_range<Bits>::lowest;
+  const auto store = [](float scale, float code) { return store_scale<Scale>(scale, code); };
+  switch (choice_.rule) {
+  case scale_rule::absmax:
+    return store(std::bit_cast<float>(kernel::absmax_bits(values)) / top, top);
+  case scale_rule::signed_max:
+    return store(largest_value(values) / bottom, bottom);
+  case scale_rule::ggml:
+    return ggml_scale<Bits, Scale>(values);
+  case scale_rule::percentile:
+    return store(percentile(values) / top, top);
+  case scale_rule::mse:
+    break;
+  }
+  // A group that even the least scale without clipping cannot hold is refused, not clipped. Nor
+  // may the largest code overflow float: such a group keeps the scale of its largest value.
+  const auto widest = store(largest_value(values) / bottom, bottom);
+  if (!is_finite(widest.stored)) return widest;
+  const float best = search_(values, importance);
+  return is_finite(best * bottom) ? store(best, bottom) : widest;
+}
+
+/// Nearest-rank percentile of the magnitudes. Where it is zero but not all values are, the largest
+/// magnitude takes its place: a sparse group is not erased.
+template <int Bits, scale_type Scale>
+float scale_chooser<Bits, Scale>::percentile(std::span<const float> values) {
+  if (values.empty()) return 0;
+  magnitudes_.resize(values.size());
+  std::transform(values.begin(), values.end(), magnitudes_.begin(), abs_bits);
+  const double exact = choice_.percentile / 100 * static_cast<double>(values.size());
+  const auto rank = static_cast<std::size_t>(std::max(1.0, std::ceil(exact)));
+  const auto nth =
+      magnitudes_.begin() + static_cast<std::ptrdiff_t>(std::min(rank, values.size()) - 1);
+  std::nth_element(magnitudes_.begin(), nth, magnitudes_.end());
+  return std::bit_cast<float>(*nth != 0 ? *nth : kernel::absmax_bits(values));
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+/// The sixteen-lane vocabulary in AVX-512 (F, BW, VL); scalar.hpp says what each op means.
+#pragma once
+
+#include "../core/float_types.hpp"
+#include "../core/rounded.hpp"
+
+// GCC 12's own intrinsics start from undefined vectors and trip these warnings where they inline.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+#include <immintrin.h>
+
+#include <string_view>
+
+namespace edgequant::inline EDGEQUANT_ABI::simd {
+
+struct avx512 {
+  static constexpr std::string_view name = "avx512";
+
+  using f32 = __m512;
+  struct i32 { // a type of its own: add(f64) and friends overload on it
+    __m512i v;
+  };
+  struct f64 {
+    __m512d a, b;
+  };
+
+  static f32 load(const float* p) noexcept { return _mm512_loadu_ps(p); }
+  static void store(float* p, f32 x) noexcept { _mm512_storeu_ps(p, x); }
+  static f32 broadcast(float x) noexcept { return _mm512_set1_ps(x); }
+  static f32 add(f32 x, f32 y) noexcept { return _mm512_add_ps(x, y); }
+  static f32 mul(f32 x, f32 y) noexcept { return _mm512_mul_ps(x, y); }
+  static f32 rounded(f32 x) noexcept { return edgequant::rounded(x); }
+  static f32 abs(f32 x) noexcept { return _mm512_abs_ps(x); }
+  static f32 clamp(f32 x, float lowest, float highest) noexcept {
+    return _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(lowest)), _mm512_set1_ps(highest));
+  }
+
+  static i32 bits(f32 x) noexcept { return {_mm512_castps_si512(x)}; }
+  static i32 max(i32 x, i32 y) noexcept { return {_mm512_max_epi32(x.v, y.v)}; }
+  static std::int32_t reduce_max(i32 x) noexcept { return _mm512_reduce_max_epi32(x.v); }
+
+  static i32 clamp_round(f32 x, float lowest, float highest) noexcept {
+    return {_mm512_cvtps_epi32(clamp(x, lowest, highest))};
+  }
+  static i32 round_away(f32 x) noexcept {
+    const __m512i whole = _mm512_cvttps_epi32(x);
+    const __m512 rest = _mm512_sub_ps(x, _mm512_cvtepi32_ps(whole)); // exact
+    const __mmask16 up = _mm512_cmp_ps_mask(rest, _mm512_set1_ps(0.5f), _CMP_GE_OQ);
+    const __mmask16 down = _mm512_cmp_ps_mask(rest, _mm512_set1_ps(-0.5f), _CMP_LE_OQ);
+    const __m512i one = _mm512_set1_epi32(1);
+    return {_mm512_mask_sub_epi32(_mm512_mask_add_epi32(whole, up, whole, one), down, whole, one)};
+  }
+  static i32 truncate(f32 x) noexcept { return {_mm512_cvttps_epi32(x)}; }
+  static f32 to_f32(i32 x) noexcept { return _mm512_cvtepi32_ps(x.v); }
+
+  static void store_i8(std::int8_t* p, i32 x) noexcept {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x.v));
+  }
+  static i32 load_i8(const std::int8_t* p) noexcept { return {_mm512_cvtepi8_epi32(load_128(p))}; }
+
+  static void store_nibbles(std::uint8_t* p, i32 low, i32 high, std::uint8_t flip) noexcept {
+    const __m512i mask = _mm512_set1_epi32(15);
+    const __m512i l = _mm512_and_si512(low.v, mask);
+    const __m512i h = _mm512_slli_epi32(_mm512_and_si512(high.v, mask), 4);
+    const __m512i byte = _mm512_xor_si512(_mm512_or_si512(l, h), _mm512_set1_epi32(flip));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(byte));
+  }
+  static i32 load_low_nibbles(const std::uint8_t* p, std::uint8_t flip) noexcept {
+    return from_nibbles(_mm512_cvtepu8_epi32(flipped(load_128(p), flip)));
+  }
+  static i32 load_high_nibbles(const std::uint8_t* p, std::uint8_t flip) noexcept {
+    return from_nibbles(_mm512_srli_epi32(_mm512_cvtepu8_epi32(flipped(load_128(p), flip)), 4));
+  }
+  static void store_nibble_pairs(std::uint8_t* p, i32 x, std::uint8_t flip) noexcept {
+    const __m512i nibbles = _mm512_and_si512(x.v, _mm512_set1_epi32(15));
+    const __m512i pairs = _mm512_or_si512(nibbles, _mm512_srli_epi64(nibbles, 28));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), flipped(_mm512_cvtepi64_epi8(pairs), flip));
+  }
+  static i32 load_nibble_pairs(const std::uint8_t* p, std::uint8_t flip) noexcept {
+    const __m128i x = flipped(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)), flip);
+    const __m128i low = x, high = _mm_srli_epi16(x, 4);
+    return from_nibbles(_mm512_cvtepu8_epi32(_mm_unpacklo_epi8(low, high)));
+  }
+
+  static f32 load_f16(const std::uint16_t* p) noexcept { return _mm512_cvtph_ps(load_256(p)); }
+  static void store_f16(std::uint16_t* p, f32 x) noexcept {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                        _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+  }
+  static f32 load_bf16(const std::uint16_t* p) noexcept {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(load_256(p)), 16));
+  }
+  static void store_bf16(std::uint16_t* p, f32 x) noexcept {
+    const __m512i u = _mm512_castps_si512(x);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
+    const __m512i up = _mm512_add_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x7fff)), odd);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                        _mm512_cvtepi32_epi16(_mm512_srli_epi32(up, 16)));
+  }
+
+  static f64 widen(f32 x) noexcept {
+    return {_mm512_cvtps_pd(_mm512_castps512_ps256(x)), _mm512_cvtps_pd(upper(x))};
+  }
+  static f32 narrow(f64 x) noexcept {
+    const __m512d a = _mm512_castps_pd(_mm512_castps256_ps512(_mm512_cvtpd_ps(x.a)));
+    return _mm512_castpd_ps(_mm512_insertf64x4(a, _mm256_castps_pd(_mm512_cvtpd_ps(x.b)), 1));
+  }
+  static f64 broadcast(double x) noexcept { return {_mm512_set1_pd(x), _mm512_set1_pd(x)}; }
+  static f64 add(f64 x, f64 y) noexcept {
+    return {_mm512_add_pd(x.a, y.a), _mm512_add_pd(x.b, y.b)};
+  }
+  static f64 sub(f64 x, f64 y) noexcept {
+    return {_mm512_sub_pd(x.a, y.a), _mm512_sub_pd(x.b, y.b)};
+  }
+  static f64 mul(f64 x, f64 y) noexcept {
+    return {_mm512_mul_pd(x.a, y.a), _mm512_mul_pd(x.b, y.b)};
+  }
+  static void store(double* p, f64 x) noexcept {
+    _mm512_storeu_pd(p, x.a);
+    _mm512_storeu_pd(p + 8, x.b);
+  }
+
+private:
+  static __m128i load_128(const void* p) noexcept {
+    return _mm_loadu_si128(static_cast<const __m128i*>(p));
+  }
+  static __m256i load_256(const void* p) noexcept {
+    return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+  }
+  static __m128i flipped(__m128i x, std::uint8_t flip) noexcept {
+    return _mm_xor_si128(x, _mm_set1_epi8(static_cast<char>(flip)));
+  }
+  static i32 from_nibbles(__m512i x) noexcept { // two's complement in the lowest four bits
+    return {_mm512_srai_epi32(_mm512_slli_epi32(x, 28), 28)};
+  }
+  static __m256 upper(__m512 x) noexcept { // extractf32x8 would need DQ
+    return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x), 1));
+  }
+};
+
+} // namespace edgequant::inline EDGEQUANT_ABI::simd
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif

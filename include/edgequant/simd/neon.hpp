@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT
+/// The sixteen-lane vocabulary in NEON (armv8-a, 64 bit); scalar.hpp says what each op means.
+#pragma once
+
+#include "../core/float_types.hpp"
+#include "../core/rounded.hpp"
+
+#include <arm_neon.h>
+
+#include <iterator>
+#include <string_view>
+
+namespace edgequant::inline EDGEQUANT_ABI::simd {
+
+struct neon {
+  static constexpr std::string_view name =
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+      "neon_i8mm";
+#elif defined(__ARM_FEATURE_DOTPROD)
+      "neon_dotprod";
+#else
+      "neon";
+#endif
+
+  struct f32 {
+    float32x4_t v[4];
+  };
+  struct i32 {
+    int32x4_t v[4];
+  };
+  struct f64 {
+    float64x2_t v[8];
+  };
+
+  static f32 load(const float* p) noexcept {
+    return each<f32>([&](int i) { return vld1q_f32(p + 4 * i); });
+  }
+  static void store(float* p, f32 x) noexcept {
+    for (int i = 0; i < 4; ++i) vst1q_f32(p + 4 * i, x.v[i]);
+  }
+  static f32 broadcast(float x) noexcept {
+    return each<f32>([&](int) { return vdupq_n_f32(x); });
+  }
+  static f32 add(f32 x, f32 y) noexcept {
+    return each<f32>([&](int i) { return vaddq_f32(x.v[i], y.v[i]); });
+  }
+  static f32 mul(f32 x, f32 y) noexcept {
+    return each<f32>([&](int i) { return vmulq_f32(x.v[i], y.v[i]); });
+  }
+  static f32 rounded(f32 x) noexcept {
+    return each<f32>([&](int i) { return edgequant::rounded(x.v[i]); });
+  }
+  static f32 abs(f32 x) noexcept {
+    return each<f32>([&](int i) { return vabsq_f32(x.v[i]); });
+  }
+  static f32 clamp(f32 x, float lowest, float highest) noexcept {
+    const float32x4_t lo = vdupq_n_f32(lowest), hi = vdupq_n_f32(highest);
+    return each<f32>([&](int i) { return vminq_f32(vmaxq_f32(x.v[i], lo), hi); });
+  }
+
+  static i32 bits(f32 x) noexcept {
+    return each<i32>([&](int i) { return vreinterpretq_s32_f32(x.v[i]); });
+  }
+  static i32 max(i32 x, i32 y) noexcept {
+    return each<i32>([&](int i) { return vmaxq_s32(x.v[i], y.v[i]); });
+  }
+  static std::int32_t reduce_max(i32 x) noexcept {
+    return vmaxvq_s32(vmaxq_s32(vmaxq_s32(x.v[0], x.v[1]), vmaxq_s32(x.v[2], x.v[3])));
+  }
+
+  static i32 clamp_round(f32 x, float lowest, float highest) noexcept {
+    const f32 y = clamp(x, lowest, highest);
+    return each<i32>([&](int i) { return vcvtnq_s32_f32(y.v[i]); });
+  }
+  static i32 round_away(f32 x) noexcept {
+    return each<i32>([&](int i) { return vcvtaq_s32_f32(x.v[i]); });
+  }
+  static i32 truncate(f32 x) noexcept {
+    return each<i32>([&](int i) { return vcvtq_s32_f32(x.v[i]); });
+  }
+  static f32 to_f32(i32 x) noexcept {
+    return each<f32>([&](int i) { return vcvtq_f32_s32(x.v[i]); });
+  }
+
+  static void store_i8(std::int8_t* p, i32 x) noexcept { vst1q_s8(p, to_bytes(x)); }
+  static i32 load_i8(const std::int8_t* p) noexcept { return from_signed(vld1q_s8(p)); }
+
+  static void store_nibbles(std::uint8_t* p, i32 low, i32 high, std::uint8_t flip) noexcept {
+    const uint8x16_t l = vreinterpretq_u8_s8(to_bytes(low));
+    const uint8x16_t h = vreinterpretq_u8_s8(to_bytes(high));
+    vst1q_u8(p, veorq_u8(vsliq_n_u8(vandq_u8(l, vdupq_n_u8(15)), h, 4), vdupq_n_u8(flip)));
+  }
+  static i32 load_low_nibbles(const std::uint8_t* p, std::uint8_t flip) noexcept {
+    const uint8x16_t x = veorq_u8(vld1q_u8(p), vdupq_n_u8(flip));
+    return from_signed(vshrq_n_s8(vreinterpretq_s8_u8(vshlq_n_u8(x, 4)), 4));
+  }
+  static i32 load_high_nibbles(const std::uint8_t* p, std::uint8_t flip) noexcept {
+    const uint8x16_t x = veorq_u8(vld1q_u8(p), vdupq_n_u8(flip));
+    return from_signed(vshrq_n_s8(vreinterpretq_s8_u8(x), 4));
+  }
+  static void store_nibble_pairs(std::uint8_t* p, i32 x, std::uint8_t flip) noexcept {
+    const uint8x16_t bytes = vreinterpretq_u8_s8(to_bytes(x));
+    const uint8x8_t even = vmovn_u16(vreinterpretq_u16_u8(bytes));
+    const uint8x8_t odd = vshrn_n_u16(vreinterpretq_u16_u8(bytes), 8);
+    vst1_u8(p, veor_u8(vsli_n_u8(vand_u8(even, vdup_n_u8(15)), odd, 4), vdup_n_u8(flip)));
+  }
+  static i32 load_nibble_pairs(const std::uint8_t* p, std::uint8_t flip) noexcept {
+    const uint8x8_t x = veor_u8(vld1_u8(p), vdup_n_u8(flip));
+    const int8x8_t low = vshr_n_s8(vreinterpret_s8_u8(vshl_n_u8(x, 4)), 4);
+    const int8x8_t high = vshr_n_s8(vreinterpret_s8_u8(x), 4);
+    return from_signed(vcombine_s8(vzip1_s8(low, high), vzip2_s8(low, high)));
+  }
+
+  static f32 load_f16(const std::uint16_t* p) noexcept {
+    return each<f32>(
+        [&](int i) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i))); });
+  }
+  static void store_f16(std::uint16_t* p, f32 x) noexcept {
+    for (int i = 0; i < 4; ++i) vst1_u16(p + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(x.v[i])));
+  }
+  static f32 load_bf16(const std::uint16_t* p) noexcept {
+    return each<f32>(
+        [&](int i) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p + 4 * i), 16)); });
+  }
+  static void store_bf16(std::uint16_t* p, f32 x) noexcept {
+    for (int i = 0; i < 4; ++i) {
+      const uint32x4_t u = vreinterpretq_u32_f32(x.v[i]);
+      const uint32x4_t odd = vandq_u32(vshrq_n_u32(u, 16), vdupq_n_u32(1));
+      const uint32x4_t up = vaddq_u32(vaddq_u32(u, vdupq_n_u32(0x7fff)), odd);
+      vst1_u16(p + 4 * i, vshrn_n_u32(up, 16));
+    }
+  }
+
+  static f64 widen(f32 x) noexcept {
+    return each<f64>([&](int i) {
+      return i % 2 == 0 ? vcvt_f64_f32(vget_low_f32(x.v[i / 2])) : vcvt_high_f64_f32(x.v[i / 2]);
+    });
+  }
+  static f32 narrow(f64 x) noexcept {
+    return each<f32>(
+        [&](int i) { return vcvt_high_f32_f64(vcvt_f32_f64(x.v[2 * i]), x.v[2 * i + 1]); });
+  }
+  static f64 broadcast(double x) noexcept {
+    return each<f64>([&](int) { return vdupq_n_f64(x); });
+  }
+  static f64 add(f64 x, f64 y) noexcept {
+    return each<f64>([&](int i) { return vaddq_f64(x.v[i], y.v[i]); });
+  }
+  static f64 sub(f64 x, f64 y) noexcept {
+    return each<f64>([&](int i) { return vsubq_f64(x.v[i], y.v[i]); });
+  }
+  static f64 mul(f64 x, f64 y) noexcept {
+    return each<f64>([&](int i) { return vmulq_f64(x.v[i], y.v[i]); });
+  }
+  static void store(double* p, f64 x) noexcept {
+    for (int i = 0; i < 8; ++i) vst1q_f64(p + 2 * i, x.v[i]);
+  }
+
+private:
+  template <class V, class F> static V each(F f) noexcept {
+    V r;
+    for (int i = 0; i < static_cast<int>(std::size(r.v)); ++i) r.v[i] = f(i);
+    return r;
+  }
+  static int8x16_t to_bytes(i32 x) noexcept {
+    const int16x8_t low = vcombine_s16(vmovn_s32(x.v[0]), vmovn_s32(x.v[1]));
+    const int16x8_t high = vcombine_s16(vmovn_s32(x.v[2]), vmovn_s32(x.v[3]));
+    return vcombine_s8(vmovn_s16(low), vmovn_s16(high));
+  }
+  static i32 from_signed(int8x16_t x) noexcept {
+    const int16x8_t low = vmovl_s8(vget_low_s8(x)), high = vmovl_high_s8(x);
+    return {{vmovl_s16(vget_low_s16(low)), vmovl_high_s16(low), vmovl_s16(vget_low_s16(high)),
+             vmovl_high_s16(high)}};
+  }
+};
+
+} // namespace edgequant::inline EDGEQUANT_ABI::simd

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+/// The specification of the sixteen-lane vocabulary: what each op means, in plain C++.
+#pragma once
+
+#include "../core/float_types.hpp"
+#include "../core/rounded.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <string_view>
+
+namespace edgequant::inline EDGEQUANT_ABI::simd {
+
+/// Every backend has these types and functions with these meanings, bit for bit. A vector is always
+/// 16 lanes; pointers need no alignment and name exactly the elements that the op touches. Floats
+/// in and out of arithmetic are finite.
+struct scalar {
+  static constexpr std::string_view name = "scalar";
+
+  struct f32 {
+    float lane[16];
+  };
+  struct i32 {
+    std::int32_t lane[16];
+  };
+  struct f64 {
+    double lane[16];
+  };
+
+  static f32 load(const float* p) noexcept {
+    f32 x;
+    std::memcpy(x.lane, p, sizeof x);
+    return x;
+  }
+  static void store(float* p, f32 x) noexcept { std::memcpy(p, x.lane, sizeof x); }
+  static f32 broadcast(float x) noexcept {
+    return each<f32>([&](int) { return x; });
+  }
+  static f32 add(f32 a, f32 b) noexcept {
+    return each<f32>([&](int i) { return a.lane[i] + b.lane[i]; });
+  }
+  static f32 mul(f32 a, f32 b) noexcept {
+    return each<f32>([&](int i) { return a.lane[i] * b.lane[i]; });
+  }
+  /// The value itself; a product that passes it is rounded before anything is added to it.
+  static f32 rounded(f32 a) noexcept {
+    return each<f32>([&](int i) { return edgequant::rounded(a.lane[i]); });
+  }
+  static f32 abs(f32 a) noexcept {
+    return each<f32>([&](int i) { return std::bit_cast<float>(abs_bits(a.lane[i])); });
+  }
+  static f32 clamp(f32 a, float lowest, float highest) noexcept {
+    return each<f32>([&](int i) {
+      const float x = a.lane[i] < lowest ? lowest : a.lane[i];
+      return x > highest ? highest : x;
+    });
+  }
+
+  /// The bit pattern of each lane; of non-negative floats it orders like the floats.
+  static i32 bits(f32 a) noexcept {
+    return each<i32>([&](int i) { return std::bit_cast<std::int32_t>(a.lane[i]); });
+  }
+  static i32 max(i32 a, i32 b) noexcept {
+    return each<i32>([&](int i) { return std::max(a.lane[i], b.lane[i]); });
+  }
+  static std::int32_t reduce_max(i32 a) noexcept { return *std::max_element(a.lane, a.lane + 16); }
+
+  /// Clamps, then rounds half to even. Bounds within +-2^22.
+  static i32 clamp_round(f32 a, float lowest, float highest) noexcept {
+    // Adding 1.5 * 2^23 leaves the rounded integer in the low bits of the sum. The clamp between
+    // a product and this sum keeps the compiler from fusing the two.
+    constexpr float magic = 12582912.0f;
+    const f32 x = clamp(a, lowest, highest);
+    return each<i32>([&](int i) {
+      return std::bit_cast<std::int32_t>(x.lane[i] + magic) - std::bit_cast<std::int32_t>(magic);
+    });
+  }
+  /// Rounds half away from zero; |x| < 2^23, and x is no unrounded product.
+  static i32 round_away(f32 a) noexcept {
+    return each<i32>([&](int i) {
+      const auto whole = static_cast<std::int32_t>(a.lane[i]);
+      const float rest = a.lane[i] - static_cast<float>(whole); // exact
+      return whole + (rest >= 0.5f) - (rest <= -0.5f);
+    });
+  }
+  /// Rounds towards zero; |x| < 2^31.
+  static i32 truncate(f32 a) noexcept {
+    return each<i32>([&](int i) { return static_cast<std::int32_t>(a.lane[i]); });
+  }
+  static f32 to_f32(i32 a) noexcept {
+    return each<f32>([&](int i) { return static_cast<float>(a.lane[i]); });
+  }
+
+  /// Codes within -128..127.
+  static void store_i8(std::int8_t* p, i32 a) noexcept {
+    for (int i = 0; i < 16; ++i) p[i] = static_cast<std::int8_t>(a.lane[i]);
+  }
+  static i32 load_i8(const std::int8_t* p) noexcept {
+    return each<i32>([&](int i) { return std::int32_t{p[i]}; });
+  }
+
+  /// 16 bytes: code i of `low` in the low nibble of byte i, that of `high` in the high nibble, in
+  /// two's complement, xor `flip` (0x88 turns -8..7 into 0..15).
+  static void store_nibbles(std::uint8_t* p, i32 low, i32 high, std::uint8_t flip) noexcept {
+    for (int i = 0; i < 16; ++i)
+      p[i] = static_cast<std::uint8_t>(((low.lane[i] & 15) | (high.lane[i] & 15) << 4) ^ flip);
+  }
+  static i32 load_low_nibbles(const std::uint8_t* p, std::uint8_t flip) noexcept {
+    return each<i32>([&](int i) { return ((((p[i] ^ flip) & 15) ^ 8) - 8); });
+  }
+  static i32 load_high_nibbles(const std::uint8_t* p, std::uint8_t flip) noexcept {
+    return each<i32>([&](int i) { return (((p[i] ^ flip) >> 4) ^ 8) - 8; });
+  }
+  /// 8 bytes: code 2i in the low nibble of byte i, code 2i + 1 in the high one.
+  static void store_nibble_pairs(std::uint8_t* p, i32 a, std::uint8_t flip) noexcept {
+    for (int i = 0; i < 8; ++i)
+      p[i] =
+          static_cast<std::uint8_t>(((a.lane[2 * i] & 15) | (a.lane[2 * i + 1] & 15) << 4) ^ flip);
+  }
+  static i32 load_nibble_pairs(const std::uint8_t* p, std::uint8_t flip) noexcept {
+    return each<i32>([&](int i) { return (((((p[i / 2] ^ flip) >> (i % 2 * 4)) & 15) ^ 8) - 8); });
+  }
+
+  /// 16-bit floats as their bits. Stores round half to even; |x| stays below the format's infinity.
+  static f32 load_f16(const std::uint16_t* p) noexcept {
+    return each<f32>(
+        [&](int i) { return static_cast<float>(Eigen::numext::bit_cast<half>(p[i])); });
+  }
+  static void store_f16(std::uint16_t* p, f32 a) noexcept {
+    for (int i = 0; i < 16; ++i) p[i] = Eigen::numext::bit_cast<std::uint16_t>(half(a.lane[i]));
+  }
+  static f32 load_bf16(const std::uint16_t* p) noexcept {
+    return each<f32>([&](int i) { return std::bit_cast<float>(std::uint32_t{p[i]} << 16); });
+  }
+  static void store_bf16(std::uint16_t* p, f32 a) noexcept {
+    for (int i = 0; i < 16; ++i) {
+      const auto u = std::bit_cast<std::uint32_t>(a.lane[i]);
+      p[i] = static_cast<std::uint16_t>((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
+    }
+  }
+
+  static f64 widen(f32 a) noexcept {
+    return each<f64>([&](int i) { return double{a.lane[i]}; });
+  }
+  static f32 narrow(f64 a) noexcept {
+    return each<f32>([&](int i) { return static_cast<float>(a.lane[i]); });
+  }
+  static f64 broadcast(double x) noexcept {
+    return each<f64>([&](int) { return x; });
+  }
+  static f64 add(f64 a, f64 b) noexcept {
+    return each<f64>([&](int i) { return a.lane[i] + b.lane[i]; });
+  }
+  static f64 sub(f64 a, f64 b) noexcept {
+    return each<f64>([&](int i) { return a.lane[i] - b.lane[i]; });
+  }
+  static f64 mul(f64 a, f64 b) noexcept {
+    return each<f64>([&](int i) { return a.lane[i] * b.lane[i]; });
+  }
+  static void store(double* p, f64 a) noexcept { std::memcpy(p, a.lane, sizeof a); }
+
+private:
+  template <class V, class F> static V each(F f) noexcept {
+    V r;
+    for (int i = 0; i < 16; ++i) r.lane[i] = f(i);
+    return r;
+  }
+};
+
+} // namespace edgequant::inline EDGEQUANT_ABI::simd

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+#include <edgequant/core/checked.hpp>
+#include <edgequant/core/exception.hpp>
+#include <edgequant/core/parallel_for.hpp>
+#include <edgequant/core/progress.hpp>
+#include <edgequant/core/rounded.hpp>
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+namespace eq = edgequant;
+
+TEST(checked, sums_products_and_alignment_never_wrap) {
+  constexpr auto most = std::numeric_limits<std::uint64_t>::max();
+  EXPECT_EQ(eq::checked_add(most - 1, 1), most);
+  EXPECT_EQ(eq::checked_add(most, 1), std::nullopt);
+  EXPECT_EQ(eq::checked_multiply(1ull << 32, 1ull << 31), 1ull << 63);
+  EXPECT_EQ(eq::checked_multiply(1ull << 32, 1ull << 32), std::nullopt);
+  EXPECT_EQ(eq::checked_multiply(0, most), 0u);
+  EXPECT_EQ(eq::align_up(33, 32), 64u);
+  EXPECT_EQ(eq::align_up(64, 32), 64u);
+  EXPECT_EQ(eq::align_up(most - 3, 32), std::nullopt);
+  EXPECT_EQ(eq::ceil_divide(33, 32), 2u);
+}
+
+TEST(exception, says_place_and_problem_in_one_line) {
+  try {
+    eq::fail(eq::error_code::bad_file, "model.gguf: tensor 'x'", "too long");
+  } catch (const eq::exception& e) {
+    EXPECT_STREQ(e.what(), "model.gguf: tensor 'x': too long");
+    EXPECT_EQ(e.code(), eq::error_code::bad_file);
+    EXPECT_EQ(e.place(), "model.gguf: tensor 'x'");
+  }
+}
+
+TEST(parallel_for, calls_each_index_once) {
+  for (const unsigned threads : {0u, 1u, 2u, 5u}) {
+    std::vector<std::atomic<int>> calls(1000);
+    eq::parallel_for(calls.size(), threads, [&](std::size_t i) { ++calls[i]; });
+    for (const auto& n : calls) ASSERT_EQ(n, 1);
+  }
+  eq::parallel_for(0, 0, [](std::size_t) { FAIL(); });
+}
+
+TEST(parallel_for, rethrows_the_failure_with_the_smallest_index) {
+  for (const unsigned threads : {1u, 2u, 4u})
+    for (int repeat = 0; repeat < 20; ++repeat) try {
+        eq::parallel_for(500, threads, [](std::size_t i) {
+          if (i % 7 == 3) eq::fail(eq::error_code::bad_value, "", std::to_string(i));
+        });
+        FAIL();
+      } catch (const eq::exception& e) {
+        EXPECT_STREQ(e.what(), "3");
+      }
+}
+
+TEST(rounded, keeps_a_product_from_being_fused) {
+  // (1 + 2^-30)^2 = 1 + 2^-29 + 2^-60: the last term is lost by a rounded product only.
+  volatile double x = 1 + 0x1p-30;
+  const double a = x;
+  EXPECT_EQ(eq::rounded(a * a) - (1 + 0x1p-29), 0.0);
+}
+
+TEST(progress, bytes_have_binary_units) {
+  EXPECT_EQ(eq::format_bytes(1023), "1023 B");
+  EXPECT_EQ(eq::format_bytes(1536), "1.5 KiB");
+  EXPECT_EQ(eq::format_bytes(std::uint64_t{5} << 30), "5.0 GiB");
+}
+
+TEST(progress, short_jobs_print_nothing) {
+  std::FILE* out = std::tmpfile();
+  ASSERT_NE(out, nullptr);
+  {
+    eq::progress_bar bar(out, false);
+    for (std::uint64_t i = 0; i <= 10; ++i) bar({"check", "x", i, 10});
+  }
+  EXPECT_EQ(std::ftell(out), 0);
+  std::fclose(out);
+}
+
+TEST(progress, a_long_job_says_stage_share_and_time_left) {
+  std::FILE* out = std::tmpfile();
+  ASSERT_NE(out, nullptr);
+  eq::progress_bar bar(out, false);
+  bar({"quantize", "blk.0", 0, 4096});
+  std::this_thread::sleep_for(std::chrono::milliseconds(2100));
+  bar({"quantize", "blk.0", 2048, 4096});
+  std::rewind(out);
+  char line[200] = "";
+  ASSERT_NE(std::fgets(line, sizeof line, out), nullptr);
+  EXPECT_NE(
+      std::string(line).find(
+          "quantize [##############..............]  50 %  2.0 KiB of 4.0 KiB, 2 s left  blk.0"),
+      std::string::npos)
+      << line;
+  std::fclose(out);
+}

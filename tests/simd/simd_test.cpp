@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT
+// Each op of each backend in this build against the specification, simd::scalar, bit for bit.
+#include "inputs.hpp"
+
+#include <edgequant/simd/simd.hpp>
+
+#include <gtest/gtest.h>
+
+#include <functional>
+
+namespace eq = edgequant;
+using eq::simd::scalar;
+
+namespace {
+
+template <class V> std::vector<std::uint32_t> raw(const V& v) {
+  std::vector<std::uint32_t> words(sizeof(V) / 4);
+  std::memcpy(words.data(), &v, sizeof(V));
+  return words;
+}
+
+/// Floats worth trying: all bfloat16 patterns that are finite, ties and their neighbours.
+std::vector<float> interesting_floats() {
+  std::vector<float> values;
+  for (std::uint32_t b = 0; b < 0x10000; ++b) {
+    const float x = std::bit_cast<float>(b << 16);
+    if (eq::is_finite(x)) values.push_back(x);
+  }
+  for (int k = -140; k <= 140; ++k)
+    for (const float x : {static_cast<float>(k), static_cast<float>(k) + 0.5f}) {
+      values.push_back(std::nextafter(x, -1e9f));
+      values.push_back(x);
+      values.push_back(std::nextafter(x, 1e9f));
+    }
+  for (const float x :
+       {std::numeric_limits<float>::max(), std::numeric_limits<float>::denorm_min()})
+    values.push_back(x), values.push_back(-x);
+  while (values.size() % 16 != 0) values.push_back(0.0f);
+  return values;
+}
+
+template <class S> class backend : public testing::Test {};
+using backends = testing::Types<
+#if defined(EDGEQUANT_HAS_AVX2)
+    eq::simd::avx2,
+#endif
+#if defined(EDGEQUANT_HAS_AVX512)
+    eq::simd::avx512,
+#endif
+#if defined(EDGEQUANT_HAS_NEON)
+    eq::simd::neon,
+#endif
+    scalar>;
+TYPED_TEST_SUITE(backend, backends);
+
+/// op(S{}, p) on all 16-float windows gives the same words for S and scalar.
+template <class S, class Op> void expect_equal(const std::vector<float>& values, Op op) {
+  for (std::size_t i = 0; i + 16 <= values.size(); i += 16)
+    ASSERT_EQ(raw(op(S{}, values.data() + i)), raw(op(scalar{}, values.data() + i)))
+        << "at " << values[i];
+}
+
+template <class S> std::array<float, 16> floats(typename S::f32 x) {
+  std::array<float, 16> a;
+  S::store(a.data(), x);
+  return a;
+}
+template <class S> std::array<std::int8_t, 16> codes(typename S::i32 x) {
+  std::array<std::int8_t, 16> a;
+  S::store_i8(a.data(), x);
+  return a;
+}
+
+TYPED_TEST(backend, float_ops_equal_scalar) {
+  const auto values = interesting_floats();
+  for (const float y : {1.0f, 0.1f, -3.7f, 1e30f, 1e-30f}) {
+    expect_equal<TypeParam>(values, [y]<class S>(S, const float* p) {
+      return floats<S>(S::mul(S::load(p), S::broadcast(y)));
+    });
+    expect_equal<TypeParam>(values, [y]<class S>(S, const float* p) {
+      return floats<S>(S::add(S::rounded(S::load(p)), S::broadcast(y)));
+    });
+  }
+  expect_equal<TypeParam>(values,
+                          []<class S>(S, const float* p) { return floats<S>(S::abs(S::load(p))); });
+  expect_equal<TypeParam>(values, []<class S>(S, const float* p) {
+    return S::reduce_max(S::max(S::bits(S::abs(S::load(p))), S::bits(S::broadcast(0.25f))));
+  });
+  expect_equal<TypeParam>(values, []<class S>(S, const float* p) {
+    return floats<S>(S::add(S::clamp(S::load(p), -3.5f, 2.5f), S::broadcast(0.0f)));
+  });
+}
+
+TYPED_TEST(backend, rounding_equals_scalar) {
+  const auto values = interesting_floats();
+  for (const float top : {7.0f, 127.0f})
+    expect_equal<TypeParam>(values, [top]<class S>(S, const float* p) {
+      return codes<S>(S::clamp_round(S::load(p), -top, top));
+    });
+  expect_equal<TypeParam>(values, []<class S>(S, const float* p) {
+    return codes<S>(S::round_away(S::clamp(S::load(p), -127.0f, 127.0f)));
+  });
+  expect_equal<TypeParam>(values, []<class S>(S, const float* p) {
+    return codes<S>(S::truncate(S::clamp(S::load(p), -127.0f, 127.0f)));
+  });
+}
+
+TYPED_TEST(backend, doubles_equal_scalar) {
+  using S = TypeParam;
+  const auto values = interesting_floats();
+  const auto sums = []<class T>(T, const float* p) {
+    const auto x = T::widen(T::load(p));
+    const auto y = T::sub(T::mul(x, x), T::add(x, T::broadcast(0.3)));
+    std::array<double, 16> a;
+    T::store(a.data(), y);
+    return a;
+  };
+  expect_equal<S>(values, sums);
+  expect_equal<S>(values, []<class T>(T, const float* p) {
+    const auto third = T::mul(T::widen(T::clamp(T::load(p), -1e30f, 1e30f)), T::broadcast(1.0 / 3));
+    return floats<T>(T::narrow(third)); // rounds double to float, subnormals included
+  });
+}
+
+TYPED_TEST(backend, every_byte_of_codes) {
+  using S = TypeParam;
+  for (int base = -128; base < 128; base += 16) {
+    std::int8_t in[16], out[16];
+    for (int i = 0; i < 16; ++i) in[i] = static_cast<std::int8_t>(base + i);
+    S::store_i8(out, S::load_i8(in));
+    EXPECT_TRUE(inputs::same_bits(in, out, 16));
+    EXPECT_EQ(floats<S>(S::to_f32(S::load_i8(in))),
+              floats<scalar>(scalar::to_f32(scalar::load_i8(in))));
+  }
+}
+
+TYPED_TEST(backend, every_pair_of_nibbles) {
+  using S = TypeParam;
+  for (const std::uint8_t flip : {std::uint8_t{0}, std::uint8_t{0x88}})
+    for (int base = 0; base < 256; base += 16) {
+      std::uint8_t in[16], split[16], pairs[8];
+      for (int i = 0; i < 16; ++i) in[i] = static_cast<std::uint8_t>(base + i);
+      const auto low = S::load_low_nibbles(in, flip), high = S::load_high_nibbles(in, flip);
+      S::store_nibbles(split, low, high, flip);
+      EXPECT_TRUE(inputs::same_bits(in, split, 16));
+      EXPECT_EQ(codes<S>(low), codes<scalar>(scalar::load_low_nibbles(in, flip)));
+      EXPECT_EQ(codes<S>(high), codes<scalar>(scalar::load_high_nibbles(in, flip)));
+      for (int part = 0; part < 16; part += 8) {
+        const auto both = S::load_nibble_pairs(in + part, flip);
+        EXPECT_EQ(codes<S>(both), codes<scalar>(scalar::load_nibble_pairs(in + part, flip)));
+        S::store_nibble_pairs(pairs, both, flip);
+        EXPECT_TRUE(inputs::same_bits(in + part, pairs, 8));
+      }
+    }
+}
+
+TYPED_TEST(backend, every_half_and_bfloat16) {
+  using S = TypeParam;
+  for (std::uint32_t base = 0; base < 0x10000; base += 16) {
+    std::uint16_t in[16], out[16];
+    for (std::uint32_t i = 0; i < 16; ++i) in[i] = static_cast<std::uint16_t>(base + i);
+    if ((base & 0x7c00) != 0x7c00) {
+      EXPECT_EQ(raw(floats<S>(S::load_f16(in))), raw(floats<scalar>(scalar::load_f16(in))));
+      S::store_f16(out, S::load_f16(in));
+      EXPECT_TRUE(inputs::same_bits(in, out, 16)) << base;
+    }
+    if ((base & 0x7f80) != 0x7f80) {
+      EXPECT_EQ(raw(floats<S>(S::load_bf16(in))), raw(floats<scalar>(scalar::load_bf16(in))));
+      S::store_bf16(out, S::load_bf16(in));
+      EXPECT_TRUE(inputs::same_bits(in, out, 16)) << base;
+    }
+  }
+}
+
+TYPED_TEST(backend, sixteen_bit_stores_round_as_scalar) {
+  using S = TypeParam;
+  // Every half, the midpoint above it, and the floats around both.
+  std::vector<float> values;
+  for (std::uint32_t b = 0; b < 0x7bff; ++b) {
+    const auto at = [](std::uint32_t bits) {
+      return static_cast<float>(
+          Eigen::numext::bit_cast<eq::half>(static_cast<std::uint16_t>(bits)));
+    };
+    const float middle = (at(b) + at(b + 1)) / 2;
+    values.insert(values.end(),
+                  {std::nextafter(middle, 0.0f), -middle, middle, std::nextafter(middle, 1e6f)});
+  }
+  while (values.size() % 16 != 0) values.push_back(0.0f);
+  const auto stored = []<class T>(T, const float* p) {
+    std::array<std::uint16_t, 16> a, b;
+    T::store_f16(a.data(), T::load(p));
+    T::store_bf16(b.data(), T::load(p));
+    return std::array{a, b};
+  };
+  expect_equal<S>(values, stored);
+}
+
+TEST(native, is_what_this_build_claims) {
+  const std::string_view expected = EDGEQUANT_EXPECT_ISA;
+  if (expected.empty())
+    GTEST_SKIP() << "no instruction set was promised; native is " << eq::simd::native::name;
+  EXPECT_EQ(eq::simd::native::name, expected);
+}
+
+} // namespace
