@@ -4,9 +4,13 @@
 
 #include "config.hpp" // version, instruction set, floating-point guard
 
-#include "core/matrix.hpp"         // matrix_f, vector_f, matrix_view
-#include "core/progress.hpp"       // progress reports and a bar
-#include "format/format.hpp"       // every tensor format, a row each
-#include "metric/error.hpp"        // measure_error, quantize<Format>(matrix)
-#include "quantizer/plain.hpp"     // quantize_int8, quantize_int4, pack_int4: spans in, vectors out
-#include "quantizer/row_codec.hpp" // rows of any stored format
+#include "core/matrix.hpp"                // matrix_f, vector_f, matrix_view
+#include "core/progress.hpp"              // progress reports and a bar
+#include "format/format.hpp"              // every tensor format, a row each
+#include "metric/error.hpp"               // measure_error: MSE, max, mean, SQNR, cosine
+#include "model/open_model.hpp"           // open_model: GGUF, safetensors, checkpoint folders
+#include "plan/compress.hpp"              // compress: a model in, a smaller GGUF out
+#include "plan/report.hpp"                // its report as a table and as JSON
+#include "quantizer/plain.hpp"            // quantize_int8, quantize_int4, pack_int4
+#include "quantizer/quantized_matrix.hpp" // quantize<Format>(matrix)
+#include "quantizer/row_codec.hpp"        // rows of any stored format

@@ -6,7 +6,9 @@
 
 #include <cstdio>
 #include <random>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 

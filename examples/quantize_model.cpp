@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+// The main job: a model file or checkpoint in, a smaller GGUF out.
+#include <edgequant/edgequant.hpp>
+
+#include <CLI/CLI.hpp>
+
+#include <iostream>
+#include <optional>
+#include <span>
+
+#include <unistd.h>
+
+namespace eq = edgequant;
+
+namespace {
+
+struct arguments {
+  std::string input, output, format = "q4_0", scale = "mse", report;
+  std::vector<std::string> keep;
+  unsigned threads = 0;
+  bool json = false, dry_run = false;
+};
+
+void describe(CLI::App& app, arguments& a) {
+  app.description(
+      "Quantizes a model to INT8 or INT4 and writes a GGUF that llama.cpp opens.\n"
+      "IN is a GGUF, a safetensors file, or a folder with safetensors (sharded too). With a\n"
+      "Llama config.json beside it, safetensors become a complete llama model with its\n"
+      "vocabulary from tokenizer.model; otherwise tensors keep their names.\n");
+  app.footer(
+      "Norms and other 1-D tensors stay f32; with 4-bit formats the embedding and output matrices\n"
+      "become q8_0; a matrix whose rows are no multiple of 32 becomes f16. --keep changes that.\n\n"
+      "Examples:\n"
+      "  quantize_model Llama-3.2-1B/ small.gguf\n"
+      "  quantize_model model-f16.gguf model-q8.gguf --format q8_0\n"
+      "  quantize_model model-f16.gguf mixed.gguf --keep 'ffn_down=q8_0' --keep "
+      "'blk\\.0\\.=f16'\n\n"
+      "Exit status: 0, or 1 with one line on stderr and no output file.");
+  app.add_option("IN", a.input, "GGUF, safetensors file, or folder")->required();
+  app.add_option("OUT", a.output, "the GGUF to write; replaced only when the new one is complete")
+      ->required();
+  app.add_option("--format", a.format, "format of the matrices: q4_0, q8_0, f16, bf16, f32")
+      ->capture_default_str();
+  app.add_option("--scale", a.scale,
+                 "how a group's scale is chosen: mse (least squared error), absmax,\n"
+                 "signed_max, ggml (llama.cpp's bytes), percentile[:P]")
+      ->capture_default_str();
+  app.add_option("--keep", a.keep,
+                 "REGEX=FORMAT: another format for tensors whose name has a match;\n"
+                 "may be repeated, the last match wins")
+      ->take_all()
+      ->allow_extra_args(false);
+  app.add_option("--threads", a.threads, "threads to use; 0: all")->capture_default_str();
+  app.add_option("--report", a.report, "write the report as JSON to this file");
+  app.add_flag("--json", a.json, "print the report as JSON instead of a table");
+  app.add_flag("--dry-run", a.dry_run,
+               "check the input and print what would be done; write nothing");
+}
+
+int run(const arguments& a) {
+  eq::compress_options options;
+  options.type = eq::parse_format(a.format);
+  options.scale = eq::parse_scale(a.scale);
+  for (const auto& rule : a.keep) options.keep.push_back(eq::parse_keep(rule));
+  options.threads = a.threads;
+  options.dry_run = a.dry_run;
+
+  std::optional<eq::output_file> report_file; // opened first: a wrong path costs no work
+  if (!a.report.empty()) report_file.emplace(a.report);
+  eq::progress_bar bar(stderr, isatty(STDERR_FILENO) != 0);
+  const auto source = eq::open_model(a.input);
+  const auto report = eq::compress(source, a.output, options, std::ref(bar));
+  bar.clear();
+  const std::string json = eq::to_json(report).dump(2) + "\n";
+  if (report_file) {
+    report_file->write(std::as_bytes(std::span(json)));
+    report_file->commit();
+  }
+  if (a.json)
+    std::cout << json;
+  else
+    eq::print_table(std::cout, report);
+  return 0;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app;
+  arguments a;
+  describe(app, a);
+  try {
+    app.parse(argc, argv);
+    return run(a);
+  } catch (const CLI::CallForHelp& help) {
+    return app.exit(help);
+  } catch (const std::exception& error) {
+    std::cerr << "quantize_model: " << error.what() << '\n';
+    return 1;
+  }
+}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT
+/// A Llama checkpoint's tensors under their GGUF names, in GGUF's shapes and order.
+#pragma once
+
+#include "llama_config.hpp"
+#include "model_source.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// What a size in the table below stands for.
+enum class llama_size : std::uint8_t { one, hidden, feed_forward, queries, keys, vocabulary };
+
+/// One kind of tensor: its names in both worlds and its shape.
+struct llama_tensor_row {
+  std::string_view checkpoint, gguf;
+  llama_size rows, columns; ///< a bias, and a norm's weight, has `rows` values
+  bool in_layer;            ///< one a layer: model.layers.N. and blk.N.
+  bool rotated;             ///< RoPE turns its rows, so their order differs
+};
+
+/// In the order of the GGUF file.
+inline constexpr llama_tensor_row llama_tensor_table[] = {
+    {"embed_tokens", "token_embd", llama_size::vocabulary, llama_size::hidden, false, false},
+    {"input_layernorm", "attn_norm", llama_size::hidden, llama_size::one, true, false},
+    {"self_attn.q_proj", "attn_q", llama_size::queries, llama_size::hidden, true, true},
+    {"self_attn.k_proj", "attn_k", llama_size::keys, llama_size::hidden, true, true},
+    {"self_attn.v_proj", "attn_v", llama_size::keys, llama_size::hidden, true, false},
+    {"self_attn.o_proj", "attn_output", llama_size::hidden, llama_size::queries, true, false},
+    {"post_attention_layernorm", "ffn_norm", llama_size::hidden, llama_size::one, true, false},
+    {"mlp.gate_proj", "ffn_gate", llama_size::feed_forward, llama_size::hidden, true, false},
+    {"mlp.up_proj", "ffn_up", llama_size::feed_forward, llama_size::hidden, true, false},
+    {"mlp.down_proj", "ffn_down", llama_size::hidden, llama_size::feed_forward, true, false},
+    {"norm", "output_norm", llama_size::hidden, llama_size::one, false, false},
+    {"lm_head", "output", llama_size::vocabulary, llama_size::hidden, false, false},
+};
+
+/// Renames, checks and orders the tensors. bad_file with the tensor for a name without a place in
+/// the architecture, a layer beyond the model, or a shape that contradicts config.json. A note says
+/// which tensors the model lacks.
+[[nodiscard]] std::vector<model_tensor> map_llama_tensors(std::span<const stored_tensor> tensors,
+                                                          const llama_config& config,
+                                                          const std::string& place,
+                                                          std::vector<std::string>& notes);
+
+namespace detail {
+
+[[nodiscard]] inline std::uint64_t value_of(llama_size size, const llama_config& config) {
+  switch (size) {
+  case llama_size::one:
+    return 1;
+  case llama_size::hidden:
+    return config.hidden_size;
+  case llama_size::feed_forward:
+    return config.feed_forward_size;
+  case llama_size::queries:
+    return config.heads * config.head_size;
+  case llama_size::keys:
+    return config.kv_heads * config.head_size;
+  case llama_size::vocabulary:
+    break;
+  }
+  return config.vocabulary;
+}
+
+/// A checkpoint's name taken apart.
+struct llama_name {
+  const llama_tensor_row* row = nullptr;
+  std::uint64_t layer = 0;
+  bool bias = false;
+
+  [[nodiscard]] std::string gguf() const {
+    return (row->in_layer ? "blk." + std::to_string(layer) + "." : std::string{}) +
+           std::string(row->gguf) + (bias ? ".bias" : ".weight");
+  }
+  /// Position in the file: embedding, layers, the rest.
+  [[nodiscard]] std::array<std::uint64_t, 3> rank() const {
+    const auto kind = static_cast<std::uint64_t>(row - llama_tensor_table);
+    return {kind == 0 ? 0u : row->in_layer ? 1u : 2u, layer, 2 * kind + (bias ? 1 : 0)};
+  }
+};
+
+/// Nothing in `row` if the name is not of the architecture.
+[[nodiscard]] inline llama_name parse_llama_name(std::string_view name) {
+  const auto drop = [&](std::string_view prefix) {
+    const bool there = name.starts_with(prefix);
+    if (there) name.remove_prefix(prefix.size());
+    return there;
+  };
+  llama_name result;
+  drop("model.");
+  const bool in_layer = drop("layers.");
+  if (in_layer) {
+    const auto [stop, error] =
+        std::from_chars(name.data(), name.data() + name.size(), result.layer);
+    if (error != std::errc{} || stop == name.data() + name.size() || *stop != '.') return {};
+    name.remove_prefix(static_cast<std::size_t>(stop - name.data()) + 1);
+  }
+  result.bias = name.ends_with(".bias");
+  if (!result.bias && !name.ends_with(".weight")) return {};
+  name.remove_suffix(result.bias ? 5 : 7);
+  for (const auto& row : llama_tensor_table)
+    if (row.in_layer == in_layer && row.checkpoint == name) result.row = &row;
+  return result;
+}
+
+inline void require_shape(const stored_tensor& tensor, const llama_name& name,
+                          const llama_config& config, const std::string& place) {
+  const std::uint64_t rows = value_of(name.row->rows, config);
+  const std::uint64_t columns = name.bias ? 1 : value_of(name.row->columns, config);
+  const bool vector = columns == 1;
+  const bool fits =
+      vector ? tensor.dims.size() == 1 && tensor.dims[0] == rows
+             : tensor.dims.size() == 2 && tensor.dims[0] == columns && tensor.dims[1] == rows;
+  if (fits) return;
+  std::string shape;
+  for (auto d = tensor.dims.rbegin(); d != tensor.dims.rend(); ++d)
+    shape += (shape.empty() ? "" : " x ") + std::to_string(*d);
+  fail(error_code::bad_file, place_of(place, "tensor", tensor.name),
+       "shape " + shape + " where config.json asks for " + std::to_string(rows) +
+           (vector ? "" : " x " + std::to_string(columns)));
+}
+
+/// The values of a bias in GGUF's row order. They are few: a copy is simplest.
+[[nodiscard]] inline stored_tensor reordered_bias(const stored_tensor& bias, std::uint64_t heads) {
+  const std::uint64_t size = row_bytes(bias.type, 1);
+  std::vector<std::byte> bytes;
+  for (std::uint64_t i = 0; i < bias.dims[0]; ++i) {
+    const auto value = bias.data.subspan(rope_source_row(i, bias.dims[0] / heads) * size, size);
+    bytes.insert(bytes.end(), value.begin(), value.end());
+  }
+  return make_tensor(bias.name, bias.dims, bias.type, std::move(bytes));
+}
+
+/// The names that the model should have and does not, as one note.
+inline void note_missing(const std::vector<model_tensor>& tensors, const llama_config& config,
+                         std::vector<std::string>& notes) {
+  std::vector<std::string_view> present;
+  for (const auto& t : tensors) present.push_back(t.stored.name);
+  std::sort(present.begin(), present.end());
+  std::string first;
+  std::uint64_t missing = 0;
+  const auto look_for = [&](const llama_name& name) {
+    if (std::binary_search(present.begin(), present.end(), name.gguf())) return;
+    if (name.row->gguf == "output" && config.tied_embeddings) return;
+    if (missing++ == 0) first = name.gguf();
+  };
+  for (const auto& row : llama_tensor_table)
+    for (std::uint64_t layer = 0; layer < (row.in_layer ? config.layers : 1); ++layer)
+      look_for({&row, layer, false});
+  if (missing != 0)
+    notes.push_back("the checkpoint lacks " + counted(missing, "tensor") + " (first: " + first +
+                    "): engines will not run the file");
+}
+
+} // namespace detail
+
+inline std::vector<model_tensor> map_llama_tensors(std::span<const stored_tensor> tensors,
+                                                   const llama_config& config,
+                                                   const std::string& place,
+                                                   std::vector<std::string>& notes) {
+  std::vector<std::pair<std::array<std::uint64_t, 3>, model_tensor>> ranked;
+  for (const auto& tensor : tensors) {
+    if (tensor.name.ends_with("rotary_emb.inv_freq")) continue; // follows from config.json
+    const auto name = detail::parse_llama_name(tensor.name);
+    if (name.row == nullptr || (name.row->in_layer && name.layer >= config.layers))
+      fail(error_code::bad_file, place_of(place, "tensor", tensor.name),
+           name.row == nullptr ? "the llama architecture has no such tensor"
+                               : "config.json has " + std::to_string(config.layers) + " layers");
+    if (name.row->gguf == "output" && config.tied_embeddings) continue; // a copy of the embedding
+    detail::require_shape(tensor, name, config, place);
+    const std::uint64_t heads = name.row->gguf == "attn_q" ? config.heads : config.kv_heads;
+    model_tensor mapped{tensor, name.row->rotated && !name.bias ? heads : 0};
+    if (name.row->rotated && name.bias) mapped.stored = detail::reordered_bias(tensor, heads);
+    mapped.stored.name = name.gguf();
+    ranked.emplace_back(name.rank(), std::move(mapped));
+  }
+  std::sort(ranked.begin(), ranked.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<model_tensor> result;
+  for (auto& entry : ranked) result.push_back(std::move(entry.second));
+  detail::note_missing(result, config, notes);
+  return result;
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+/// One door for every kind of model file: GGUF, safetensors, a checkpoint folder.
+#pragma once
+
+#include "../io/safetensors.hpp"
+#include "llama_tensors.hpp"
+#include "vocabulary.hpp"
+
+#include <filesystem>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// Opens a model for compression. Nothing of the weights is read yet.
+///
+/// - A GGUF file keeps its metadata, names and order.
+/// - A safetensors file or folder with a Llama config.json beside it is a checkpoint: it becomes a
+///   GGUF `llama` model with all metadata, its vocabulary from tokenizer.model, and q and k rows in
+///   GGUF's order. Without tokenizer.model it has no vocabulary, and a note says so.
+/// - Other safetensors keep their names; a note says so where a config.json is of another kind.
+///
+/// Errors: io_error for what cannot be opened, bad_file for what contradicts its format, each with
+/// file, tensor or field.
+[[nodiscard]] inline model_source open_model(const std::filesystem::path& path);
+
+namespace detail {
+
+inline constexpr std::uint64_t config_limit = 16 << 20; ///< bytes of a config.json
+
+[[nodiscard]] inline model_source open_gguf(const std::filesystem::path& path) {
+  gguf_file file = read_gguf(path);
+  const auto parts = file.metadata.get_uint("split.count");
+  if (parts && *parts > 1)
+    fail(error_code::bad_file, place_of(path),
+         "one of " + std::to_string(*parts) + " parts of a split model: merge them first");
+  model_source source{path.string(), std::move(file.metadata), {}, {}};
+  for (auto& tensor : file.tensors) source.tensors.push_back({std::move(tensor), 0});
+  return source;
+}
+
+/// The folder's own name, also for "." and "folder/".
+[[nodiscard]] inline std::string name_of_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  const auto whole = std::filesystem::canonical(folder, error);
+  return (error ? folder : whole).filename().string();
+}
+
+inline void add_rope_divisors(const llama_config& config, model_source& source) {
+  const auto divisors = rope_divisors(config);
+  if (divisors.empty()) return;
+  const auto bytes = std::as_bytes(std::span(divisors));
+  source.tensors.push_back({make_tensor("rope_freqs.weight", {divisors.size()}, format::f32,
+                                        {bytes.begin(), bytes.end()}),
+                            0});
+}
+
+[[nodiscard]] inline model_source open_checkpoint(safetensors_model&& files, model_source source,
+                                                  const nlohmann::json& json,
+                                                  const std::string& place) {
+  llama_config config = parse_llama_config(json, place);
+  source.tensors = map_llama_tensors(files.tensors, config, source.name, source.notes);
+  add_rope_divisors(config, source);
+  set_llama_keys(source.metadata, config);
+  source.metadata.set("general.name", name_of_folder(files.folder));
+  const auto tokenizer = files.folder / "tokenizer.model";
+  if (std::filesystem::exists(tokenizer)) {
+    set_sentencepiece_keys(source.metadata, read_sentencepiece(tokenizer), config,
+                           place_of(tokenizer));
+  } else {
+    set_no_vocabulary(source.metadata);
+    source.notes.push_back("no tokenizer.model beside config.json: the file has no vocabulary");
+  }
+  return source;
+}
+
+[[nodiscard]] inline model_source open_safetensors(const std::filesystem::path& path) {
+  safetensors_model files = read_safetensors(path);
+  model_source source{path.string(), gguf_metadata(path.string()), {}, {}};
+  const auto config_path = files.folder / "config.json";
+  std::string type = "unknown";
+  if (std::filesystem::exists(config_path)) {
+    const auto place = place_of(config_path);
+    const auto json = parse_json(read_text_file(config_path, config_limit), place);
+    type = model_type_of(json);
+    if (type == "llama") return open_checkpoint(std::move(files), std::move(source), json, place);
+    source.notes.push_back("config.json is of model type '" + escaped(type) +
+                           "', not llama: tensors keep their names");
+  }
+  source.metadata.set("general.architecture", type.empty() ? "unknown" : type);
+  for (auto& tensor : files.tensors) source.tensors.push_back({std::move(tensor), 0});
+  return source;
+}
+
+[[nodiscard]] inline bool begins_as_gguf(const std::filesystem::path& path) {
+  const mapped_file file(path);
+  return file.bytes().size() >= 4 && std::memcmp(file.bytes().data(), "GGUF", 4) == 0;
+}
+
+} // namespace detail
+
+inline model_source open_model(const std::filesystem::path& path) {
+  if (std::filesystem::is_directory(path)) return detail::open_safetensors(path);
+  if (path.filename() == "model.safetensors.index.json")
+    return detail::open_safetensors(path.has_parent_path() ? path.parent_path() : ".");
+  if (detail::begins_as_gguf(path)) return detail::open_gguf(path);
+  if (path.extension() == ".gguf") return detail::open_gguf(path); // for its error message
+  if (path.extension() == ".safetensors") return detail::open_safetensors(path);
+  fail(error_code::bad_file, place_of(path), "neither a GGUF nor a safetensors file");
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

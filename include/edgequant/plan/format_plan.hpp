@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+/// Which format each tensor of a model gets.
+#pragma once
+
+#include "../model/model_source.hpp"
+
+#include <regex>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// Tensors whose GGUF name contains a match of `pattern` (ECMAScript) get `type`.
+struct keep_rule {
+  std::string pattern;
+  format type = format::f32;
+};
+
+/// Reads `REGEX=FORMAT`; the last `=` splits. bad_argument for a missing `=`, an empty or invalid
+/// REGEX and for a FORMAT that cannot be written.
+[[nodiscard]] keep_rule parse_keep(std::string_view text);
+
+/// Reads the name of a format that can be written; anything else is bad_argument.
+[[nodiscard]] format parse_format(std::string_view name);
+
+/// The names that parse_format reads, separated by `separator`.
+[[nodiscard]] std::string writable_formats(std::string_view separator);
+
+/// What becomes of one tensor.
+struct tensor_plan {
+  format type = format::f32;
+  std::uint64_t bytes = 0; ///< in the new file, without padding
+  bool fallback = false;   ///< the format asked for does not fit the rows: f16 instead
+};
+
+/// One plan per tensor. Rules, the later ones stronger:
+/// - matrices get `type`; with a 4-bit `type`, token_embd.weight and output.weight get q8_0;
+/// - 1-D tensors (norms, biases) get f32;
+/// - integer tensors stay as they are;
+/// - the last matching rule of `keep` decides;
+/// - rows that are no multiple of the block length of their format get f16.
+///
+/// bad_argument: a rule that matches no tensor, a block format for a 1-D tensor, a rule for an
+/// integer tensor. bad_file: a tensor whose values cannot be read.
+[[nodiscard]] std::vector<tensor_plan> plan_formats(const model_source& source, format type,
+                                                    std::span<const keep_rule> keep);
+
+namespace detail {
+
+[[nodiscard]] inline bool is_integer(format type) noexcept {
+  return type == format::i8 || type == format::i16 || type == format::i32 || type == format::i64;
+}
+
+[[nodiscard]] inline std::regex compile_pattern(const std::string& pattern) {
+  std::string problem;
+  try {
+    return std::regex(pattern, std::regex::ECMAScript);
+  } catch (const std::regex_error& error) {
+    problem = error.what();
+  }
+  fail(error_code::bad_argument, "pattern '" + escaped(pattern) + "'", problem);
+}
+
+[[nodiscard]] inline format default_format(const stored_tensor& tensor, format type) {
+  if (is_integer(tensor.type)) return tensor.type;
+  if (tensor.dims.size() == 1) return format::f32;
+  const bool large_vocabulary =
+      tensor.name == "token_embd.weight" || tensor.name == "output.weight";
+  return large_vocabulary && info_of(type).code_bits == 4 ? format::q8_0 : type;
+}
+
+} // namespace detail
+
+inline std::string writable_formats(std::string_view separator) {
+  std::string names;
+  for (const auto& row : format_table)
+    if (row.use == format_use::writable)
+      names += (names.empty() ? "" : std::string(separator)) + std::string(row.name);
+  return names;
+}
+
+inline format parse_format(std::string_view name) {
+  const format_row* row = find_format(name);
+  if (row == nullptr || row->use != format_use::writable)
+    fail(error_code::bad_argument, "format '" + escaped(name) + "'",
+         "expected one of " + writable_formats(", "));
+  return row->id;
+}
+
+inline keep_rule parse_keep(std::string_view text) {
+  const auto split = text.rfind('=');
+  if (split == text.npos || split == 0)
+    fail(error_code::bad_argument, "rule '" + escaped(text) + "'", "expected REGEX=FORMAT");
+  keep_rule rule{std::string(text.substr(0, split)), parse_format(text.substr(split + 1))};
+  (void)detail::compile_pattern(rule.pattern);
+  return rule;
+}
+
+inline std::vector<tensor_plan> plan_formats(const model_source& source, format type,
+                                             std::span<const keep_rule> keep) {
+  std::vector<const keep_rule*> chosen(source.tensors.size(), nullptr);
+  for (const auto& rule : keep) {
+    const std::regex pattern = detail::compile_pattern(rule.pattern);
+    bool used = false;
+    for (std::size_t i = 0; i < chosen.size(); ++i)
+      if (std::regex_search(source.tensors[i].stored.name, pattern)) chosen[i] = &rule, used = true;
+    if (!used)
+      fail(error_code::bad_argument, "rule '" + escaped(rule.pattern) + "'", "matches no tensor");
+  }
+  std::vector<tensor_plan> plans;
+  for (std::size_t i = 0; i < chosen.size(); ++i) {
+    const stored_tensor& tensor = source.tensors[i].stored;
+    const std::string place = place_of(source.name, "tensor", tensor.name);
+    const bool integer = detail::is_integer(tensor.type);
+    if (!integer && info_of(tensor.type).use == format_use::carried)
+      fail(error_code::bad_file, place,
+           "values in " + std::string(name_of(tensor.type)) +
+               " cannot be read; start from f32, f16 or bf16");
+    if (chosen[i] != nullptr && integer)
+      fail(error_code::bad_argument, place, "integers have no other format");
+    if (chosen[i] != nullptr && tensor.dims.size() == 1 && is_block_format(chosen[i]->type))
+      fail(error_code::bad_argument, place,
+           "a 1-D tensor cannot be " + std::string(name_of(chosen[i]->type)));
+    tensor_plan plan{chosen[i] != nullptr ? chosen[i]->type : detail::default_format(tensor, type)};
+    if (tensor.columns() % info_of(plan.type).block_length != 0) plan = {format::f16, 0, true};
+    plan.bytes = tensor_bytes(plan.type, tensor.dims, error_code::bad_file, place);
+    plans.push_back(plan);
+  }
+  return plans;
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI
