@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Installs what is missing, then builds and runs the tests on every instruction set that this
+# machine can run: natively, or under qemu-user for NEON.
+#   bash tests/run.sh [preset...]     default: all that can run here
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. examples/install_packages.sh
+install_packages g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libcli11-dev \
+  libgtest-dev googletest libbenchmark-dev
+
+has_flags() { local f; for f in "$@"; do grep -qw "$f" /proc/cpuinfo || return 1; done; }
+native=scalar # what -march=native makes of this machine
+if has_flags avx2 fma f16c; then native=avx2; fi
+if has_flags avx512f avx512bw avx512vl avx512_vnni; then native=avx512; fi
+presets=("$@")
+if [ "${#presets[@]}" -eq 0 ]; then
+  presets=(release debug scalar)
+  if [ "$native" != scalar ]; then presets+=(avx2); fi
+  if [ "$native" = avx512 ]; then presets+=(avx512); fi
+  if [ "$(uname -m)" = x86_64 ]; then presets+=(neon neon-i8mm); fi
+fi
+case " ${presets[*]} " in *" neon"*) install_packages g++-aarch64-linux-gnu qemu-user ;; esac
+
+mkdir -p build
+failed=() passed=0
+for preset in "${presets[@]}"; do
+  echo "== $preset: configure and build"
+  log="build/$preset-build.log"
+  options=()
+  case $preset in release | debug) if [ "$(uname -m)" = x86_64 ]; then options=("-DEDGEQUANT_EXPECT_ISA=$native"); fi ;; esac
+  if ! { cmake --preset "$preset" "${options[@]}" && cmake --build --preset "$preset"; } >"$log" 2>&1; then
+    tail -n 40 "$log" >&2
+    failed+=("$preset (build)")
+    continue
+  fi
+  echo "== $preset: tests"
+  log="build/$preset-tests.log"
+  if ctest --preset "$preset" -j "$(nproc)" >"$log" 2>&1; then
+    passed=$((passed + 1))
+  else
+    failed+=("$preset (tests)")
+    grep -vE '^ *(Start|[0-9]+/[0-9]+ Test).*(Passed|Start)' "$log" | tail -n 60 >&2
+  fi
+  # What was skipped, and why, belongs to the result.
+  grep -E 'Skipped$' "$log" | sed 's/^ *//' | sort -u | head -n 20 || true
+  grep -E 'tests passed' "$log" || true
+done
+
+echo
+for name in "${failed[@]}"; do echo "FAILED: $name" >&2; done
+echo "$passed passed, ${#failed[@]} failed"
+[ "${#failed[@]}" -eq 0 ]
