@@ -50,11 +50,19 @@ void describe(CLI::App& app, arguments& a) {
                  "may be repeated, the last match wins")
       ->take_all()
       ->allow_extra_args(false);
-  app.add_option("--threads", a.threads, "threads to use; 0: all")->capture_default_str();
+  app.add_option("--threads", a.threads, "threads to use; 0: all")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1024));
   app.add_option("--report", a.report, "write the report as JSON to this file");
   app.add_flag("--json", a.json, "print the report as JSON instead of a table");
   app.add_flag("--dry-run", a.dry_run,
                "check the input and print what would be done; write nothing");
+}
+
+bool same_file(const std::filesystem::path& a, const std::filesystem::path& b) {
+  std::error_code error; // a path that leads nowhere is none
+  return !a.empty() &&
+         std::filesystem::weakly_canonical(a, error) == std::filesystem::weakly_canonical(b, error);
 }
 
 int run(const arguments& a) {
@@ -65,6 +73,8 @@ int run(const arguments& a) {
   options.threads = a.threads;
   options.dry_run = a.dry_run;
 
+  if (same_file(a.report, a.output) || same_file(a.report, a.input))
+    eq::fail(eq::error_code::bad_argument, eq::place_of(a.report), "the report needs its own file");
   std::optional<eq::output_file> report_file; // opened first: a wrong path costs no work
   if (!a.report.empty()) report_file.emplace(a.report);
   eq::progress_bar bar(stderr, isatty(STDERR_FILENO) != 0);
@@ -80,6 +90,7 @@ int run(const arguments& a) {
     std::cout << json;
   else
     eq::print_table(std::cout, report);
+  if (!std::cout.flush()) eq::fail(eq::error_code::io_error, "standard output", "cannot write");
   return 0;
 }
 
@@ -95,7 +106,8 @@ int main(int argc, char** argv) {
   } catch (const CLI::CallForHelp& help) {
     return app.exit(help);
   } catch (const std::exception& error) {
-    std::cerr << "quantize_model: " << error.what() << '\n';
+    // One line, whatever the arguments held.
+    std::cerr << "quantize_model: " << eq::place_of(error.what()) << '\n';
     return 1;
   }
 }

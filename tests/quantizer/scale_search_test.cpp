@@ -13,13 +13,13 @@ namespace {
 /// The definition: all finite halves, nearest codes, error summed in order; ties by eq::better.
 template <int Bits>
 float brute_force(std::span<const float> values, std::span<const float> importance) {
-  eq::scored_scale best{0, eq::squared_error<Bits>(values, importance, 0)};
+  eq::scored_scale best{0, eq::kernel::squared_error<Bits>(values, importance, 0)};
   for (std::uint32_t bits = 1; bits < 0x7c00; ++bits)
     for (const std::uint32_t sign : {0u, 0x8000u}) {
       const auto h = Eigen::numext::bit_cast<eq::half>(static_cast<std::uint16_t>(bits | sign));
       const eq::scored_scale candidate{
           static_cast<float>(h),
-          eq::squared_error<Bits>(values, importance, static_cast<float>(h))};
+          eq::kernel::squared_error<Bits>(values, importance, static_cast<float>(h))};
       if (eq::better(candidate, best)) best = candidate;
     }
   return best.scale;
@@ -90,11 +90,11 @@ TEST(scale_search, float_scale_is_no_worse_than_its_neighbours_or_any_half) {
   for (unsigned seed = 0; seed < 20; ++seed) {
     const auto values = inputs::make(inputs::gaussian, 48, seed);
     const float scale = search(values, {});
-    const double error = eq::squared_error<4>(values, {}, scale);
+    const double error = eq::kernel::squared_error<4>(values, {}, scale);
     // Rounding the real optimum moves the error by at most (s 2^-24)^2 * sum q^2: invisible here.
-    EXPECT_LE(error, eq::squared_error<4>(values, {}, brute_force<4>(values, {})) * (1 + 1e-12));
+    EXPECT_LE(error, eq::kernel::squared_error<4>(values, {}, brute_force<4>(values, {})) * (1 + 1e-12));
     for (const float factor : {0.9999f, 1.0001f, -1.0f})
-      EXPECT_LE(error, eq::squared_error<4>(values, {}, scale * factor) * (1 + 1e-12));
+      EXPECT_LE(error, eq::kernel::squared_error<4>(values, {}, scale * factor) * (1 + 1e-12));
   }
 }
 
@@ -102,9 +102,9 @@ TEST(scale_search, long_groups_keep_their_bound) {
   for (const auto kind : {inputs::gaussian, inputs::outliers}) {
     const auto values = inputs::make(kind, 1500, 3);
     eq::scale_search<4, eq::half> search;
-    const double found = eq::squared_error<4>(values, {}, search(values, {}));
-    const double best = eq::squared_error<4>(values, {}, brute_force<4>(values, {}));
-    const double signal = eq::squared_error<4>(values, {}, 0);
+    const double found = eq::kernel::squared_error<4>(values, {}, search(values, {}));
+    const double best = eq::kernel::squared_error<4>(values, {}, brute_force<4>(values, {}));
+    const double signal = eq::kernel::squared_error<4>(values, {}, 0);
     EXPECT_LE(found, best + signal / (512.0 * 512.0) * 1.01);
     EXPECT_GE(found, best);
   }

@@ -91,6 +91,30 @@ TYPED_TEST(backend, float_ops_equal_scalar) {
   });
 }
 
+TYPED_TEST(backend, bounds_ops_equal_scalar) {
+  // multiply_add is exempt: it may round once or twice.
+  const auto values = interesting_floats();
+  for (const float y : {0.7f, -3.0f, 1e-20f}) {
+    expect_equal<TypeParam>(values, [y]<class S>(S, const float* p) {
+      return floats<S>(S::sub(S::load(p), S::broadcast(y)));
+    });
+    expect_equal<TypeParam>(values, [y]<class S>(S, const float* p) {
+      return floats<S>(S::div(S::broadcast(y), S::max(S::abs(S::load(p)), S::broadcast(1e-30f))));
+    });
+    expect_equal<TypeParam>(values, [y]<class S>(S, const float* p) {
+      return floats<S>(S::add(S::min(S::load(p), S::broadcast(y)), S::broadcast(0.0f)));
+    });
+    expect_equal<TypeParam>(
+        values, [y]<class S>(S, const float* p) { return S::less(S::load(p), S::broadcast(y)); });
+    expect_equal<TypeParam>(values, [y]<class S>(S, const float* p) {
+      return floats<S>(S::where_less(S::load(p), S::broadcast(y), S::iota()));
+    });
+  }
+  expect_equal<TypeParam>(values, []<class S>(S, const float* p) {
+    return floats<S>(S::add(S::round_even(S::clamp(S::load(p), -4e6f, 4e6f)), S::broadcast(0.0f)));
+  });
+}
+
 TYPED_TEST(backend, rounding_equals_scalar) {
   const auto values = interesting_floats();
   for (const float top : {7.0f, 127.0f})
@@ -116,6 +140,15 @@ TYPED_TEST(backend, doubles_equal_scalar) {
     return a;
   };
   expect_equal<S>(values, sums);
+  expect_equal<S>(values, []<class T>(T, const float* p) {
+    return T::reduce_add(
+        T::rounded(T::mul(T::widen(T::clamp(T::load(p), -1e15f, 1e15f)), T::broadcast(1.0 / 3))));
+  });
+  expect_equal<S>(values, []<class T>(T, const float* p) {
+    std::array<double, 16> a;
+    T::store(a.data(), T::add(T::clamp_round(T::widen(T::load(p)), -8, 7), T::broadcast(0.0)));
+    return a;
+  });
   expect_equal<S>(values, []<class T>(T, const float* p) {
     const auto third = T::mul(T::widen(T::clamp(T::load(p), -1e30f, 1e30f)), T::broadcast(1.0 / 3));
     return floats<T>(T::narrow(third)); // rounds double to float, subnormals included

@@ -34,7 +34,7 @@ template <int Bits, simd::backend S = simd::native>
       square = S::add(square, S::mul(c, S::mul(q, q)));
     }
   });
-  return {sum_lanes<S>(cross), sum_lanes<S>(square)};
+  return {S::reduce_add(cross), S::reduce_add(square)};
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI::kernel

@@ -67,11 +67,11 @@ template <simd::backend S, class Approximate>
     largest = S::max(largest, S::bits(S::abs(difference)));
   });
   return {values.size(),
-          sum_lanes<S>(signal),
-          sum_lanes<S>(noise),
-          sum_lanes<S>(absolute),
-          sum_lanes<S>(approximation),
-          sum_lanes<S>(product),
+          S::reduce_add(signal),
+          S::reduce_add(noise),
+          S::reduce_add(absolute),
+          S::reduce_add(approximation),
+          S::reduce_add(product),
           static_cast<double>(std::bit_cast<float>(S::reduce_max(largest)))};
 }
 

@@ -44,13 +44,4 @@ template <class S, class Lanes> auto load_floats(Lanes lanes, const float* p) no
   return lanes.load(p, [](const float* q) { return S::load(q); });
 }
 
-/// The sum of 16 lanes by a fixed tree: halves are added until one is left.
-template <class S> double sum_lanes(typename S::f64 x) noexcept {
-  double lane[16];
-  S::store(lane, x);
-  for (int width = 8; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
-  return lane[0];
-}
-
 } // namespace edgequant::inline EDGEQUANT_ABI::kernel

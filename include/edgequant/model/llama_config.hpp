@@ -6,6 +6,7 @@
 #include "../io/json.hpp"
 
 #include <cmath>
+#include <limits>
 #include <numbers>
 #include <optional>
 
@@ -32,8 +33,8 @@ struct llama_config {
 [[nodiscard]] std::string model_type_of(const nlohmann::json& config);
 
 /// Reads Hugging Face's fields; `place` names the file. bad_file with the field for a missing one,
-/// a value of the wrong type or sizes that contradict each other, and for RoPE scaling other than
-/// linear and llama3.
+/// a value of the wrong type or beyond the range of GGUF's u32 or f32, for sizes that contradict
+/// each other, and for RoPE scaling other than linear and llama3.
 [[nodiscard]] llama_config parse_llama_config(const nlohmann::json& config,
                                               const std::string& place);
 
@@ -45,6 +46,17 @@ void set_llama_keys(gguf_metadata& metadata, const llama_config& config);
 [[nodiscard]] std::vector<float> rope_divisors(const llama_config& config);
 
 namespace detail {
+
+/// Far beyond any model: rope_divisors() takes that many bytes twice over.
+inline constexpr std::uint64_t most_head_size = 1 << 16;
+
+/// A whole number that is not negative. What the parser reads is unsigned; what a program writes as
+/// json(64) is signed.
+[[nodiscard]] inline std::optional<std::uint64_t> unsigned_value(const nlohmann::json& value) {
+  if (value.is_number_unsigned()) return value.get<std::uint64_t>();
+  if (!value.is_number_integer() || value.get<std::int64_t>() < 0) return std::nullopt;
+  return static_cast<std::uint64_t>(value.get<std::int64_t>());
+}
 
 /// Typed access to the fields of one JSON object, with errors that name the field.
 class json_fields {
@@ -61,8 +73,9 @@ public:
   [[nodiscard]] std::optional<std::uint64_t> whole(const char* name) const {
     const auto* value = find(name);
     if (value == nullptr) return std::nullopt;
-    if (!value->is_number_unsigned()) refuse(name, "expected a whole number");
-    return value->get<std::uint64_t>();
+    const auto number = unsigned_value(*value);
+    if (!number) refuse(name, "expected a whole number");
+    return number;
   }
   /// A size: at least 1 and at most 2^31 - 1, what llama.cpp can count.
   [[nodiscard]] std::optional<std::uint64_t> size(const char* name) const {
@@ -75,12 +88,27 @@ public:
     if (!value) refuse(name, "the field is missing");
     return *value;
   }
+  /// A number that a GGUF key can hold: as a float it is neither 0 nor infinite.
   [[nodiscard]] std::optional<double> positive(const char* name) const {
     const auto* value = find(name);
     if (value == nullptr) return std::nullopt;
-    if (!value->is_number() || !(value->get<double>() > 0))
-      refuse(name, "expected a positive number");
-    return value->get<double>();
+    const double number = value->is_number() ? value->get<double>() : 0;
+    using limits = std::numeric_limits<float>;
+    if (!(number >= limits::denorm_min() && number <= limits::max()))
+      refuse(name, "expected a positive number in the range of f32");
+    return number;
+  }
+  [[nodiscard]] std::optional<bool> flag(const char* name) const {
+    const auto* value = find(name);
+    if (value == nullptr) return std::nullopt;
+    if (!value->is_boolean()) refuse(name, "expected true or false");
+    return value->get<bool>();
+  }
+  [[nodiscard]] std::optional<std::string> text(const char* name) const {
+    const auto* value = find(name);
+    if (value == nullptr) return std::nullopt;
+    if (!value->is_string()) refuse(name, "expected a string");
+    return value->get<std::string>();
   }
   [[noreturn]] void refuse(const char* name, const std::string& problem) const {
     fail(error_code::bad_file, place_ + ": field '" + name + "'", problem);
@@ -91,12 +119,13 @@ private:
   std::string place_;
 };
 
-/// A token id, or the first of a list of them.
+/// A token id, or the first of a list of them. Some files say -1 for none.
 inline std::optional<std::uint64_t> token_field(const json_fields& fields, const char* name) {
   const auto* value = fields.find(name);
   if (value != nullptr && value->is_array() && !value->empty()) value = &value->front();
-  if (value == nullptr || !value->is_number_unsigned()) return std::nullopt;
-  return value->get<std::uint64_t>();
+  if (value == nullptr || value->is_array()) return std::nullopt;
+  if (!value->is_number_integer()) fields.refuse(name, "expected a token's number");
+  return unsigned_value(*value);
 }
 
 inline void read_rope(const json_fields& fields, const std::string& place, llama_config& config) {
@@ -107,10 +136,9 @@ inline void read_rope(const json_fields& fields, const std::string& place, llama
   if (scaling == nullptr) return;
   const json_fields rope(*scaling, place + ": RoPE scaling");
   config.rope_base = rope.positive("rope_theta").value_or(config.rope_base);
-  const auto* type = rope.find("rope_type");
-  if (type == nullptr) type = rope.find("type");
-  const std::string name =
-      type != nullptr && type->is_string() ? type->get<std::string>() : "default";
+  auto type = rope.text("rope_type");
+  if (!type) type = rope.text("type");
+  const std::string name = type.value_or("default");
   if (name == "linear") {
     config.linear_rope_factor = rope.positive("factor").value_or(1);
   } else if (name == "llama3") {
@@ -151,12 +179,13 @@ inline llama_config parse_llama_config(const nlohmann::json& json, const std::st
     fields.refuse("num_attention_heads", "hidden_size is no multiple of it");
   config.head_size = head_size.value_or(config.hidden_size / config.heads);
   if (config.head_size % 2 != 0) fields.refuse("head_dim", "an odd head size has no RoPE pairs");
+  if (config.head_size > detail::most_head_size)
+    fields.refuse("head_dim", "more than " + std::to_string(detail::most_head_size));
   if (config.heads % config.kv_heads != 0)
     fields.refuse("num_key_value_heads", "num_attention_heads is no multiple of it");
   config.bos_token = detail::token_field(fields, "bos_token_id");
   config.eos_token = detail::token_field(fields, "eos_token_id");
-  const auto* tied = fields.find("tie_word_embeddings");
-  config.tied_embeddings = tied != nullptr && tied->is_boolean() && tied->get<bool>();
+  config.tied_embeddings = fields.flag("tie_word_embeddings").value_or(false);
   detail::read_rope(fields, place, config);
   return config;
 }

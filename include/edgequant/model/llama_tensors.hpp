@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <set>
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
@@ -135,25 +136,31 @@ inline void require_shape(const stored_tensor& tensor, const llama_name& name,
   return make_tensor(bias.name, bias.dims, bias.type, std::move(bytes));
 }
 
-/// The names that the model should have and does not, as one note.
+/// How many weights of one kind the model should have.
+[[nodiscard]] inline std::uint64_t expected_count(const llama_tensor_row& row,
+                                                  const llama_config& config) {
+  if (row.in_layer) return config.layers;
+  return row.gguf == "output" && config.tied_embeddings ? 0 : 1;
+}
+
+/// How many names the model should have and does not, and the first of them, as one note. Names are
+/// tried up to the first gap only: config.json may claim 2^31 layers.
 inline void note_missing(const std::vector<model_tensor>& tensors, const llama_config& config,
                          std::vector<std::string>& notes) {
-  std::vector<std::string_view> present;
-  for (const auto& t : tensors) present.push_back(t.stored.name);
-  std::sort(present.begin(), present.end());
-  std::string first;
+  std::set<std::string_view> present;
+  for (const auto& t : tensors)
+    if (t.stored.name.ends_with(".weight")) present.insert(t.stored.name);
   std::uint64_t missing = 0;
-  const auto look_for = [&](const llama_name& name) {
-    if (std::binary_search(present.begin(), present.end(), name.gguf())) return;
-    if (name.row->gguf == "output" && config.tied_embeddings) return;
-    if (missing++ == 0) first = name.gguf();
-  };
+  for (const auto& row : llama_tensor_table) missing += expected_count(row, config);
+  missing -= present.size(); // each of them is expected
+  if (missing == 0) return;
+  std::string first;
   for (const auto& row : llama_tensor_table)
-    for (std::uint64_t layer = 0; layer < (row.in_layer ? config.layers : 1); ++layer)
-      look_for({&row, layer, false});
-  if (missing != 0)
-    notes.push_back("the checkpoint lacks " + counted(missing, "tensor") + " (first: " + first +
-                    "): engines will not run the file");
+    for (std::uint64_t layer = 0; first.empty() && layer < expected_count(row, config); ++layer)
+      if (auto name = llama_name{&row, layer}.gguf(); !present.contains(name))
+        first = std::move(name);
+  notes.push_back("the checkpoint lacks " + counted(missing, "tensor") + " (first: " + first +
+                  "): engines will not run the file");
 }
 
 } // namespace detail

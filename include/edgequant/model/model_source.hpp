@@ -32,7 +32,7 @@ struct model_tensor {
 };
 
 struct model_source {
-  std::string name; ///< what messages call it: the path as given
+  std::string name; ///< what messages call it: the path as given, on one line
   gguf_metadata metadata;
   std::vector<model_tensor> tensors;
   std::vector<std::string> notes; ///< one line each: what the user should know

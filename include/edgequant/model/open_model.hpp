@@ -26,13 +26,20 @@ namespace detail {
 
 inline constexpr std::uint64_t config_limit = 16 << 20; ///< bytes of a config.json
 
+/// Whether the folder lists this file. One that leads nowhere counts: to open it is then an error,
+/// where a model without its config.json would quietly be another model.
+[[nodiscard]] inline bool is_named(const std::filesystem::path& path) {
+  std::error_code error;
+  return std::filesystem::exists(std::filesystem::symlink_status(path, error));
+}
+
 [[nodiscard]] inline model_source open_gguf(const std::filesystem::path& path) {
   gguf_file file = read_gguf(path);
   const auto parts = file.metadata.get_uint("split.count");
   if (parts && *parts > 1)
     fail(error_code::bad_file, place_of(path),
          "one of " + std::to_string(*parts) + " parts of a split model: merge them first");
-  model_source source{path.string(), std::move(file.metadata), {}, {}};
+  model_source source{place_of(path), std::move(file.metadata), {}, {}};
   for (auto& tensor : file.tensors) source.tensors.push_back({std::move(tensor), 0});
   return source;
 }
@@ -62,7 +69,7 @@ inline void add_rope_divisors(const llama_config& config, model_source& source) 
   set_llama_keys(source.metadata, config);
   source.metadata.set("general.name", name_of_folder(files.folder));
   const auto tokenizer = files.folder / "tokenizer.model";
-  if (std::filesystem::exists(tokenizer)) {
+  if (is_named(tokenizer)) {
     set_sentencepiece_keys(source.metadata, read_sentencepiece(tokenizer), config,
                            place_of(tokenizer));
   } else {
@@ -74,10 +81,10 @@ inline void add_rope_divisors(const llama_config& config, model_source& source) 
 
 [[nodiscard]] inline model_source open_safetensors(const std::filesystem::path& path) {
   safetensors_model files = read_safetensors(path);
-  model_source source{path.string(), gguf_metadata(path.string()), {}, {}};
+  model_source source{place_of(path), gguf_metadata(place_of(path)), {}, {}};
   const auto config_path = files.folder / "config.json";
   std::string type = "unknown";
-  if (std::filesystem::exists(config_path)) {
+  if (is_named(config_path)) {
     const auto place = place_of(config_path);
     const auto json = parse_json(read_text_file(config_path, config_limit), place);
     type = model_type_of(json);
@@ -98,7 +105,8 @@ inline void add_rope_divisors(const llama_config& config, model_source& source) 
 } // namespace detail
 
 inline model_source open_model(const std::filesystem::path& path) {
-  if (std::filesystem::is_directory(path)) return detail::open_safetensors(path);
+  std::error_code error; // the open that follows says it better
+  if (std::filesystem::is_directory(path, error)) return detail::open_safetensors(path);
   if (path.filename() == "model.safetensors.index.json")
     return detail::open_safetensors(path.has_parent_path() ? path.parent_path() : ".");
   if (detail::begins_as_gguf(path)) return detail::open_gguf(path);

@@ -8,8 +8,13 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
+/// Unused tokens that set_sentencepiece_keys() adds at most: a wrong vocab_size shall not fill the
+/// memory.
+inline constexpr std::uint64_t most_unused_tokens = 1 << 20;
+
 /// Sets the tokenizer.ggml keys of a SentencePiece vocabulary. Where the model has more embedding
-/// rows than pieces, unused tokens fill up; fewer rows than pieces is bad_file at `place`.
+/// rows than pieces, unused tokens fill up. bad_file at `place` for fewer rows than pieces, and for
+/// more unused tokens than most_unused_tokens.
 void set_sentencepiece_keys(gguf_metadata& metadata, const sentencepiece_model& model,
                             const llama_config& config, const std::string& place);
 
@@ -21,7 +26,8 @@ enum class token_type : std::int32_t { normal = 1, unknown, control, user_define
 
 inline void set_sentencepiece_keys(gguf_metadata& metadata, const sentencepiece_model& model,
                                    const llama_config& config, const std::string& place) {
-  if (model.pieces.size() > config.vocabulary)
+  if (model.pieces.size() > config.vocabulary ||
+      config.vocabulary - model.pieces.size() > most_unused_tokens)
     fail(error_code::bad_file, place,
          counted(model.pieces.size(), "piece") + " for a vocabulary of " +
              std::to_string(config.vocabulary));

@@ -94,17 +94,18 @@ template <class Use>
 void compress_job::for_each_slab(const model_tensor& tensor, const char* stage, Use use) {
   const stored_tensor& stored = tensor.stored;
   const std::uint64_t bytes_per_row = row_bytes(stored.type, stored.columns());
+  const std::string item = escaped(stored.name); // listeners print it
   const slab_shape slab(stored);
   for (std::uint64_t row = 0; row < stored.rows(); row += slab.rows) {
     const std::uint64_t rows = std::min(slab.rows, stored.rows() - row);
-    if (listener_) listener_({stage, stored.name, done_, total_});
+    if (listener_) listener_({stage, item, done_, total_});
     use(row, rows);
     done_ += rows * bytes_per_row;
     if (stored.file && tensor.rope_heads == 0)
       stored.file->drop(stored.data.subspan(row * bytes_per_row, rows * bytes_per_row));
   }
   if (stored.file) stored.file->drop(stored.data);
-  if (listener_) listener_({stage, stored.name, done_, total_});
+  if (listener_) listener_({stage, item, done_, total_});
 }
 
 inline void compress_job::check() {

@@ -39,7 +39,7 @@ struct tensor_plan {
 /// - rows that are no multiple of the block length of their format get f16.
 ///
 /// bad_argument: a rule that matches no tensor, a block format for a 1-D tensor, a rule for an
-/// integer tensor. bad_file: a tensor whose values cannot be read.
+/// integer tensor. bad_file: a tensor whose values cannot be read or whose name is too long.
 [[nodiscard]] std::vector<tensor_plan> plan_formats(const model_source& source, format type,
                                                     std::span<const keep_rule> keep);
 
@@ -57,6 +57,14 @@ namespace detail {
     problem = error.what();
   }
   fail(error_code::bad_argument, "pattern '" + escaped(pattern) + "'", problem);
+}
+
+/// std::regex recurses once a character: on a name of a megabyte it would overflow the stack.
+inline void require_short_names(const model_source& source) {
+  for (const auto& tensor : source.tensors)
+    if (const auto& name = tensor.stored.name; name.size() > gguf_name_limit)
+      fail(error_code::bad_file, place_of(source.name, "tensor", name),
+           "a name of " + counted(name.size(), "byte") + ", at most 63 fit");
 }
 
 [[nodiscard]] inline format default_format(const stored_tensor& tensor, format type) {
@@ -96,6 +104,7 @@ inline keep_rule parse_keep(std::string_view text) {
 
 inline std::vector<tensor_plan> plan_formats(const model_source& source, format type,
                                              std::span<const keep_rule> keep) {
+  detail::require_short_names(source);
   std::vector<const keep_rule*> chosen(source.tensors.size(), nullptr);
   for (const auto& rule : keep) {
     const std::regex pattern = detail::compile_pattern(rule.pattern);

@@ -11,7 +11,8 @@
 namespace edgequant::inline EDGEQUANT_ABI {
 
 /// One object: input, output, format, scale, dry_run, tensors, totals, notes. Sizes are bytes,
-/// sqnr_db is dB and null for an exact copy (and after a dry run).
+/// sqnr_db is dB and null for an exact copy; a tensor's error is null where none was measured
+/// (integers, a dry run). Names are as in the file, with U+FFFD for what is no UTF-8.
 [[nodiscard]] nlohmann::json to_json(const compress_report& report);
 
 /// A row a tensor (shape, formats, bits per weight, SQNR), the totals, the notes.
@@ -21,6 +22,12 @@ namespace detail {
 
 [[nodiscard]] inline double bits_each(std::uint64_t bytes, std::uint64_t values) {
   return values == 0 ? 0 : 8 * static_cast<double>(bytes) / static_cast<double>(values);
+}
+
+/// Any bytes as a string that dump() takes.
+[[nodiscard]] inline std::string utf8(const std::string& text) {
+  using json = nlohmann::json;
+  return json::parse(json(text).dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
 [[nodiscard]] inline nlohmann::json error_json(const error_accumulator& error) {
@@ -61,7 +68,7 @@ inline nlohmann::json to_json(const compress_report& report) {
   for (const auto& t : report.tensors) {
     std::uint64_t values = 1;
     for (const auto d : t.dims) values *= d;
-    tensors.push_back({{"name", escaped(t.name)},
+    tensors.push_back({{"name", detail::utf8(t.name)},
                        {"dims", t.dims},
                        {"source_format", name_of(t.source_type)},
                        {"format", name_of(t.type)},
@@ -70,8 +77,8 @@ inline nlohmann::json to_json(const compress_report& report) {
                        {"bits_per_weight", detail::bits_each(t.bytes_after, values)},
                        {"error", detail::error_json(t.error)}});
   }
-  return {{"input", escaped(report.input, 4096)},
-          {"output", escaped(report.output, 4096)},
+  return {{"input", detail::utf8(report.input)},
+          {"output", detail::utf8(report.output)},
           {"format", name_of(report.options.type)},
           {"scale", to_string(report.options.scale)},
           {"dry_run", report.options.dry_run},
@@ -109,7 +116,7 @@ inline void print_table(std::ostream& out, const compress_report& report) {
                 ratio, detail::bits_each(report.bytes_after, report.values),
                 detail::sqnr_text(report.error).c_str());
   out << line;
-  out << (report.options.dry_run ? "would write " : "wrote ") << report.output << ", "
+  out << (report.options.dry_run ? "would write " : "wrote ") << place_of(report.output) << ", "
       << report.file_bytes << " bytes\n";
 }
 

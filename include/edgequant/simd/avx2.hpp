@@ -36,6 +36,37 @@ struct avx2 {
   static f32 mul(f32 x, f32 y) noexcept {
     return {_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)};
   }
+  static f32 sub(f32 x, f32 y) noexcept {
+    return {_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)};
+  }
+  static f32 div(f32 x, f32 y) noexcept {
+    return {_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)};
+  }
+  static f32 min(f32 x, f32 y) noexcept {
+    return {_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b)};
+  }
+  static f32 max(f32 x, f32 y) noexcept {
+    return {_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)};
+  }
+  static f32 multiply_add(f32 x, f32 y, f32 z) noexcept {
+    return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
+  }
+  static f32 round_even(f32 x) noexcept {
+    constexpr int mode = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    return {_mm256_round_ps(x.a, mode), _mm256_round_ps(x.b, mode)};
+  }
+  static std::uint32_t less(f32 x, f32 y) noexcept {
+    const int a = _mm256_movemask_ps(_mm256_cmp_ps(x.a, y.a, _CMP_LT_OQ));
+    const int b = _mm256_movemask_ps(_mm256_cmp_ps(x.b, y.b, _CMP_LT_OQ));
+    return static_cast<std::uint32_t>(a | b << 8);
+  }
+  static f32 where_less(f32 x, f32 y, f32 z) noexcept {
+    return {_mm256_and_ps(_mm256_cmp_ps(x.a, y.a, _CMP_LT_OQ), z.a),
+            _mm256_and_ps(_mm256_cmp_ps(x.b, y.b, _CMP_LT_OQ), z.b)};
+  }
+  static f32 iota() noexcept {
+    return {_mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7), _mm256_setr_ps(8, 9, 10, 11, 12, 13, 14, 15)};
+  }
   static f32 rounded(f32 x) noexcept { return {edgequant::rounded(x.a), edgequant::rounded(x.b)}; }
   static f32 abs(f32 x) noexcept {
     const __m256 mask = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
@@ -144,6 +175,23 @@ struct avx2 {
   static f64 mul(f64 x, f64 y) noexcept {
     return {_mm256_mul_pd(x.a, y.a), _mm256_mul_pd(x.b, y.b), _mm256_mul_pd(x.c, y.c),
             _mm256_mul_pd(x.d, y.d)};
+  }
+  static f64 rounded(f64 x) noexcept {
+    return {edgequant::rounded(x.a), edgequant::rounded(x.b), edgequant::rounded(x.c),
+            edgequant::rounded(x.d)};
+  }
+  static f64 clamp_round(f64 x, double lowest, double highest) noexcept {
+    const __m256d lo = _mm256_set1_pd(lowest), hi = _mm256_set1_pd(highest);
+    const auto one = [&](__m256d v) {
+      return _mm256_round_pd(_mm256_min_pd(_mm256_max_pd(v, lo), hi),
+                             _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    };
+    return {one(x.a), one(x.b), one(x.c), one(x.d)};
+  }
+  static double reduce_add(f64 x) noexcept {
+    const __m256d y = _mm256_add_pd(_mm256_add_pd(x.a, x.c), _mm256_add_pd(x.b, x.d));
+    const __m128d z = _mm_add_pd(_mm256_castpd256_pd128(y), _mm256_extractf128_pd(y, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(z, _mm_unpackhi_pd(z, z)));
   }
   static void store(double* p, f64 x) noexcept {
     _mm256_storeu_pd(p, x.a);

@@ -34,6 +34,21 @@ struct avx512 {
   static f32 broadcast(float x) noexcept { return _mm512_set1_ps(x); }
   static f32 add(f32 x, f32 y) noexcept { return _mm512_add_ps(x, y); }
   static f32 mul(f32 x, f32 y) noexcept { return _mm512_mul_ps(x, y); }
+  static f32 sub(f32 x, f32 y) noexcept { return _mm512_sub_ps(x, y); }
+  static f32 div(f32 x, f32 y) noexcept { return _mm512_div_ps(x, y); }
+  static f32 min(f32 x, f32 y) noexcept { return _mm512_min_ps(x, y); }
+  static f32 max(f32 x, f32 y) noexcept { return _mm512_max_ps(x, y); }
+  static f32 multiply_add(f32 x, f32 y, f32 z) noexcept { return _mm512_fmadd_ps(x, y, z); }
+  static f32 round_even(f32 x) noexcept {
+    return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
+  static std::uint32_t less(f32 x, f32 y) noexcept { return _mm512_cmp_ps_mask(x, y, _CMP_LT_OQ); }
+  static f32 where_less(f32 x, f32 y, f32 z) noexcept {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, y, _CMP_LT_OQ), z);
+  }
+  static f32 iota() noexcept {
+    return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  }
   static f32 rounded(f32 x) noexcept { return edgequant::rounded(x); }
   static f32 abs(f32 x) noexcept { return _mm512_abs_ps(x); }
   static f32 clamp(f32 x, float lowest, float highest) noexcept {
@@ -119,6 +134,21 @@ struct avx512 {
   }
   static f64 mul(f64 x, f64 y) noexcept {
     return {_mm512_mul_pd(x.a, y.a), _mm512_mul_pd(x.b, y.b)};
+  }
+  static f64 rounded(f64 x) noexcept { return {edgequant::rounded(x.a), edgequant::rounded(x.b)}; }
+  static f64 clamp_round(f64 x, double lowest, double highest) noexcept {
+    const __m512d lo = _mm512_set1_pd(lowest), hi = _mm512_set1_pd(highest);
+    const auto one = [&](__m512d v) {
+      return _mm512_roundscale_pd(_mm512_min_pd(_mm512_max_pd(v, lo), hi),
+                                  _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    };
+    return {one(x.a), one(x.b)};
+  }
+  static double reduce_add(f64 x) noexcept {
+    const __m512d sum = _mm512_add_pd(x.a, x.b);
+    const __m256d y = _mm256_add_pd(_mm512_castpd512_pd256(sum), _mm512_extractf64x4_pd(sum, 1));
+    const __m128d z = _mm_add_pd(_mm256_castpd256_pd128(y), _mm256_extractf128_pd(y, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(z, _mm_unpackhi_pd(z, z)));
   }
   static void store(double* p, f64 x) noexcept {
     _mm512_storeu_pd(p, x.a);

@@ -47,6 +47,42 @@ struct neon {
   static f32 mul(f32 x, f32 y) noexcept {
     return each<f32>([&](int i) { return vmulq_f32(x.v[i], y.v[i]); });
   }
+  static f32 sub(f32 x, f32 y) noexcept {
+    return each<f32>([&](int i) { return vsubq_f32(x.v[i], y.v[i]); });
+  }
+  static f32 div(f32 x, f32 y) noexcept {
+    return each<f32>([&](int i) { return vdivq_f32(x.v[i], y.v[i]); });
+  }
+  static f32 min(f32 x, f32 y) noexcept {
+    return each<f32>([&](int i) { return vminq_f32(x.v[i], y.v[i]); });
+  }
+  static f32 max(f32 x, f32 y) noexcept {
+    return each<f32>([&](int i) { return vmaxq_f32(x.v[i], y.v[i]); });
+  }
+  static f32 multiply_add(f32 x, f32 y, f32 z) noexcept {
+    return each<f32>([&](int i) { return vfmaq_f32(z.v[i], x.v[i], y.v[i]); });
+  }
+  static f32 round_even(f32 x) noexcept {
+    return each<f32>([&](int i) { return vrndnq_f32(x.v[i]); });
+  }
+  static std::uint32_t less(f32 x, f32 y) noexcept {
+    const int32x4_t bit = {1, 2, 4, 8};
+    std::uint32_t mask = 0;
+    for (int i = 0; i < 4; ++i) {
+      const uint32x4_t lanes = vandq_u32(vcltq_f32(x.v[i], y.v[i]), vreinterpretq_u32_s32(bit));
+      mask |= vaddvq_u32(lanes) << (4 * i);
+    }
+    return mask;
+  }
+  static f32 where_less(f32 x, f32 y, f32 z) noexcept {
+    return each<f32>([&](int i) {
+      const uint32x4_t lanes = vcltq_f32(x.v[i], y.v[i]);
+      return vreinterpretq_f32_u32(vandq_u32(lanes, vreinterpretq_u32_f32(z.v[i])));
+    });
+  }
+  static f32 iota() noexcept {
+    return {{{0, 1, 2, 3}, {4, 5, 6, 7}, {8, 9, 10, 11}, {12, 13, 14, 15}}};
+  }
   static f32 rounded(f32 x) noexcept {
     return each<f32>([&](int i) { return edgequant::rounded(x.v[i]); });
   }
@@ -151,6 +187,18 @@ struct neon {
   }
   static f64 mul(f64 x, f64 y) noexcept {
     return each<f64>([&](int i) { return vmulq_f64(x.v[i], y.v[i]); });
+  }
+  static f64 rounded(f64 x) noexcept {
+    return each<f64>([&](int i) { return edgequant::rounded(x.v[i]); });
+  }
+  static f64 clamp_round(f64 x, double lowest, double highest) noexcept {
+    const float64x2_t lo = vdupq_n_f64(lowest), hi = vdupq_n_f64(highest);
+    return each<f64>([&](int i) { return vrndnq_f64(vminq_f64(vmaxq_f64(x.v[i], lo), hi)); });
+  }
+  static double reduce_add(f64 x) noexcept {
+    for (int width = 4; width > 0; width /= 2)
+      for (int i = 0; i < width; ++i) x.v[i] = vaddq_f64(x.v[i], x.v[i + width]);
+    return vgetq_lane_f64(x.v[0], 0) + vgetq_lane_f64(x.v[0], 1);
   }
   static void store(double* p, f64 x) noexcept {
     for (int i = 0; i < 8; ++i) vst1q_f64(p + 2 * i, x.v[i]);

@@ -42,6 +42,42 @@ struct scalar {
   static f32 mul(f32 a, f32 b) noexcept {
     return each<f32>([&](int i) { return a.lane[i] * b.lane[i]; });
   }
+  static f32 sub(f32 a, f32 b) noexcept {
+    return each<f32>([&](int i) { return a.lane[i] - b.lane[i]; });
+  }
+  static f32 div(f32 a, f32 b) noexcept {
+    return each<f32>([&](int i) { return a.lane[i] / b.lane[i]; });
+  }
+  static f32 min(f32 a, f32 b) noexcept {
+    return each<f32>([&](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; });
+  }
+  static f32 max(f32 a, f32 b) noexcept {
+    return each<f32>([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
+  }
+  /// a * b + c with one rounding or two, as is fastest: for bounds only, never for results.
+  static f32 multiply_add(f32 a, f32 b, f32 c) noexcept {
+    return each<f32>([&](int i) { return a.lane[i] * b.lane[i] + c.lane[i]; });
+  }
+  /// Rounds half to even where |x| <= 2^22; beyond, some value within 2^-22 of x, relatively. A
+  /// product may be rounded as if it were exact: for bounds only.
+  static f32 round_even(f32 a) noexcept {
+    constexpr float magic = 12582912.0f;
+    return each<f32>([&](int i) { return a.lane[i] + magic - magic; });
+  }
+  /// Bit i says whether a < b in lane i.
+  static std::uint32_t less(f32 a, f32 b) noexcept {
+    std::uint32_t mask = 0;
+    for (int i = 0; i < 16; ++i) mask |= static_cast<std::uint32_t>(a.lane[i] < b.lane[i]) << i;
+    return mask;
+  }
+  /// x in the lanes where a < b, 0 in the others.
+  static f32 where_less(f32 a, f32 b, f32 x) noexcept {
+    return each<f32>([&](int i) { return a.lane[i] < b.lane[i] ? x.lane[i] : 0.0f; });
+  }
+  /// Lane i holds i.
+  static f32 iota() noexcept {
+    return each<f32>([](int i) { return static_cast<float>(i); });
+  }
   /// The value itself; a product that passes it is rounded before anything is added to it.
   static f32 rounded(f32 a) noexcept {
     return each<f32>([&](int i) { return edgequant::rounded(a.lane[i]); });
@@ -156,6 +192,23 @@ struct scalar {
   }
   static f64 mul(f64 a, f64 b) noexcept {
     return each<f64>([&](int i) { return a.lane[i] * b.lane[i]; });
+  }
+  static f64 rounded(f64 a) noexcept {
+    return each<f64>([&](int i) { return edgequant::rounded(a.lane[i]); });
+  }
+  /// Clamps, then rounds half to even. Bounds within +-2^50.
+  static f64 clamp_round(f64 a, double lowest, double highest) noexcept {
+    constexpr double magic = 0x1.8p52; // as for floats
+    return each<f64>([&](int i) {
+      const double x = a.lane[i] < lowest ? lowest : a.lane[i];
+      return (x > highest ? highest : x) + magic - magic;
+    });
+  }
+  /// The sum of the lanes by a fixed tree: lane i and lane i + 8, then i and i + 4, 2, 1.
+  static double reduce_add(f64 a) noexcept {
+    for (int width = 8; width > 0; width /= 2)
+      for (int i = 0; i < width; ++i) a.lane[i] += a.lane[i + width];
+    return a.lane[0];
   }
   static void store(double* p, f64 a) noexcept { std::memcpy(p, a.lane, sizeof a); }
 
