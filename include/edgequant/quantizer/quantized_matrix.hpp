@@ -4,7 +4,7 @@
 
 #include "../core/matrix.hpp"
 #include "../core/parallel_for.hpp"
-#include "group_encoder.hpp"
+#include "group_storage.hpp"
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
@@ -13,45 +13,6 @@ struct quantize_options {
   std::span<const float> importance = {}; ///< column weights of the mse rule, one a column, or none
   std::string_view name = "weights";      ///< the tensor's name in messages
   unsigned threads = 0;                   ///< 0: all
-};
-
-/// Where a format keeps its data. Both kinds give a row back as values.
-template <group_format F> struct group_storage;
-
-template <block_format F> struct group_storage<F> {
-  using block = typename F::block;
-  std::size_t blocks_per_row = 0;
-  std::vector<block> blocks; ///< rows one after another
-
-  void resize(std::size_t rows, std::size_t cols);
-  void encode_row(group_encoder<F>& encoder, std::span<const float> row,
-                  std::span<const float> importance, std::size_t index);
-  void decode_row(std::size_t index, std::span<float> row) const noexcept;
-  [[nodiscard]] std::size_t bytes() const noexcept { return blocks.size() * sizeof(block); }
-};
-
-template <int Bits, std::size_t GroupLength, class Scale>
-struct group_storage<symmetric<Bits, GroupLength, Scale>> {
-  using F = symmetric<Bits, GroupLength, Scale>;
-  using code = std::conditional_t<Bits == 8, std::int8_t, std::uint8_t>;
-  std::size_t group_length = 0;   ///< values that share a scale, at most a row
-  std::size_t groups_per_row = 0; ///< 0: one scale for all rows
-  std::size_t code_bytes_per_row = 0;
-  std::vector<code> codes;
-  std::vector<Scale> scales;
-
-  void resize(std::size_t rows, std::size_t cols);
-  void encode_row(group_encoder<F>& encoder, std::span<const float> row,
-                  std::span<const float> importance, std::size_t index);
-  void decode_row(std::size_t index, std::span<float> row) const noexcept;
-  [[nodiscard]] std::size_t bytes() const noexcept {
-    return codes.size() + scales.size() * sizeof(Scale);
-  }
-  void set_tensor_scale(group_scale s) {
-    tensor_scale = s;
-    scales[0] = static_cast<Scale>(s.stored);
-  }
-  group_scale tensor_scale{}; ///< per-tensor formats: set before rows are encoded
 };
 
 /// rows x cols weights in format F, one output channel a row.
@@ -147,85 +108,6 @@ template <group_format F> matrix_f quantized_matrix<F>::dequantize() const {
   matrix_f values(static_cast<Eigen::Index>(rows_), static_cast<Eigen::Index>(cols_));
   for (std::size_t r = 0; r < rows_; ++r) dequantize_row(r, {values.data() + r * cols_, cols_});
   return values;
-}
-
-template <block_format F> void group_storage<F>::resize(std::size_t rows, std::size_t cols) {
-  blocks_per_row = ceil_divide(cols, F::group_length);
-  blocks.resize(rows * blocks_per_row);
-}
-
-template <block_format F>
-void group_storage<F>::encode_row(group_encoder<F>& encoder, std::span<const float> row,
-                                  std::span<const float> importance, std::size_t index) {
-  encoder.encode_row(row, importance, index * row.size(), blocks.data() + index * blocks_per_row);
-}
-
-template <block_format F>
-void group_storage<F>::decode_row(std::size_t index, std::span<float> row) const noexcept {
-  const block* b = blocks.data() + index * blocks_per_row;
-  std::size_t i = 0;
-  for (; i + F::group_length <= row.size(); i += F::group_length, ++b)
-    kernel::dequantize_block(*b, row.data() + i);
-  if (i == row.size()) return;
-  float last[F::group_length];
-  kernel::dequantize_block(*b, last);
-  std::copy(last, last + (row.size() - i), row.begin() + static_cast<std::ptrdiff_t>(i));
-}
-
-template <int Bits, std::size_t GroupLength, class Scale>
-void group_storage<symmetric<Bits, GroupLength, Scale>>::resize(std::size_t rows,
-                                                                std::size_t cols) {
-  constexpr bool whole = GroupLength == per_channel || GroupLength == per_tensor;
-  group_length = whole ? cols : std::min(GroupLength, cols);
-  groups_per_row = GroupLength == per_tensor || cols == 0 ? 0 : ceil_divide(cols, group_length);
-  code_bytes_per_row = Bits == 8 ? cols : kernel::packed_bytes(cols);
-  codes.resize(rows * code_bytes_per_row);
-  scales.resize(GroupLength == per_tensor ? 1 : rows * groups_per_row);
-}
-
-template <int Bits, std::size_t GroupLength, class Scale>
-void group_storage<symmetric<Bits, GroupLength, Scale>>::encode_row(
-    group_encoder<F>& encoder, std::span<const float> row, std::span<const float> importance,
-    std::size_t index) {
-  std::vector<std::int8_t> unpacked;
-  std::int8_t* out = nullptr;
-  if constexpr (Bits == 8)
-    out = codes.data() + index * code_bytes_per_row;
-  else
-    unpacked.resize(row.size()), out = unpacked.data();
-  for (std::size_t begin = 0, g = 0; begin < row.size(); begin += group_length, ++g) {
-    const auto values = row.subspan(begin, std::min(group_length, row.size() - begin));
-    group_scale s = tensor_scale;
-    if constexpr (GroupLength != per_tensor) {
-      s = encoder.choose(values, part_of(importance, begin, values.size()),
-                         index * row.size() + begin);
-      scales[index * groups_per_row + g] = static_cast<Scale>(s.stored);
-    }
-    encoder.encode(values, s, out + begin);
-  }
-  if constexpr (Bits == 4)
-    kernel::pack_nibbles(unpacked, nibble_order::interleaved,
-                         codes.data() + index * code_bytes_per_row);
-}
-
-template <int Bits, std::size_t GroupLength, class Scale>
-void group_storage<symmetric<Bits, GroupLength, Scale>>::decode_row(
-    std::size_t index, std::span<float> row) const noexcept {
-  const code* in = codes.data() + index * code_bytes_per_row;
-  for (std::size_t begin = 0, g = 0; begin < row.size(); begin += group_length, ++g) {
-    const std::size_t length = std::min(group_length, row.size() - begin);
-    const Scale s = groups_per_row == 0 ? scales[0] : scales[index * groups_per_row + g];
-    const auto scale = static_cast<float>(s);
-    if constexpr (Bits == 8) {
-      kernel::dequantize({in + begin, length}, scale, row.data() + begin);
-    } else {
-      for (std::size_t i = begin; i < begin + length; ++i) {
-        const std::uint8_t byte = in[i / 2];
-        const std::int8_t q = i % 2 == 0 ? kernel::low_nibble(byte) : kernel::high_nibble(byte);
-        row[i] = static_cast<float>(q) * scale;
-      }
-    }
-  }
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI
