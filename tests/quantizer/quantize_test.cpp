@@ -192,6 +192,29 @@ TEST(quantize, a_tail_group_is_a_group_of_fewer_values) {
   EXPECT_EQ(whole.rightCols(8), alone);
 }
 
+template <class F> void expect_groups_alone_equal_groups_in_a_row(inputs::kind kind) {
+  const auto w = matrix(2, 1024 + 96, kind); // two batches of sixteen groups, and three groups
+  for (const auto& rule : all_rules) {
+    const auto all = eq::quantize<F>(w, {.scale = rule});
+    for (int r = 0; r < 2; ++r)
+      for (int g = 0; g < 35; ++g) {
+        const eq::matrix_f group = w.block(r, 32 * g, 1, 32);
+        const auto one = eq::quantize<F>(group, {.scale = rule});
+        ASSERT_TRUE(inputs::same_bits(&one.storage().blocks[0],
+                                      &all.storage().blocks[static_cast<std::size_t>(35 * r + g)],
+                                      1))
+            << eq::to_string(rule) << " group " << g;
+      }
+  }
+}
+
+TEST(quantize, groups_do_not_depend_on_their_neighbours) {
+  for (int k = 0; k < inputs::kinds; ++k) {
+    expect_groups_alone_equal_groups_in_a_row<eq::q8_0>(static_cast<inputs::kind>(k));
+    expect_groups_alone_equal_groups_in_a_row<eq::q4_0>(static_cast<inputs::kind>(k));
+  }
+}
+
 TEST(quantize, threads_do_not_change_a_bit) {
   const auto w = matrix(300, 320, inputs::outliers);
   for (const auto& rule : all_rules) {

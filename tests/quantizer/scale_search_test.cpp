@@ -92,7 +92,8 @@ TEST(scale_search, float_scale_is_no_worse_than_its_neighbours_or_any_half) {
     const float scale = search(values, {});
     const double error = eq::kernel::squared_error<4>(values, {}, scale);
     // Rounding the real optimum moves the error by at most (s 2^-24)^2 * sum q^2: invisible here.
-    EXPECT_LE(error, eq::kernel::squared_error<4>(values, {}, brute_force<4>(values, {})) * (1 + 1e-12));
+    EXPECT_LE(error,
+              eq::kernel::squared_error<4>(values, {}, brute_force<4>(values, {})) * (1 + 1e-12));
     for (const float factor : {0.9999f, 1.0001f, -1.0f})
       EXPECT_LE(error, eq::kernel::squared_error<4>(values, {}, scale * factor) * (1 + 1e-12));
   }

@@ -50,6 +50,11 @@ public:
                   std::uint64_t first, Block* blocks);
 
 private:
+  [[noreturn]] void refuse_scale(std::uint64_t first) const;
+  template <class Block> void encode_batch(const float* values, std::uint64_t first, Block* blocks);
+  template <class Block>
+  void encode_block(const float* values, float inverse, Block& block) const noexcept;
+
   scale_choice choice_;
   scale_chooser<bits, scale> chooser_;
   std::string_view name_;
@@ -65,11 +70,14 @@ template <group_format F>
 group_scale group_encoder<F>::choose(std::span<const float> values,
                                      std::span<const float> importance, std::uint64_t first) {
   const group_scale s = chooser_(values, importance);
-  if (!is_finite(s.stored))
-    fail(error_code::bad_value, std::string(name_),
-         "the scale of the group at index " + std::to_string(first) +
-             " is above 65504, the largest f16 (" + to_string(choice_) + " rule)");
+  if (!is_finite(s.stored)) refuse_scale(first);
   return s;
+}
+
+template <group_format F> void group_encoder<F>::refuse_scale(std::uint64_t first) const {
+  fail(error_code::bad_value, std::string(name_),
+       "the scale of the group at index " + std::to_string(first) +
+           " is above 65504, the largest f16 (" + to_string(choice_) + " rule)");
 }
 
 template <group_format F>
@@ -85,19 +93,53 @@ template <group_format F>
 template <class Block>
 void group_encoder<F>::encode_row(std::span<const float> row, std::span<const float> importance,
                                   std::uint64_t first, Block* blocks) {
-  for (std::size_t begin = 0; begin < row.size(); begin += F::group_length, ++blocks) {
-    const auto values = row.subspan(begin, std::min(F::group_length, row.size() - begin));
+  constexpr std::size_t length = F::group_length, batch = 16 * length;
+  std::size_t begin = 0;
+  if (follows_from_largest(choice_.rule))
+    for (; begin + batch <= row.size(); begin += batch, blocks += 16)
+      encode_batch(row.data() + begin, first + begin, blocks);
+  for (; begin < row.size(); begin += length, ++blocks) {
+    const auto values = row.subspan(begin, std::min(length, row.size() - begin));
     const group_scale s = choose(values, part_of(importance, begin, values.size()), first + begin);
-    float padded[F::group_length]{};
-    const float* group = values.data();
-    if (values.size() < F::group_length)
-      group = padded, std::copy(values.begin(), values.end(), padded);
-    blocks->scale = static_cast<half>(s.stored);
-    if (choice_.rule == scale_rule::ggml)
-      kernel::quantize_block<kernel::rounding::ggml>(group, s.inverse, *blocks);
-    else
-      kernel::quantize_block(group, s.inverse, *blocks);
+    blocks->scale = static_cast<scale>(s.stored);
+    if (values.size() == length) {
+      encode_block(values.data(), s.inverse, *blocks);
+    } else {
+      float padded[length]{};
+      std::copy(values.begin(), values.end(), padded);
+      encode_block(padded, s.inverse, *blocks);
+    }
   }
+}
+
+/// Sixteen full groups: their scales cost one pass of vector arithmetic.
+template <group_format F>
+template <class Block>
+void group_encoder<F>::encode_batch(const float* values, std::uint64_t first, Block* blocks) {
+  constexpr std::size_t length = F::group_length;
+  std::array<float, 16> largest;
+  for (std::size_t g = 0; g < 16; ++g) {
+    const std::span<const float> group(values + g * length, length);
+    largest[g] = choice_.rule == scale_rule::absmax
+                     ? std::bit_cast<float>(kernel::absmax_bits(group))
+                     : kernel::largest_value(group);
+  }
+  const half_scales scales = scales_from_largest<bits>(choice_.rule, largest);
+  for (std::size_t g = 0; g < 16; ++g) {
+    blocks[g].scale = Eigen::numext::bit_cast<half>(scales.stored[g]);
+    if (!Eigen::numext::isfinite(blocks[g].scale)) refuse_scale(first + g * length);
+    encode_block(values + g * length, scales.inverse[g], blocks[g]);
+  }
+}
+
+template <group_format F>
+template <class Block>
+void group_encoder<F>::encode_block(const float* values, float inverse,
+                                    Block& block) const noexcept {
+  if (choice_.rule == scale_rule::ggml)
+    kernel::quantize_block<kernel::rounding::ggml>(values, inverse, block);
+  else
+    kernel::quantize_block(values, inverse, block);
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -49,8 +49,8 @@ template <class Use> bool visit_block_format(format type, Use&& use) {
   }
 }
 
-/// Decodes at most 256 values from aligned bytes.
-inline void decode_piece(format type, const std::byte* bytes, std::span<float> values) {
+/// decode_row from bytes that are aligned to 8.
+inline void decode_aligned(format type, const std::byte* bytes, std::span<float> values) {
   switch (type) {
   case format::f32:
     std::memcpy(values.data(), bytes, values.size_bytes());
@@ -77,13 +77,15 @@ inline void decode_piece(format type, const std::byte* bytes, std::span<float> v
 }
 
 inline void decode_row(format type, const std::byte* bytes, std::span<float> values) {
+  if (reinterpret_cast<std::uintptr_t>(bytes) % sizeof(double) == 0)
+    return decode_aligned(type, bytes, values);
   constexpr std::size_t piece = 256; // a multiple of every readable format's block
   alignas(64) std::byte buffer[piece * sizeof(double)];
   for (std::size_t i = 0; i < values.size(); i += piece) {
     const auto part = values.subspan(i, std::min(piece, values.size() - i));
     const std::uint64_t size = row_bytes(type, part.size());
     std::memcpy(buffer, bytes, size);
-    decode_piece(type, buffer, part);
+    decode_aligned(type, buffer, part);
     bytes += size;
   }
 }

@@ -6,6 +6,8 @@
 #include "scale_rule.hpp"
 #include "scale_search.hpp"
 
+#include <array>
+
 namespace edgequant::inline EDGEQUANT_ABI {
 
 /// Chooses the scales of a tensor's groups by one rule. An object is scratch memory for one thread.
@@ -27,22 +29,13 @@ private:
   std::vector<std::uint32_t> magnitudes_;
 };
 
-/// The value of largest magnitude, the first of several; 0 for no values.
-[[nodiscard]] inline float largest_value(std::span<const float> values) noexcept {
-  const std::uint32_t most = kernel::absmax_bits(values);
-  if (most == 0) return 0;
-  std::size_t i = 0;
-  while (abs_bits(values[i]) != most) ++i;
-  return values[i];
-}
-
 /// The scale of ggml's reference encoders. They divide by the scale before it is rounded to half,
 /// and store a negative zero for a 4-bit group of zeros.
 template <int Bits, scale_type Scale>
 [[nodiscard]] group_scale ggml_scale(std::span<const float> values) noexcept {
   constexpr float top = -kernel::code_range<Bits>::lowest;
   const float exact = Bits == 8 ? std::bit_cast<float>(kernel::absmax_bits(values)) / top
-                                : largest_value(values) / -top;
+                                : kernel::largest_value(values) / -top;
   const float scale = finite_at(exact, top), inverse = 1.0f / scale;
   if (!is_finite(inverse)) return {std::copysign(0.0f, scale), 0.0f};
   return {static_cast<float>(static_cast<Scale>(scale)), inverse};
@@ -58,7 +51,7 @@ group_scale scale_chooser<Bits, Scale>::operator()(std::span<const float> values
   case scale_rule::absmax:
     return store(std::bit_cast<float>(kernel::absmax_bits(values)) / top, top);
   case scale_rule::signed_max:
-    return store(largest_value(values) / bottom, bottom);
+    return store(kernel::largest_value(values) / bottom, bottom);
   case scale_rule::ggml:
     return ggml_scale<Bits, Scale>(values);
   case scale_rule::percentile:
@@ -68,7 +61,7 @@ group_scale scale_chooser<Bits, Scale>::operator()(std::span<const float> values
   }
   // A group that even the least scale without clipping cannot hold is refused, not clipped. Nor
   // may the largest code overflow float: such a group keeps the scale of its largest value.
-  const auto widest = store(largest_value(values) / bottom, bottom);
+  const auto widest = store(kernel::largest_value(values) / bottom, bottom);
   if (!is_finite(widest.stored)) return widest;
   const float best = search_(values, importance);
   return is_finite(best * bottom) ? store(best, bottom) : widest;
@@ -87,6 +80,40 @@ float scale_chooser<Bits, Scale>::percentile(std::span<const float> values) {
       magnitudes_.begin() + static_cast<std::ptrdiff_t>(std::min(rank, values.size()) - 1);
   std::nth_element(magnitudes_.begin(), nth, magnitudes_.end());
   return std::bit_cast<float>(*nth != 0 ? *nth : kernel::absmax_bits(values));
+}
+
+/// Scales of sixteen groups at once, for the rules that need no more of a group than its value of
+/// largest magnitude. The same bits as scale_chooser: each step is one IEEE operation.
+struct half_scales {
+  std::array<std::uint16_t, 16> stored; ///< bits of the halves
+  std::array<float, 16> inverse;
+};
+
+/// Whether half_scales knows the rule.
+[[nodiscard]] constexpr bool follows_from_largest(scale_rule rule) noexcept {
+  return rule == scale_rule::absmax || rule == scale_rule::signed_max || rule == scale_rule::ggml;
+}
+
+template <int Bits, simd::backend S = simd::native>
+[[nodiscard]] half_scales scales_from_largest(scale_rule rule,
+                                              const std::array<float, 16>& largest) noexcept {
+  constexpr float top = kernel::code_range<Bits>::highest;
+  constexpr float bottom = kernel::code_range<Bits>::lowest;
+  const bool positive = rule == scale_rule::absmax || (rule == scale_rule::ggml && Bits == 8);
+  const auto m = S::load(largest.data()), one = S::broadcast(1.0f);
+  const auto scale =
+      positive ? S::div(S::abs(m), S::broadcast(top)) : S::div(m, S::broadcast(bottom));
+  half_scales result;
+  S::store_f16(result.stored.data(), scale);
+  const auto stored = S::load_f16(result.stored.data());
+  S::store(result.inverse.data(), S::div(one, rule == scale_rule::ggml ? scale : stored));
+  for (std::size_t i = 0; i < 16; ++i) {
+    const bool usable = is_finite(result.inverse[i]);
+    result.inverse[i] = usable ? result.inverse[i] : 0.0f;
+    // ggml stores the sign of a zero scale.
+    if (rule != scale_rule::ggml && !usable) result.stored[i] = 0;
+  }
+  return result;
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

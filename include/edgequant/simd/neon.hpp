@@ -81,7 +81,9 @@ struct neon {
     });
   }
   static f32 iota() noexcept {
-    return {{{0, 1, 2, 3}, {4, 5, 6, 7}, {8, 9, 10, 11}, {12, 13, 14, 15}}};
+    const float32x4_t first = {0, 1, 2, 3};
+    return each<f32>(
+        [&](int i) { return vaddq_f32(first, vdupq_n_f32(static_cast<float>(4 * i))); });
   }
   static f32 rounded(f32 x) noexcept {
     return each<f32>([&](int i) { return edgequant::rounded(x.v[i]); });
