@@ -59,10 +59,12 @@ void describe(CLI::App& app, arguments& a) {
                "check the input and print what would be done; write nothing");
 }
 
-bool same_file(const std::filesystem::path& a, const std::filesystem::path& b) {
-  std::error_code error; // a path that leads nowhere is none
-  return !a.empty() &&
-         std::filesystem::weakly_canonical(a, error) == std::filesystem::weakly_canonical(b, error);
+bool same_file(const std::string& a, const std::string& b) {
+  const auto whole = [](const std::filesystem::path& path) {
+    std::error_code error; // a path that leads nowhere is none
+    return std::filesystem::weakly_canonical(std::filesystem::absolute(path, error), error);
+  };
+  return !a.empty() && whole(a) == whole(b);
 }
 
 int run(const arguments& a) {

@@ -37,7 +37,7 @@ TEST(exception, says_place_and_problem_in_one_line) {
 }
 
 TEST(parallel_for, calls_each_index_once) {
-  for (const unsigned threads : {0u, 1u, 2u, 5u}) {
+  for (const unsigned threads : {0u, 1u, 2u, 5u, 2000000000u}) {
     std::vector<std::atomic<int>> calls(1000);
     eq::parallel_for(calls.size(), threads, [&](std::size_t i) { ++calls[i]; });
     for (const auto& n : calls) ASSERT_EQ(n, 1);

@@ -146,6 +146,10 @@ TEST(gguf_metadata, alignment) {
   EXPECT_EQ(message(), "m.gguf: key 'general.alignment': 0 is no power of two");
   m.set("general.alignment", 48u);
   EXPECT_EQ(message(), "m.gguf: key 'general.alignment': 48 is no power of two");
+  m.set("general.alignment", 1u << 24);
+  EXPECT_EQ(eq::gguf_alignment(m), 1u << 24);
+  m.set("general.alignment", 1u << 25);
+  EXPECT_EQ(message(), "m.gguf: key 'general.alignment': 33554432 is more than 16777216");
   m.set("general.alignment", std::uint64_t{64});
   EXPECT_EQ(message(), "m.gguf: key 'general.alignment': a value of type u64 where a u32 belongs");
 }

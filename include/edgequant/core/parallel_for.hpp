@@ -4,6 +4,7 @@
 
 #include "../config.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -15,9 +16,13 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
+/// More threads than any machine of ours has; asking for more gets this many.
+inline constexpr unsigned most_threads = 1024;
+
 /// The number of threads that `threads` stands for: 0 means all that the machine offers.
 [[nodiscard]] inline unsigned thread_count(unsigned threads) noexcept {
 #if defined(_OPENMP)
+  if (threads > most_threads) return most_threads;
   return threads != 0 ? threads : static_cast<unsigned>(omp_get_max_threads());
 #else
   (void)threads;
@@ -31,8 +36,8 @@ template <class Body> void parallel_for(std::size_t count, unsigned threads, Bod
 #if defined(_OPENMP) && defined(__cpp_exceptions)
   std::exception_ptr failure;
   auto failed_at = std::numeric_limits<std::size_t>::max();
-  const int team = static_cast<int>(thread_count(threads));
-#pragma omp parallel for schedule(dynamic) num_threads(team) if (team > 1 && count > 1)
+  const int team = static_cast<int>(std::min<std::size_t>(thread_count(threads), count));
+#pragma omp parallel for schedule(dynamic) num_threads(team) if (team > 1)
   for (std::size_t i = 0; i < count; ++i) {
     std::size_t stop = 0;
 #pragma omp atomic read

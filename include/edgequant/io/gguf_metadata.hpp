@@ -94,8 +94,12 @@ private:
   std::map<std::string, std::size_t, std::less<>> index_;
 };
 
+/// Largest alignment that is believed, in bytes: else a file of 60 bytes could ask for 2 GiB of
+/// padding in each file that is made from it.
+inline constexpr std::uint64_t most_gguf_alignment = 1 << 24;
+
 /// The alignment of tensor data: general.alignment, 32 if it is missing. bad_file unless it is a
-/// u32 and a power of two.
+/// u32 and a power of two up to most_gguf_alignment.
 [[nodiscard]] std::uint64_t gguf_alignment(const gguf_metadata& metadata);
 
 inline const gguf_metadata::entry* gguf_metadata::find(std::string_view key) const noexcept {
@@ -270,6 +274,9 @@ inline std::uint64_t gguf_alignment(const gguf_metadata& metadata) {
   const auto alignment = *metadata.get_uint(item->key);
   if (!std::has_single_bit(alignment))
     fail(error_code::bad_file, place, std::to_string(alignment) + " is no power of two");
+  if (alignment > most_gguf_alignment)
+    fail(error_code::bad_file, place,
+         std::to_string(alignment) + " is more than " + std::to_string(most_gguf_alignment));
   return alignment;
 }
 

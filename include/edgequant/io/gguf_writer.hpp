@@ -26,7 +26,7 @@ struct tensor_info {
 
 /// The exact size in bytes of the file that gguf_writer makes from the same arguments. bad_argument
 /// for a name that is too long or there twice, and for dims that the format cannot hold; bad_file
-/// for an alignment in the metadata that is no u32 or no power of two.
+/// for an alignment in the metadata that gguf_alignment() refuses.
 [[nodiscard]] std::uint64_t gguf_file_size(const gguf_metadata& metadata,
                                            std::span<const tensor_info> tensors);
 

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -17,8 +18,9 @@
 namespace edgequant::inline EDGEQUANT_ABI {
 
 /// Parses a whole text. bad_file, with `place`, for invalid JSON (and the byte where it ends to be
-/// valid), for a key that an object holds twice, and for more than `max_depth` nested objects and
-/// arrays; such a tree is not built. `base` is the offset of the text in the file.
+/// valid), for a key that an object holds twice, for more than `max_depth` nested objects and
+/// arrays (such a tree is not built), and for a number beyond double; these name the key. `base` is
+/// the offset of the text in the file.
 [[nodiscard]] nlohmann::json parse_json(std::string_view text, std::string_view place,
                                         int max_depth = 16, std::uint64_t base = 0);
 
@@ -32,24 +34,45 @@ public:
   /// nlohmann's callback: `depth` is the number of objects and arrays open around the event.
   bool operator()(int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
     using event_type = nlohmann::json::parse_event_t;
+    const auto around = static_cast<std::size_t>(depth);
     if (event == event_type::object_start || event == event_type::array_start) {
       if (depth >= max_depth_)
-        fail(error_code::bad_file, place_,
+        fail(error_code::bad_file, here(),
              "JSON nested more than " + std::to_string(max_depth_) + " deep");
-      keys_.resize(static_cast<std::size_t>(depth) + 1);
-      keys_.back().clear();
+      levels_.resize(around + 1);
+    } else if (event == event_type::object_end || event == event_type::array_end) {
+      levels_.resize(around);
     } else if (event == event_type::key) {
-      const auto& key = parsed.get_ref<const std::string&>();
-      if (!keys_[static_cast<std::size_t>(depth) - 1].insert(key).second)
-        fail(error_code::bad_file, place_of(place_, "key", key), "the key is there twice");
+      level& open = levels_[around - 1];
+      open.last = parsed.get_ref<const std::string&>();
+      if (!open.keys.insert(*open.last).second)
+        fail(error_code::bad_file, here(), "the key is there twice");
     }
     return true;
   }
 
+  /// The place, the outermost key around what is parsed, and the innermost.
+  [[nodiscard]] std::string here() const {
+    const level *outer = nullptr, *inner = nullptr;
+    for (const auto& open : levels_) {
+      if (!open.last) continue;
+      if (outer == nullptr) outer = &open;
+      inner = &open;
+    }
+    if (outer == nullptr) return place_;
+    const std::string place = place_of(place_, "key", *outer->last);
+    return inner == outer ? place : place_of(place, "key", *inner->last);
+  }
+
 private:
+  /// An object or array that is open.
+  struct level {
+    std::set<std::string> keys;
+    std::optional<std::string> last;
+  };
   std::string place_;
   int max_depth_;
-  std::vector<std::set<std::string>> keys_; // one set a level
+  std::vector<level> levels_;
 };
 
 /// "[json.exception.parse_error.101] parse error at line 1, column 2: x" becomes "x".
@@ -76,6 +99,7 @@ inline nlohmann::json parse_json(std::string_view text, std::string_view place, 
     where = byte_reader({}, place).here(base + (error.byte == 0 ? 0 : error.byte - 1));
     problem = detail::json_problem(error.what());
   } catch (const nlohmann::json::exception& error) { // a number out of range
+    where = guard.here();
     problem = detail::json_problem(error.what());
   }
   fail(error_code::bad_file, where, problem);

@@ -47,6 +47,48 @@ template <bool Weighted, simd::backend S = simd::native>
   return sum;
 }
 
+/// A bound that is closer than cell_errors, for the same ranges of scales at twice the work: lane
+/// by lane, no scale of the range has a squared error below the result times the square of the
+/// middle scale 1 / inverse. The values whose code is the same in the whole range have one parabola
+/// in s together, whose minimum in the range counts; the others count as in cell_errors.
+///
+/// Accuracy: as cell_errors, and n * 2^-22 * sum c.
+template <bool Weighted, simd::backend S = simd::native>
+[[nodiscard]] typename S::f32 cell_parabolas(const split_group& group, typename S::f32 inverse,
+                                             typename S::f32 spread) noexcept {
+  const auto zero = S::broadcast(0.0f), one = S::broadcast(1.0f);
+  auto square = zero, cross = zero, codes = zero,
+       moving = zero; // sums of d^2, d q, q^2; the others
+  std::size_t i = 0;
+  for (int side = 0; side < 2; ++side) {
+    const auto top = S::broadcast(group.top[side]);
+    const std::size_t side_end = side == 0 ? group.split : group.magnitudes.size();
+    for (; i < side_end; ++i) {
+      const auto x = S::mul(S::broadcast(group.magnitudes[i]), inverse);
+      const auto q = S::min(S::round_even(x), top);
+      const auto d = S::sub(x, q), distance = S::abs(d), reach = S::mul(x, spread);
+      // Fixed: |d| + reach < 0.5, with room for rounding.
+      const auto room = S::sub(S::broadcast(0.4999f), reach);
+      const auto fixed_d = S::where_less(distance, room, d);
+      const auto fixed_q = S::where_less(distance, room, q);
+      const auto least = S::max(S::sub(distance, reach), zero);
+      const auto moving_d = S::sub(least, S::where_less(distance, room, least));
+      const auto c = Weighted ? S::broadcast(group.importance[i]) : one;
+      const auto cd = Weighted ? S::mul(fixed_d, c) : fixed_d;
+      square = S::multiply_add(cd, fixed_d, square);
+      cross = S::multiply_add(cd, fixed_q, cross);
+      codes = S::multiply_add(Weighted ? S::mul(fixed_q, c) : fixed_q, fixed_q, codes);
+      moving = S::multiply_add(Weighted ? S::mul(moving_d, c) : moving_d, moving_d, moving);
+    }
+  }
+  // At s = (1 - u) / inverse a fixed value is off by d + u q: least at u = -cross / codes.
+  const auto free = S::div(S::sub(zero, cross), S::max(codes, S::broadcast(0x1p-100f)));
+  const auto u = S::min(S::max(free, S::sub(zero, spread)), spread);
+  const auto fixed = S::multiply_add(u, S::multiply_add(u, codes, S::add(cross, cross)), square);
+  const auto smallest = S::sub(one, spread); // of the range, over the middle
+  return S::multiply_add(S::mul(smallest, smallest), moving, fixed);
+}
+
 /// Lane by lane: the sum of `energies` over the values whose magnitude is below `threshold`.
 template <simd::backend S = simd::native>
 [[nodiscard]] typename S::f32 sums_below(std::span<const float> magnitudes,

@@ -14,8 +14,9 @@ namespace edgequant::inline EDGEQUANT_ABI {
 ///
 /// - A GGUF file keeps its metadata, names and order.
 /// - A safetensors file or folder with a Llama config.json beside it is a checkpoint: it becomes a
-///   GGUF `llama` model with all metadata, its vocabulary from tokenizer.model, and q and k rows in
-///   GGUF's order. Without tokenizer.model it has no vocabulary, and a note says so.
+///   GGUF `llama` model with all metadata, its vocabulary from tokenizer.model or tokenizer.json
+///   (the first is preferred), and q and k rows in GGUF's order. Without either it has no
+///   vocabulary, and a note says so.
 /// - Other safetensors keep their names; a note says so where a config.json is of another kind.
 ///
 /// Errors: io_error for what cannot be opened, bad_file for what contradicts its format, each with
@@ -60,6 +61,25 @@ inline void add_rope_divisors(const llama_config& config, model_source& source) 
                             0});
 }
 
+inline void add_vocabulary(const std::filesystem::path& folder, const llama_config& config,
+                           model_source& source) {
+  const auto pieces = folder / "tokenizer.model", json = folder / "tokenizer.json";
+  if (is_named(pieces)) {
+    set_vocabulary_keys(source.metadata, to_vocabulary(read_sentencepiece(pieces)), config,
+                        place_of(pieces));
+  } else if (is_named(json)) {
+    const auto tokenizer = read_tokenizer_json(json, config.vocabulary);
+    set_vocabulary_keys(source.metadata, to_vocabulary(tokenizer), config, place_of(json));
+    if (tokenizer.byte_level && tokenizer.pre_tokenizer.empty())
+      source.notes.push_back("tokenizer.json cuts text by a rule that GGUF has no name for here: "
+                             "tokenizer.ggml.pre is 'default'");
+  } else {
+    set_no_vocabulary(source.metadata);
+    source.notes.push_back(
+        "no tokenizer.model or tokenizer.json beside config.json: the file has no vocabulary");
+  }
+}
+
 [[nodiscard]] inline model_source open_checkpoint(safetensors_model&& files, model_source source,
                                                   const nlohmann::json& json,
                                                   const std::string& place) {
@@ -68,14 +88,7 @@ inline void add_rope_divisors(const llama_config& config, model_source& source) 
   add_rope_divisors(config, source);
   set_llama_keys(source.metadata, config);
   source.metadata.set("general.name", name_of_folder(files.folder));
-  const auto tokenizer = files.folder / "tokenizer.model";
-  if (is_named(tokenizer)) {
-    set_sentencepiece_keys(source.metadata, read_sentencepiece(tokenizer), config,
-                           place_of(tokenizer));
-  } else {
-    set_no_vocabulary(source.metadata);
-    source.notes.push_back("no tokenizer.model beside config.json: the file has no vocabulary");
-  }
+  add_vocabulary(files.folder, config, source);
   return source;
 }
 

@@ -14,8 +14,8 @@ struct keep_rule {
   format type = format::f32;
 };
 
-/// Reads `REGEX=FORMAT`; the last `=` splits. bad_argument for a missing `=`, an empty or invalid
-/// REGEX and for a FORMAT that cannot be written.
+/// Reads `REGEX=FORMAT`; the last `=` splits. bad_argument for a missing `=`, a REGEX that is
+/// empty, invalid or longer than 1000 bytes, and for a FORMAT that cannot be written.
 [[nodiscard]] keep_rule parse_keep(std::string_view text);
 
 /// Reads the name of a format that can be written; anything else is bad_argument.
@@ -50,6 +50,10 @@ namespace detail {
 }
 
 [[nodiscard]] inline std::regex compile_pattern(const std::string& pattern) {
+  // Parentheses are recursion in std::regex; thousands of them would overflow the stack.
+  if (pattern.size() > 1000)
+    fail(error_code::bad_argument, "pattern '" + escaped(pattern) + "'",
+         "more than 1000 bytes; several shorter rules do the same");
   std::string problem;
   try {
     return std::regex(pattern, std::regex::ECMAScript);

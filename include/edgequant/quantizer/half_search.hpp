@@ -29,11 +29,11 @@ private:
   static constexpr bool both_signs = range::lowest != -range::highest;
   static constexpr int levels = -range::lowest;
 
-  /// Scales low..high of one sign.
+  /// A range of scales.
   struct cell {
-    float error; ///< lower bound of sum c (x - q)^2, in units of the scale
-    float low, high;
-    bool negative;
+    float error;     ///< lower bound of sum c (x - q)^2, in units of the scale
+    float low, high; ///< scales
+    int split;       ///< index of split_: 0 positive, 1 negative, 2 both
   };
 
   void prepare(const weighted_group& group);
@@ -42,14 +42,15 @@ private:
   [[nodiscard]] float first_scale() const;
   [[nodiscard]] float last_scale() const;
   void survey(float first, float last);
-  std::uint32_t bound(typename S::f32 middle, float spread, bool negative,
+  std::uint32_t bound(typename S::f32 middle, float spread, int split,
                       std::array<float, 16>& errors) const;
   /// Cuts low..high into sixteen cells and calls use() with those that may hold the best.
-  template <class Use> void cut(float low, float high, bool negative, Use use) const;
+  template <class Use> void cut(float low, float high, int split, Use use) const;
+  void look_closer(std::span<const cell> surveyed, int split);
   /// Opens those of the cells that may hold the best.
   void explore(std::span<cell> cells);
   void open(const cell& c);
-  void score_halves(int first, int last, bool negative);
+  void score_halves(int first, int last, int split);
   /// Whether the cell, bounded when the best was another, may still hold the best.
   [[nodiscard]] bool may_hold_best(const cell& c) const {
     const float root = root_ / c.low + margin_;
@@ -57,13 +58,13 @@ private:
   }
 
   weighted_group group_;
-  kernel::split_group split_[2]; ///< for positive scales, and for negative ones
+  kernel::split_group split_[3]; ///< for positive scales, negative ones, and a bound for both
   std::vector<float> magnitudes_, importance_, energies_; ///< importance relative to its maximum
   float importance_scale_ = 1;                            ///< that maximum
-  float margin_ = 0, growth_ = 1;                         ///< what float rounding may hide
+  float margin_ = 0, growth_ = 1, rounding_ = 0;          ///< what float rounding may hide
   scored_scale best_;
   float root_ = 0; ///< of the best error over importance_scale_
-  std::vector<cell> cells_;
+  std::vector<cell> surveyed_, cells_;
 };
 
 [[nodiscard]] inline float half_from_bits(std::uint16_t bits) noexcept {
@@ -90,8 +91,13 @@ template <int Bits> float half_search<Bits>::operator()(const weighted_group& gr
   best_ = group_.template score<Bits>(0);
   if (best_.error == 0) return 0;
   start();
-  cells_.clear();
+  surveyed_.clear();
   survey(first_scale(), last_scale());
+  cells_.clear();
+  for (int negative = 0; negative <= int{both_signs}; ++negative)
+    for (std::size_t i = 0; i < surveyed_.size(); i += 16)
+      look_closer(std::span(surveyed_).subspan(i, std::min<std::size_t>(16, surveyed_.size() - i)),
+                  negative);
   explore(cells_);
   return best_.scale;
 }
@@ -106,26 +112,31 @@ template <int Bits> void half_search<Bits>::prepare(const weighted_group& group)
   importance_scale_ =
       weighted ? *std::max_element(group.importance.begin(), group.importance.end()) : 1.0f;
   std::size_t front = 0, back = n; // values that are not negative in front, the others behind
-  float total = 0;
+  float total = weighted ? 0 : static_cast<float>(n);
   for (std::size_t i = 0; i < n; ++i) {
-    const float w = group.values[i];
-    const std::size_t at = w < 0 ? --back : front++;
-    magnitudes_[at] = std::fabs(w);
-    energies_[at] = w * w;
-    if (!weighted) continue;
-    importance_[at] = group.importance[i] / importance_scale_;
-    energies_[at] *= importance_[at];
-    total += importance_[at];
+    // Written to both free ends, one of which then counts: signs are too random to branch on.
+    const float w = group.values[i], c = weighted ? group.importance[i] / importance_scale_ : 1.0f;
+    --back;
+    for (const std::size_t at : {front, back}) {
+      magnitudes_[at] = std::fabs(w);
+      energies_[at] = w * w * c;
+      if (weighted) importance_[at] = c;
+    }
+    const bool behind = w < 0;
+    front += !behind;
+    back += !behind;
+    if (weighted) total += c;
   }
-  if (!weighted) total = static_cast<float>(n);
   constexpr float high = range::highest, low = -range::lowest;
   split_[0] = {magnitudes_, importance_, front, {high, low}};
   split_[1] = {magnitudes_, importance_, front, {low, high}};
+  split_[2] = {magnitudes_, importance_, front, {low, low}};
   // Errors |x - q| are off by at most levels * 2^-21 each (kernel::cell_errors), so the root of
   // their sum of squares by sqrt(sum c) as much. The rest are relative errors of a few 2^-21 and of
   // n * 2^-23, doubled for the roundings in the limit itself.
   margin_ = std::sqrt(total) * levels * 0x1p-20f;
   growth_ = 1 + 0x1p-18f + static_cast<float>(n) * 0x1p-22f;
+  rounding_ = total * static_cast<float>(n) * 0x1p-22f; // of kernel::cell_parabolas
 }
 
 template <int Bits> void half_search<Bits>::consider(std::uint16_t bits, bool negative) {
@@ -167,14 +178,13 @@ template <int Bits> void half_search<Bits>::survey(float first, float last) {
   // is `levels`; `loss` is what a value of that size loses of an error up to 0.5. At u times that
   // scale, x is 1/u of that and errors are about u^2 of the best, so that a bound may lose more and
   // still suffice.
-  constexpr float loss = Bits == 4 ? 0.04f : 0.09f; // what was fastest
+  constexpr float loss = Bits == 4 ? 0.04f : 0.14f; // what was fastest
   const float widest = std::fabs(group_.largest) / levels;
   for (float low = first; low <= last;) {
     const float u = std::max(low / widest, 1.0f);
     const float width = 2 * std::min(loss * u * u, 0.75f) * u / levels;
     const float high = low * (1 + std::min(16 * width, 1.0f)); // width is over 2^-10
-    for (int negative = 0; negative <= int{both_signs}; ++negative)
-      cut(low, high, negative != 0, [&](const cell& c) { cells_.push_back(c); });
+    cut(low, high, both_signs ? 2 : 0, [&](const cell& c) { surveyed_.push_back(c); });
     low = high;
     if (high >= last) break;
   }
@@ -183,34 +193,55 @@ template <int Bits> void half_search<Bits>::survey(float first, float last) {
 /// Bounds sixteen ranges of scales of one sign: `middle` of each, and how far its ends are from it,
 /// relatively. Bit i of the result says that range i may hold the best.
 template <int Bits>
-std::uint32_t half_search<Bits>::bound(typename S::f32 middle, float spread, bool negative,
+std::uint32_t half_search<Bits>::bound(typename S::f32 middle, float spread, int split,
                                        std::array<float, 16>& errors) const {
   const auto inverse = S::div(S::broadcast(1.0f), middle), width = S::broadcast(spread);
   // Error e at scale s is below the best if sum c (x - q)^2 is below (root / s)^2.
   const auto root = S::broadcast(root_ * (1 + 2 * spread));
   auto limit = S::multiply_add(inverse, root, S::broadcast(margin_));
   limit = S::mul(S::mul(limit, limit), S::broadcast(growth_));
-  const auto& split = split_[negative];
+  const auto& values = split_[split];
   const auto sums = importance_.empty()
-                        ? kernel::cell_errors<false, S>(split, inverse, width, limit)
-                        : kernel::cell_errors<true, S>(split, inverse, width, limit);
+                        ? kernel::cell_errors<false, S>(values, inverse, width, limit)
+                        : kernel::cell_errors<true, S>(values, inverse, width, limit);
   S::store(errors.data(), sums);
   return S::less(sums, limit);
 }
 
 template <int Bits>
 template <class Use>
-void half_search<Bits>::cut(float low, float high, bool negative, Use use) const {
+void half_search<Bits>::cut(float low, float high, int split, Use use) const {
   // Cell i is low + i * width .. low + (i + 1) * width; 2^-20 is for the rounding of its ends.
   const float width = (high - low) / 16;
   const auto middle =
       S::multiply_add(S::iota(), S::broadcast(width), S::broadcast(low + width / 2));
   std::array<float, 16> errors;
-  auto alive = bound(middle, width / 2 / low + 0x1p-20f, negative, errors);
+  auto alive = bound(middle, width / 2 / low + 0x1p-20f, split, errors);
   for (; alive != 0; alive &= alive - 1) {
     const auto lane = static_cast<std::size_t>(std::countr_zero(alive));
     const auto at = static_cast<float>(lane);
-    use(cell{errors[lane], low + at * width, low + (at + 1) * width, negative});
+    use(cell{errors[lane], low + at * width, low + (at + 1) * width, split});
+  }
+}
+
+/// Keeps those of up to sixteen surveyed cells that may hold the best with this sign.
+template <int Bits> void half_search<Bits>::look_closer(std::span<const cell> surveyed, int split) {
+  std::array<float, 16> middle, spread, error;
+  for (std::size_t i = 0; i < 16; ++i) {
+    const cell& c = surveyed[std::min(i, surveyed.size() - 1)];
+    middle[i] = c.low + (c.high - c.low) / 2;
+    spread[i] = (c.high - c.low) / 2 / c.low + 0x1p-20f;
+  }
+  const auto inverse = S::div(S::broadcast(1.0f), S::load(middle.data()));
+  const auto width = S::load(spread.data());
+  S::store(error.data(), importance_.empty()
+                             ? kernel::cell_parabolas<false, S>(split_[split], inverse, width)
+                             : kernel::cell_parabolas<true, S>(split_[split], inverse, width));
+  for (std::size_t i = 0; i < surveyed.size(); ++i) {
+    const float ratio = middle[i] / surveyed[i].low; // from units of the middle to those of `low`
+    const cell closer{(error[i] - rounding_) * ratio * ratio, surveyed[i].low, surveyed[i].high,
+                      split};
+    if (may_hold_best(closer)) cells_.push_back(closer);
   }
 }
 
@@ -228,24 +259,23 @@ template <int Bits> void half_search<Bits>::explore(std::span<cell> cells) {
 template <int Bits> void half_search<Bits>::open(const cell& c) {
   const int first = bits_at_or_above(c.low), last = bits_at_or_below(c.high);
   if (last - first < 32) {
-    for (int at = first; at <= last; at += 16)
-      score_halves(at, std::min(at + 15, last), c.negative);
+    for (int at = first; at <= last; at += 16) score_halves(at, std::min(at + 15, last), c.split);
     return;
   }
   std::array<cell, 16> parts;
   std::size_t count = 0;
-  cut(c.low, c.high, c.negative, [&](const cell& part) { parts[count++] = part; });
+  cut(c.low, c.high, c.split, [&](const cell& part) { parts[count++] = part; });
   explore(std::span(parts).first(count));
 }
 
 /// Scores those of up to sixteen halves that may be the best, the one with the least bound first.
-template <int Bits> void half_search<Bits>::score_halves(int first, int last, bool negative) {
+template <int Bits> void half_search<Bits>::score_halves(int first, int last, int split) {
   std::array<std::uint16_t, 16> halves;
   for (int i = 0; i < 16; ++i)
     halves[static_cast<std::size_t>(i)] = static_cast<std::uint16_t>(std::min(first + i, last));
   const auto loaded = S::load_f16(halves.data());
   std::array<float, 16> scales, errors;
-  auto alive = bound(loaded, 0x1p-20f, negative, errors) & ((2u << (last - first)) - 1);
+  auto alive = bound(loaded, 0x1p-20f, split, errors) & ((2u << (last - first)) - 1);
   if (alive == 0) return;
   S::store(scales.data(), loaded);
   while (alive != 0) {
@@ -257,8 +287,8 @@ template <int Bits> void half_search<Bits>::score_halves(int first, int last, bo
         best = i;
     }
     alive &= ~(1u << best);
-    if (may_hold_best({errors[best], scales[best], scales[best], negative}))
-      consider(halves[best], negative);
+    if (may_hold_best({errors[best], scales[best], scales[best], split}))
+      consider(halves[best], split == 1);
   }
 }
 

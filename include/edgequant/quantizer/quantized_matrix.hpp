@@ -83,13 +83,14 @@ quantized_matrix<F> quantize(const matrix_view& weights, const quantize_options&
   };
   if constexpr (F::group_length == per_tensor) { // one group: gather it first
     parallel_for(rows, options.threads, check_row);
-    const matrix_f dense = weights;
-    std::vector<float> importance;
-    if (!options.importance.empty())
-      for (std::size_t r = 0; r < rows; ++r)
-        importance.insert(importance.end(), options.importance.begin(), options.importance.end());
+    std::vector<float> values, importance; // no Eigen matrix: how it is allocated depends on -m
+    for (std::size_t r = 0; r < rows; ++r) {
+      const auto row = row_of(weights, static_cast<Eigen::Index>(r));
+      values.insert(values.end(), row.begin(), row.end());
+      importance.insert(importance.end(), options.importance.begin(), options.importance.end());
+    }
     group_encoder<F> encoder(options.scale, options.name);
-    result.storage().set_tensor_scale(encoder.choose({dense.data(), rows * cols}, importance, 0));
+    result.storage().set_tensor_scale(encoder.choose(values, importance, 0));
   }
   const std::size_t rows_at_once = std::max<std::size_t>(1, 65536 / cols);
   parallel_for(ceil_divide(rows, rows_at_once), options.threads, [&](std::size_t chunk) {

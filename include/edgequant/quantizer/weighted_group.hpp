@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../core/rounded.hpp"
+#include "../kernel/absmax.hpp"
 #include "../kernel/squared_error.hpp"
 #include "scale_storage.hpp"
 
@@ -48,8 +49,9 @@ struct weighted_group {
 inline weighted_group::weighted_group(std::span<const float> w, std::span<const float> c)
     : values(w), importance(c) {
   if (std::all_of(c.begin(), c.end(), [](float x) { return x == 0; })) importance = {};
-  for (std::size_t i = 0; i < values.size(); ++i)
-    if (std::fabs(values[i]) > std::fabs(largest) && weight(i) > 0) largest = values[i];
+  if (importance.empty()) largest = kernel::largest_value(values);
+  for (std::size_t i = 0; i < importance.size(); ++i)
+    if (std::fabs(values[i]) > std::fabs(largest) && importance[i] > 0) largest = values[i];
 }
 
 inline double clipping_bound(const weighted_group& group, double known_error, int levels) {

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT
+#include "model/support.hpp"
+
+#include <edgequant/io/gguf_writer.hpp>
+#include <edgequant/model/open_model.hpp>
+
+namespace {
+using namespace model_test;
+using nlohmann::json;
+
+class open_model : public testing::Test {
+protected:
+  temporary_folder folder;
+
+  void checkpoint(const json& config = tiny_config()) {
+    write_checkpoint(folder.path, tiny_tensors(), config);
+  }
+  void gguf(std::string_view name, eq::gguf_metadata keys) {
+    const eq::tensor_info info{"blk.0.attn_q.weight", {32, 4}, eq::format::f32};
+    eq::gguf_writer writer(folder / name, keys, {&info, 1});
+    writer.write(bytes(32 * 4 * 4));
+    writer.finish();
+  }
+  std::string refusal(std::string_view name) {
+    const auto message = message_of([&] { return eq::open_model(folder / name); });
+    EXPECT_TRUE(is_one_line(message)) << message;
+    return message;
+  }
+  std::string at(std::string_view name) const { return (folder / name).string() + ": "; }
+  std::string names() {
+    std::string all;
+    for (const auto& t : eq::open_model(folder.path).tensors) all += t.stored.name + " ";
+    return all;
+  }
+};
+
+TEST_F(open_model, a_gguf_keeps_keys_and_names_whatever_it_is_called) {
+  eq::gguf_metadata keys;
+  keys.set("general.architecture", "mamba");
+  keys.set("split.count", std::uint16_t{1});
+  for (const char* name : {"m.gguf", "m.safetensors", "m"}) {
+    gguf(name, keys);
+    const auto source = eq::open_model(folder / name);
+    EXPECT_EQ(source.name, (folder / name).string());
+    EXPECT_EQ(source.metadata, keys);
+    ASSERT_EQ(source.tensors.size(), 1u);
+    EXPECT_EQ(source.tensors[0].stored.name, "blk.0.attn_q.weight");
+    EXPECT_EQ(source.tensors[0].rope_heads, 0u); // it has GGUF's order already
+    EXPECT_TRUE(source.notes.empty());
+  }
+}
+
+TEST_F(open_model, a_part_of_a_gguf_is_refused) {
+  eq::gguf_metadata keys;
+  keys.set("split.count", std::uint16_t{3});
+  gguf("m.gguf", keys);
+  EXPECT_EQ(refusal("m.gguf"), at("m.gguf") + "one of 3 parts of a split model: merge them first");
+}
+
+TEST_F(open_model, a_folder_with_a_llama_config_is_a_checkpoint) {
+  checkpoint();
+  write_all(folder / "tokenizer.model", tokenizer_of({"<unk>", "<s>", "</s>", "a"}));
+  for (const auto& path : {folder.path, folder / "", folder / "model.safetensors"}) {
+    const auto source = eq::open_model(path);
+    ASSERT_EQ(source.tensors.size(), 21u);
+    EXPECT_EQ(source.tensors[0].stored.name, "token_embd.weight");
+    EXPECT_EQ(source.tensors[2].rope_heads, 4u);
+    EXPECT_EQ(source.metadata.get_string("general.architecture"), "llama");
+    EXPECT_EQ(source.metadata.get_string("general.name"), folder.path.filename().string());
+    EXPECT_EQ(source.metadata.get_uint("llama.block_count"), 2u);
+    EXPECT_EQ(source.metadata.get_strings("tokenizer.ggml.tokens")->size(), 40u);
+    EXPECT_TRUE(source.notes.empty());
+  }
+}
+
+TEST_F(open_model, a_checkpoint_without_tokenizer_says_so) {
+  checkpoint();
+  const auto source = eq::open_model(folder.path);
+  EXPECT_EQ(source.metadata.get_string("tokenizer.ggml.model"), "no_vocab");
+  EXPECT_EQ(
+      source.notes,
+      (std::vector<std::string>{
+          "no tokenizer.model or tokenizer.json beside config.json: the file has no vocabulary"}));
+}
+
+TEST_F(open_model, stretched_rope_adds_its_divisors) {
+  json config = tiny_config();
+  config["rope_scaling"] = {{"rope_type", "llama3"}, {"factor", 8}};
+  checkpoint(config);
+  const auto source = eq::open_model(folder.path);
+  const auto& last = source.tensors.back().stored;
+  EXPECT_EQ(last.name, "rope_freqs.weight");
+  EXPECT_EQ(last.dims, std::vector<std::uint64_t>{8});
+  EXPECT_EQ(floats_of(last.data), eq::rope_divisors(eq::parse_llama_config(config, "config.json")));
+}
+
+TEST_F(open_model, shards_make_one_checkpoint) {
+  write_all(folder / "config.json", tiny_config().dump());
+  const auto all = tiny_tensors();
+  json map = json::object();
+  for (const std::size_t part : {0u, 1u}) {
+    const auto name = std::to_string(part) + ".safetensors";
+    std::vector<raw_tensor> tensors;
+    for (std::size_t i = part; i < all.size(); i += 2) {
+      tensors.push_back(all[i]);
+      map[all[i].name] = name;
+    }
+    write_safetensors(folder / name, tensors);
+  }
+  write_all(folder / "model.safetensors.index.json", json{{"weight_map", map}}.dump());
+  const auto whole = names();
+  EXPECT_EQ(eq::open_model(folder / "model.safetensors.index.json").tensors.size(), 21u);
+  std::filesystem::remove(folder / "model.safetensors.index.json");
+  checkpoint();
+  EXPECT_EQ(whole, names());
+}
+
+TEST_F(open_model, without_config_tensors_keep_names_and_rows) {
+  checkpoint();
+  std::filesystem::remove(folder / "config.json");
+  const auto source = eq::open_model(folder.path);
+  EXPECT_EQ(source.tensors[0].stored.name, "lm_head.weight"); // the first of the data
+  for (const auto& t : source.tensors) EXPECT_EQ(t.rope_heads, 0u);
+  EXPECT_EQ(source.metadata.get_string("general.architecture"), "unknown");
+  EXPECT_EQ(source.metadata.size(), 1u);
+  EXPECT_TRUE(source.notes.empty());
+}
+
+TEST_F(open_model, other_model_types_keep_names_and_say_so) {
+  json config = tiny_config();
+  for (const auto& [type, architecture] :
+       {std::pair<json, std::string>{"gpt2", "gpt2"}, {5, "unknown"}, {nullptr, "unknown"}}) {
+    config["model_type"] = type;
+    checkpoint(config);
+    const auto source = eq::open_model(folder.path);
+    EXPECT_EQ(source.tensors[0].stored.name, "lm_head.weight");
+    EXPECT_EQ(source.metadata.get_string("general.architecture"), architecture);
+    ASSERT_EQ(source.notes.size(), 1u);
+    EXPECT_EQ(source.notes[0], "config.json is of model type '" +
+                                   (type.is_string() ? architecture : std::string()) +
+                                   "', not llama: tensors keep their names");
+  }
+}
+
+TEST_F(open_model, neither_one_nor_the_other) {
+  write_all(folder / "m.bin", "GGU");
+  EXPECT_EQ(refusal("m.bin"), at("m.bin") + "neither a GGUF nor a safetensors file");
+  write_all(folder / "m.gguf", "GGML");
+  EXPECT_EQ(refusal("m.gguf"),
+            at("m.gguf").substr(0, at("m.gguf").size() - 2) + " at byte 0: this is no GGUF file");
+  write_all(folder / "m", "");
+  EXPECT_EQ(refusal("m"), at("m") + "the file is empty");
+  EXPECT_EQ(refusal("no"), at("no") + "cannot open: No such file or directory");
+  EXPECT_EQ(refusal(std::string(300, 'x')),
+            at(std::string(300, 'x')) + "cannot open: File name too long");
+  EXPECT_EQ(refusal("a\nb"), at("a\\x0ab") + "cannot open: No such file or directory");
+}
+
+TEST_F(open_model, a_config_that_cannot_be_read_is_an_error) {
+  checkpoint();
+  write_all(folder / "config.json", "{");
+  EXPECT_NE(refusal("").find("invalid JSON"), std::string::npos);
+  std::filesystem::remove(folder / "config.json");
+  std::filesystem::create_symlink("gone", folder / "config.json");
+  EXPECT_EQ(refusal(""), at("config.json") + "cannot open: No such file or directory");
+  std::filesystem::remove(folder / "config.json");
+  checkpoint();
+  std::filesystem::create_symlink("gone", folder / "tokenizer.model");
+  EXPECT_EQ(refusal(""), at("tokenizer.model") + "cannot open: No such file or directory");
+}
+
+TEST_F(open_model, its_name_fits_a_message) {
+  std::filesystem::create_directory(folder / "a\nb");
+  write_safetensors(folder / "a\nb" / "model.safetensors", {numbered("w", {2})});
+  EXPECT_EQ(eq::open_model(folder / "a\nb").name, (folder / "a\\x0ab").string());
+  write_all(folder / "a\nb" / "config.json", tiny_config().dump());
+  EXPECT_EQ(refusal("a\nb"),
+            at("a\\x0ab") + "tensor 'w': the llama architecture has no such tensor");
+}
+} // namespace

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Breaks the code on purpose, one defect at a time, in a copy, and says which tests notice. A defect
+# that no test notices fails the run.
+#   bash tests/mutate.sh          about a minute a defect on one core
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+flags=(-std=c++20 -O0 -march=native -w -I"$copy/include" -Itests -isystem /usr/include/eigen3 -DEDGEQUANT_EXPECT_ISA='""')
+missed=0
+
+# mutate NAME FILE FROM TO: replaces the first occurrence of the literal FROM.
+mutate() {
+  rm -rf "$copy/include" && cp -r include "$copy/include"
+  if ! FROM=$3 TO=$4 perl -0pi -e 's/\Q$ENV{FROM}\E/$ENV{TO}/ or exit 3' "$copy/include/edgequant/$2"; then
+    echo "| $1 | the code to break is no longer in $2 |"
+    missed=$((missed + 1))
+    return
+  fi
+  local noticed="" program
+  for program in simd kernel quantizer metric; do
+    if g++ "${flags[@]}" tests/$program/*_test.cpp -o "$copy/$program" -lgtest -lgtest_main 2>"$copy/log"; then
+      noticed+=$("$copy/$program" --gtest_brief=1 2>/dev/null | sed -n 's,^.  FAILED  . \([^ ,]*\).* ms)$,\1,p' | sort -u | head -n 3 | sed "s/^/$program./" | tr '\n' ' ')
+    else
+      noticed+="($program does not compile) "
+    fi
+  done
+  if g++ "${flags[@]}" tests/golden/exactness.cpp -o "$copy/exactness" 2>"$copy/log"; then
+    "$copy/exactness" >/dev/null || noticed+="golden.exactness "
+  fi
+  if [ -z "$noticed" ]; then missed=$((missed + 1)); fi
+  echo "| $1 | ${noticed:-NO TEST NOTICED} |"
+}
+
+echo "| defect | noticed by |"
+echo "|---|---|"
+mutate "nibbles swapped in one backend" simd/avx512.hpp '_mm512_or_si512(l, h), _mm512_set1_epi32(flip)' '_mm512_or_si512(_mm512_srli_epi32(h, 4), _mm512_slli_epi32(l, 4)), _mm512_set1_epi32(flip)'
+mutate "nibbles swapped in q4_0 blocks" kernel/quantize.hpp 'S::store_nibbles(block.nibbles, low, high, 0x88)' 'S::store_nibbles(block.nibbles, high, low, 0x88)'
+mutate "floor for round in one backend" simd/avx512.hpp '{_mm512_cvtps_epi32(clamp(x, lowest, highest))}' '{_mm512_cvt_roundps_epi32(clamp(x, lowest, highest), _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)}'
+mutate "half away for half even everywhere" kernel/quantize.hpp 'return S::clamp_round(scaled, range::lowest, range::highest);' 'return S::round_away(S::clamp(S::rounded(scaled), range::lowest, range::highest));'
+mutate "half even for half away in the ggml rule" kernel/quantize.hpp 'return S::round_away(S::clamp(S::rounded(scaled), range::lowest, range::highest));' 'return S::clamp_round(S::rounded(scaled), range::lowest, range::highest);'
+mutate "127/max for 1/d" quantizer/scale_storage.hpp 'const float inverse = 1.0f / stored;' 'const float inverse = 1.0f / scale;'
+mutate "127/max for 1/d in the sixteen-group pass" quantizer/scale.hpp 'rule == scale_rule::ggml ? scale : stored' 'scale'
+mutate "wrong zero: 7 for 8" kernel/quantize.hpp 'S::broadcast(-8.0f)' 'S::broadcast(-7.0f)'
+mutate "inexact product in the error sum" kernel/error_sums.hpp 'noise = S::add(noise, S::mul(d, d));' 'noise = S::add(noise, S::mul(S::widen(S::sub(S::narrow(w), S::narrow(exact))), S::sub(w, exact)));'
+mutate "error of rounded values for error of exact ones" kernel/error_sums.hpp 'S::narrow(S::sub(w, exact))' 'S::sub(S::narrow(w), S::narrow(exact))'
+mutate "no negative scales in the mse search" quantizer/half_search.hpp 'range::lowest != -range::highest' 'false'
+mutate "the mse search stops early" quantizer/half_search.hpp 'while (alive != 0) {' 'if (alive != 0) {'
+mutate "a margin of nothing in the mse bounds" quantizer/half_search.hpp 'return c.error < root * root * growth_;' 'return c.error < 0.98f * root * root;'
+mutate "last value of a tail forgotten" kernel/lanes.hpp 'std::memcpy(buffer, p, count * sizeof(T));' 'std::memcpy(buffer, p, (count - 1) * sizeof(T));'
+mutate "a store past the tail" kernel/lanes.hpp 'std::memcpy(p, buffer, count * sizeof(T));' 'std::memcpy(p, buffer, (count + 1) * sizeof(T));'
+mutate "-128 allowed at 8 bits" kernel/quantize.hpp 'Bits == 8 ? -127 : -8' 'Bits == 8 ? -128 : -8'
+mutate "infinity taken for a number" kernel/absmax.hpp 'if (absmax_bits<S>(values) < infinity_bits)' 'if (absmax_bits<S>(values) <= infinity_bits)'
+mutate "ties of the mse rule to the negative" quantizer/weighted_group.hpp 'a.scale > b.scale' 'a.scale < b.scale'
+
+echo "$missed defects that no test noticed"
+[ "$missed" -eq 0 ]
