@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . examples/install_packages.sh
 install_packages g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libcli11-dev \
-  libgtest-dev googletest libbenchmark-dev
+  libgtest-dev googletest libbenchmark-dev pkg-config
 
 has_flags() { local f; for f in "$@"; do grep -qw "$f" /proc/cpuinfo || return 1; done; }
 native=scalar # what -march=native makes of this machine

@@ -30,7 +30,7 @@ TEST(json, the_same_key_in_other_objects_is_fine) {
 TEST(json, refuses_duplicate_keys_at_every_level) {
   EXPECT_EQ(refusal(R"({"a": 1, "a": 1})"), "c.json: key 'a': the key is there twice");
   EXPECT_EQ(refusal(R"([{"x": {"b\n": 1, "c": {"b": 1}, "b\n": 2}}])"),
-            "c.json: key 'b\\x0a': the key is there twice");
+            "c.json: key 'x': key 'b\\x0a': the key is there twice");
   EXPECT_EQ(refusal(R"({"a": [{"a": 1}, {"b": 1}], "a": 1})"),
             "c.json: key 'a': the key is there twice");
 }
@@ -39,6 +39,16 @@ TEST(json, refuses_deep_nesting_without_building_it) {
   EXPECT_EQ(message_of([] { return eq::parse_json("[[{}]]", "c.json", 3); }), "");
   EXPECT_EQ(refusal("[[{}]]", 2), "c.json: JSON nested more than 2 deep");
   EXPECT_EQ(refusal(std::string(1u << 20, '[')), "c.json: JSON nested more than 16 deep");
+  EXPECT_EQ(refusal(R"({"a": {"c": 1}, "b": [[{"d": [1]}, []]]})", 3),
+            "c.json: key 'b': JSON nested more than 3 deep");
+}
+
+TEST(json, a_number_out_of_range_is_refused_with_its_key) {
+  EXPECT_EQ(refusal(R"({"a": {"b": 1}, "c": [1e999]})").rfind("c.json: key 'c': invalid JSON", 0),
+            0u);
+  EXPECT_EQ(refusal(R"([{"a": [1], "b": {"c": {"d": -1e999}}}])")
+                .rfind("c.json: key 'b': key 'd': invalid JSON: number overflow", 0),
+            0u);
 }
 
 TEST(json, invalid_text_is_refused_with_its_byte) {

@@ -84,7 +84,7 @@ TEST(safetensors, refuses_a_header_that_is_none) {
   EXPECT_EQ(refusal("{", 0).rfind("m.safetensors at byte 9: invalid JSON", 0), 0u);
   EXPECT_EQ(refusal(R"({"t":1,"t":1})", 0), "m.safetensors: key 't': the key is there twice");
   EXPECT_EQ(refusal(R"({"t":)" + std::string(100, '[') + "}", 0),
-            "m.safetensors: JSON nested more than 16 deep");
+            "m.safetensors: key 't': JSON nested more than 16 deep");
   EXPECT_EQ(refusal(R"({"__metadata__":{"a":1}})", 0),
             "m.safetensors: key '__metadata__': key 'a': no string");
 }
@@ -223,7 +223,7 @@ TEST_F(safetensors_folder, an_index_without_a_map_is_refused) {
   index(R"({"a":1})");
   EXPECT_EQ(read(), place + "tensor 'a': its shard is no string");
   index(R"({"a":"x","a":"x"})");
-  EXPECT_EQ(read(), place + "key 'a': the key is there twice");
+  EXPECT_EQ(read(), place + "key 'weight_map': key 'a': the key is there twice");
 }
 
 TEST_F(safetensors_folder, finds_the_one_file) {

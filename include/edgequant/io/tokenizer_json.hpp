@@ -30,8 +30,12 @@ struct bpe_tokenizer {
   bool adds_space_prefix = false; ///< a space is put before the text
 };
 
+/// Ids that no token has are at most so many: one wrong id shall not fill the memory.
+inline constexpr std::uint64_t most_unused_ids = 1 << 20;
+
 /// `place` stands for the file's name. bad_file, with the field, for another kind of model than
-/// BPE, a missing vocabulary, ids that are used twice or beyond `id_limit`, and malformed merges.
+/// BPE, a missing vocabulary, ids that are used twice, beyond `id_limit` or with more than
+/// most_unused_ids missing below them, and malformed merges.
 [[nodiscard]] bpe_tokenizer parse_tokenizer_json(std::string_view text, std::string_view place,
                                                  std::uint64_t id_limit = 1 << 24);
 
@@ -54,7 +58,11 @@ public:
     const auto* type =
         find(model, "type"); // absent in old files, which are BPE if they have merges
     if (type != nullptr && *type != "BPE") refuse("model.type", "only BPE is supported");
-    read_vocabulary(field(model, "vocab"));
+    const auto* added = find(root, "added_tokens");
+    const auto& vocabulary = field(model, "vocab");
+    const std::uint64_t tokens = vocabulary.size() + (added == nullptr ? 0 : added->size());
+    id_limit_ = std::min(id_limit_, tokens + most_unused_ids);
+    read_vocabulary(vocabulary);
     read_added_tokens(root);
     read_merges(field(model, "merges"));
     if (const auto* unknown = find(model, "unk_token"); unknown != nullptr && unknown->is_string())

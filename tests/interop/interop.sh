@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Other people's software reads what we write. Both judges come from npm, into the build folder.
+#   interop.sh llama SOURCE QUANTIZE_MODEL   stock llama.cpp loads our GGUF files and evaluates them
+#   interop.sh onnxruntime MATMUL_NBITS      ONNX Runtime multiplies with our INT4 codes
+# Runs in the folder of the packages. Exit status 77, with the reason, where they cannot be had.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+skip() { echo "skipped: $*"; exit 77; }
+
+install_judges() {
+  if ! command -v node >/dev/null || ! command -v npm >/dev/null; then skip "no Node.js"; fi
+  local version
+  version=$(node -p 'process.versions.node')
+  [ "${version%%.*}" -ge 20 ] || skip "Node.js $version, but 20 or newer is needed"
+  [ "$(uname -sm)" = "Linux x86_64" ] || skip "no packages for $(uname -sm)"
+  cp "$here"/*.mjs .
+  cmp -s "$here/package.json" installed.json && return # what is there is reused
+  cp "$here/package.json" .
+  timeout 240 npm install --ignore-scripts --omit=optional --no-audit --no-fund --no-package-lock \
+    --fetch-retries=1 --fetch-retry-mintimeout=2000 --fetch-timeout=30000 >npm.log 2>&1 || skip "npm install failed: $(grep -m1 -i error npm.log || echo timeout)"
+  cp package.json installed.json
+}
+
+llama() { # llama SOURCE QUANTIZE_MODEL
+  local model input format files
+  for model in stories-2m-f16 stories-2m stories260K-f32; do
+    case $model in # the checkpoint also proves the way from safetensors and its tokenizer
+    stories-2m-f16) input=$1/examples/data/$model.gguf ;;
+    stories-2m) input=$1/../shared/data/models/$model ;;
+    stories260K-f32) input=$1/../shared/data/models/stories260K/$model.gguf ;;
+    esac
+    [ -e "$input" ] || continue
+    files=()
+    for format in f32 f16 q8_0 q4_0; do
+      "$2" "$input" "$model.$format.gguf" --format "$format" >"$model.$format.log"
+      case $format in
+      f32) ;;
+      f16) files+=(0.001) ;;
+      q8_0) files+=(0.02) ;;
+      q4_0) files+=(0.1) ;;
+      esac
+      files+=("$model.$format.gguf")
+    done
+    node llama.mjs "$here/story.txt" "${files[@]}"
+  done
+}
+
+install_judges
+case $1 in
+llama) llama "$2" "$3" ;;
+onnxruntime)
+  "$2" matmul_nbits
+  node onnxruntime.mjs matmul_nbits
+  ;;
+esac
