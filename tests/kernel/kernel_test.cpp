@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Each kernel of each backend against scalar: all sizes 0 to 97, unaligned, with guards.
+#include "backends.hpp"
 #include "inputs.hpp"
 
 #include <edgequant/kernel/absmax.hpp>
@@ -20,17 +21,6 @@ using inputs::same_bits;
 namespace {
 
 template <class S> class kernels : public testing::Test {};
-using backends = testing::Types<
-#if defined(EDGEQUANT_HAS_AVX2)
-    eq::simd::avx2,
-#endif
-#if defined(EDGEQUANT_HAS_AVX512)
-    eq::simd::avx512,
-#endif
-#if defined(EDGEQUANT_HAS_NEON)
-    eq::simd::neon,
-#endif
-    scalar>;
 TYPED_TEST_SUITE(kernels, backends);
 
 /// Calls check(values) for every kind and size of input, at an odd address.

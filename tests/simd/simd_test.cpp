@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Each op of each backend in this build against the specification, simd::scalar, bit for bit.
+#include "backends.hpp"
 #include "inputs.hpp"
 
 #include <edgequant/simd/simd.hpp>
@@ -40,17 +41,6 @@ std::vector<float> interesting_floats() {
 }
 
 template <class S> class backend : public testing::Test {};
-using backends = testing::Types<
-#if defined(EDGEQUANT_HAS_AVX2)
-    eq::simd::avx2,
-#endif
-#if defined(EDGEQUANT_HAS_AVX512)
-    eq::simd::avx512,
-#endif
-#if defined(EDGEQUANT_HAS_NEON)
-    eq::simd::neon,
-#endif
-    scalar>;
 TYPED_TEST_SUITE(backend, backends);
 
 /// op(S{}, p) on all 16-float windows gives the same words for S and scalar.
