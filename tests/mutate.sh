@@ -6,7 +6,7 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
-flags=(-std=c++20 -O0 -march=native -w -I"$copy/include" -Itests -isystem /usr/include/eigen3 -DEDGEQUANT_EXPECT_ISA='""')
+flags=(-std=c++20 -O1 -DNDEBUG -march=native -w -I"$copy/include" -Itests -isystem /usr/include/eigen3 -DEDGEQUANT_EXPECT_ISA='""')
 missed=0
 
 # mutate NAME FILE FROM TO: replaces the first occurrence of the literal FROM.
