@@ -79,6 +79,15 @@ TYPED_TEST(backend, float_ops_equal_scalar) {
   expect_equal<TypeParam>(values, []<class S>(S, const float* p) {
     return floats<S>(S::add(S::clamp(S::load(p), -3.5f, 2.5f), S::broadcast(0.0f)));
   });
+  expect_equal<TypeParam>(values, []<class S>(S, const float* p) {
+    typename S::f32 v[16]; // the largest stands in another lane of each, and differs
+    for (int i = 0; i < 16; ++i) {
+      float x[16];
+      for (int k = 0; k < 16; ++k) x[k] = p[(i + 5 * k) % 16] * (k % 16 < i ? 0.5f : 1.0f);
+      v[i] = S::load(x);
+    }
+    return floats<S>(S::add(S::max_of_each(v), S::broadcast(0.0f)));
+  });
 }
 
 TYPED_TEST(backend, bounds_ops_equal_scalar) {

@@ -4,8 +4,6 @@
 
 #include "lanes.hpp"
 
-#include <array>
-
 namespace edgequant::inline EDGEQUANT_ABI::kernel {
 
 /// A group without its signs: magnitudes |w| and importance c (empty: 1). The first values may be
@@ -16,6 +14,9 @@ struct magnitude_group {
   float tops_sum = 0;
 };
 
+/// A vector of sixteen lower bounds for positive scales and, with two `Signs`, one for negative.
+template <int Signs, class S> struct cell_bounds { typename S::f32 of_sign[Signs]; };
+
 enum class cell_width {
   none,  ///< one scale a lane
   range, ///< a range of scales a lane
@@ -25,15 +26,13 @@ enum class cell_width {
 /// x0 = |w| * inverse: a lower bound of sum c * (x - q)^2 over the codes q, or some value that is
 /// not below `limit` in any lane. `spread` counts for ranges only.
 ///
-/// The first result is for positive scales; with two `Signs`, the second for negative ones.
-///
 /// Accuracy: each |x - q| is off by less than top * 2^-21, or by 2^-21 of itself where x > 2 top,
 /// and the sum of n terms by n * 2^-23 of itself. Bounds need no more, so products may be fused.
 ///
 /// Inlined always: the calls are few, and with both kinds of argument in registers a search of
 /// short groups gains 4 %.
 template <bool Weighted, cell_width Width, int Signs, simd::backend S = simd::native>
-[[nodiscard, gnu::always_inline]] inline std::array<typename S::f32, Signs>
+[[nodiscard, gnu::always_inline]] inline cell_bounds<Signs, S>
 cell_errors(const magnitude_group& group, typename S::f32 inverse, typename S::f32 spread,
             typename S::f32 limit) noexcept {
   using f32 = typename S::f32;
@@ -46,22 +45,21 @@ cell_errors(const magnitude_group& group, typename S::f32 inverse, typename S::f
       d = S::max(S::multiply_add(x, narrower, S::abs(d)), zero);
     return S::multiply_add(Weighted ? S::mul(d, S::broadcast(importance[i])) : d, d, sum);
   };
-  std::array<f32, Signs> sums;
-  sums.fill(zero);
+  cell_bounds<Signs, S> sums;
+  for (auto& sum : sums.of_sign) sum = zero;
   std::size_t i = 0;
   for (; i < group.tops.size(); ++i) {
     const auto x = S::mul(S::broadcast(magnitude[i]), inverse), code = S::round_even(x);
     const float tops[] = {group.tops[i], group.tops_sum - group.tops[i]};
     for (std::size_t k = 0; k < Signs; ++k)
-      sums[k] = add(i, x, S::min(code, S::broadcast(tops[k])), sums[k]);
+      sums.of_sign[k] = add(i, x, S::min(code, S::broadcast(tops[k])), sums.of_sign[k]);
   }
   // The others have the same codes with both signs.
   const auto unclipped = [&](std::size_t at, f32& sum) {
     const auto x = S::mul(S::broadcast(magnitude[at]), inverse);
     sum = add(at, x, S::round_even(x), sum);
   };
-  std::array<f32, 4> rest; // four sums: one would wait for its last addition
-  rest.fill(zero);
+  f32 rest[] = {zero, zero, zero, zero}; // one would wait for its last addition
   const auto total = [&] { return S::add(S::add(rest[0], rest[1]), S::add(rest[2], rest[3])); };
   const std::size_t n = group.magnitudes.size();
   for (std::size_t check = i + (Width == cell_width::range ? 16 : 32); i + 4 <= n; i += 4) {
@@ -72,7 +70,7 @@ cell_errors(const magnitude_group& group, typename S::f32 inverse, typename S::f
   }
   if (i + 4 > n)
     for (; i < n; ++i) unclipped(i, rest[0]);
-  for (auto& sum : sums) sum = S::add(sum, total());
+  for (auto& sum : sums.of_sign) sum = S::add(sum, total());
   return sums;
 }
 
@@ -80,7 +78,7 @@ cell_errors(const magnitude_group& group, typename S::f32 inverse, typename S::f
 template <bool Weighted, simd::backend S = simd::native>
 [[nodiscard]] typename S::f32 energy_below(const magnitude_group& group,
                                            typename S::f32 threshold) noexcept {
-  std::array<typename S::f32, 2> sums = {S::broadcast(0.0f), S::broadcast(0.0f)};
+  typename S::f32 sums[] = {S::broadcast(0.0f), S::broadcast(0.0f)};
   for (std::size_t i = 0; i < group.magnitudes.size(); ++i) {
     const float w = group.magnitudes[i], c = Weighted ? group.importance[i] : 1.0f;
     const auto energy = S::where_less(S::broadcast(w), threshold, S::broadcast(w * w * c));

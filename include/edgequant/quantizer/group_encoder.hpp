@@ -117,18 +117,17 @@ template <group_format F>
 template <class Block>
 void group_encoder<F>::encode_batch(const float* values, std::uint64_t first, Block* blocks) {
   constexpr std::size_t length = F::group_length;
-  std::array<float, 16> largest;
+  const half_scales scales =
+      signless<bits>(choice_.rule)
+          ? scales_from_largest<bits>(choice_.rule, kernel::absmax_of_16(values, length))
+          : scales_from_largest<bits>(choice_.rule, kernel::largest_of_16(values, length));
+  if (scales.too_large != 0)
+    refuse_scale(first + static_cast<unsigned>(std::countr_zero(scales.too_large)) * length);
   for (std::size_t g = 0; g < 16; ++g) {
-    const std::span<const float> group(values + g * length, length);
-    largest[g] = choice_.rule == scale_rule::absmax
-                     ? std::bit_cast<float>(kernel::absmax_bits(group))
-                     : kernel::largest_value(group);
-  }
-  const half_scales scales = scales_from_largest<bits>(choice_.rule, largest);
-  for (std::size_t g = 0; g < 16; ++g) {
+    const float* group = values + g * length;
+    for (std::size_t i = 0; i < length; i += 16) kernel::prefetch_next_page(group + i);
     blocks[g].scale = Eigen::numext::bit_cast<half>(scales.stored[g]);
-    if (!Eigen::numext::isfinite(blocks[g].scale)) refuse_scale(first + g * length);
-    encode_block(values + g * length, scales.inverse[g], blocks[g]);
+    encode_block(group, scales.inverse[g], blocks[g]);
   }
 }
 

@@ -65,7 +65,7 @@ private:
   static constexpr int signs = both_signs ? 2 : 1; ///< positive, negative
   static constexpr int levels = -range::lowest;
   /// Up to this multiple of the scale without clipping, blocks would be too short to save work.
-  static constexpr float direct = Bits == 4 ? 0.0f : 1.1f;
+  static constexpr float direct = Bits == 4 ? 0.0f : 1.14f;
   static constexpr float loss = Bits == 4 ? 0.06f : 0.2f; ///< see block_length(); fastest of some
 
   /// Consecutive halves.
@@ -152,7 +152,7 @@ template <int Bits> void half_search<Bits>::start() {
   root_ = static_cast<float>(std::sqrt(best_.error / importance_scale_));
   const double widest = static_cast<double>(group_.largest) / range::lowest;
   per_widest_ = static_cast<float>(1 / std::fabs(widest));
-  for (const double shrink : {1.0, Bits == 4 ? 0.95 : 0.997, Bits == 4 ? 0.9 : 0.993})
+  for (const double shrink : {1.0, Bits == 4 ? 0.92 : 0.996})
     consider(half_from_bits(bits_of_half(std::fabs(widest * shrink))), both_signs && widest < 0);
 }
 
@@ -250,7 +250,7 @@ void half_search<Bits>::list_blocks(int first, int last, int length) {
   const auto most = limit(S::mul(inverse, to_low));
   const auto each = kernel::cell_errors<Weighted, kernel::cell_width::range, signs, S>(
       from_scale(first), inverse, spread, most);
-  const auto sums = both_signs ? S::min(each.front(), each.back()) : each.front();
+  const auto sums = both_signs ? S::min(each.of_sign[0], each.of_sign[signs - 1]) : each.of_sign[0];
   std::array<float, 16> errors, lows;
   S::store(errors.data(), sums);
   S::store(lows.data(), low);
@@ -278,16 +278,16 @@ void half_search<Bits>::score_sixteen(int first, int last) {
       from_scale(first), inverse, inverse, limit(inverse));
   for (std::size_t sign = 0; sign < signs; ++sign) {
     auto rest = (2u << std::min(last - first, 15)) - 1;
-    auto alive = rest & S::less(sums[sign], limit(inverse));
+    auto alive = rest & S::less(sums.of_sign[sign], limit(inverse));
     if (alive == 0) continue;
     // The least bound first: what one finds closes most of the others.
     std::array<float, 16> errors;
-    S::store(errors.data(), S::mul(sums[sign], S::mul(scales, scales)));
+    S::store(errors.data(), S::mul(sums.of_sign[sign], S::mul(scales, scales)));
     int lane = least_of(errors);
     do {
       rest &= ~(1u << lane);
       consider(half_from_bits(static_cast<std::uint16_t>(first + lane)), sign == 1);
-      alive = rest & S::less(sums[sign], limit(inverse));
+      alive = rest & S::less(sums.of_sign[sign], limit(inverse));
       lane = std::countr_zero(alive);
     } while (alive != 0);
   }

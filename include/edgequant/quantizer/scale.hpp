@@ -87,6 +87,7 @@ float scale_chooser<Bits, Scale>::percentile(std::span<const float> values) {
 struct half_scales {
   std::array<std::uint16_t, 16> stored; ///< bits of the halves
   std::array<float, 16> inverse;
+  std::uint32_t too_large; ///< bit i: the half of group i is infinite
 };
 
 /// Whether half_scales knows the rule.
@@ -94,25 +95,29 @@ struct half_scales {
   return rule == scale_rule::absmax || rule == scale_rule::signed_max || rule == scale_rule::ggml;
 }
 
+/// Whether the rule's scale follows from the largest magnitude, without its sign.
+template <int Bits> [[nodiscard]] constexpr bool signless(scale_rule rule) noexcept {
+  return rule == scale_rule::absmax || (rule == scale_rule::ggml && Bits == 8);
+}
+
 template <int Bits, simd::backend S = simd::native>
-[[nodiscard]] half_scales scales_from_largest(scale_rule rule,
-                                              const std::array<float, 16>& largest) noexcept {
+[[nodiscard]] half_scales scales_from_largest(scale_rule rule, typename S::f32 largest) noexcept {
   constexpr float top = kernel::code_range<Bits>::highest;
   constexpr float bottom = kernel::code_range<Bits>::lowest;
-  const bool positive = rule == scale_rule::absmax || (rule == scale_rule::ggml && Bits == 8);
-  const auto m = S::load(largest.data()), one = S::broadcast(1.0f);
-  const auto scale =
-      positive ? S::div(S::abs(m), S::broadcast(top)) : S::div(m, S::broadcast(bottom));
+  const auto one = S::broadcast(1.0f);
+  const auto scale = S::div(largest, S::broadcast(signless<Bits>(rule) ? top : bottom));
   half_scales result;
   S::store_f16(result.stored.data(), scale);
   const auto stored = S::load_f16(result.stored.data());
-  S::store(result.inverse.data(), S::div(one, rule == scale_rule::ggml ? scale : stored));
-  for (std::size_t i = 0; i < 16; ++i) {
-    const bool usable = is_finite(result.inverse[i]);
-    result.inverse[i] = usable ? result.inverse[i] : 0.0f;
-    // ggml stores the sign of a zero scale.
-    if (rule != scale_rule::ggml && !usable) result.stored[i] = 0;
-  }
+  const auto inverse = S::div(one, rule == scale_rule::ggml ? scale : stored);
+  const auto infinity = S::broadcast(std::bit_cast<float>(infinity_bits));
+  S::store(result.inverse.data(), S::where_less(S::abs(inverse), infinity, inverse));
+  result.too_large = ~S::less(S::abs(stored), infinity) & 0xffff;
+  // ggml stores the sign of a zero scale.
+  const std::uint32_t unusable = ~S::less(S::abs(inverse), infinity) & 0xffff;
+  if (rule != scale_rule::ggml)
+    for (auto rest = unusable; rest != 0; rest &= rest - 1)
+      result.stored[static_cast<std::size_t>(std::countr_zero(rest))] = 0;
   return result;
 }
 

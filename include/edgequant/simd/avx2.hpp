@@ -89,6 +89,24 @@ struct avx2 {
     return _mm_cvtsi128_si32(z);
   }
 
+  static f32 max_of_each(const f32* v) noexcept {
+    // A tree that halves what is left of each vector and keeps the results beside each other.
+    __m256 four[4];
+    for (int i = 0; i < 4; ++i) {
+      __m256 x[4];
+      for (int k = 0; k < 4; ++k) x[k] = _mm256_max_ps(v[4 * i + k].a, v[4 * i + k].b);
+      const __m256 ab =
+          _mm256_max_ps(_mm256_unpacklo_ps(x[0], x[1]), _mm256_unpackhi_ps(x[0], x[1]));
+      const __m256 cd =
+          _mm256_max_ps(_mm256_unpacklo_ps(x[2], x[3]), _mm256_unpackhi_ps(x[2], x[3]));
+      four[i] = _mm256_max_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
+    }
+    const auto both = [](__m256 x, __m256 y) {
+      return _mm256_max_ps(_mm256_permute2f128_ps(x, y, 0x20), _mm256_permute2f128_ps(x, y, 0x31));
+    };
+    return {both(four[0], four[1]), both(four[2], four[3])};
+  }
+
   static i32 clamp_round(f32 x, float lowest, float highest) noexcept {
     const f32 y = clamp(x, lowest, highest);
     return {_mm256_cvtps_epi32(y.a), _mm256_cvtps_epi32(y.b)};

@@ -58,9 +58,26 @@ struct avx512 {
   static i32 bits(f32 x) noexcept { return {_mm512_castps_si512(x)}; }
   static i32 max(i32 x, i32 y) noexcept { return {_mm512_max_epi32(x.v, y.v)}; }
   static std::int32_t reduce_max(i32 x) noexcept { return _mm512_reduce_max_epi32(x.v); }
+  static f32 max_of_each(const f32* v) noexcept {
+    // A tree that halves what is left of each vector and keeps the results beside each other.
+    __m512 four[4], half[2];
+    for (int i = 0; i < 4; ++i) {
+      const __m512 *x = v + 4 * i,
+                   ab = max(_mm512_unpacklo_ps(x[0], x[1]), _mm512_unpackhi_ps(x[0], x[1])),
+                   cd = max(_mm512_unpacklo_ps(x[2], x[3]), _mm512_unpackhi_ps(x[2], x[3]));
+      four[i] = max(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
+    }
+    for (int i = 0; i < 2; ++i)
+      half[i] = max(_mm512_shuffle_f32x4(four[2 * i], four[2 * i + 1], 0x88),
+                    _mm512_shuffle_f32x4(four[2 * i], four[2 * i + 1], 0xdd));
+    return max(_mm512_shuffle_f32x4(half[0], half[1], 0x88),
+               _mm512_shuffle_f32x4(half[0], half[1], 0xdd));
+  }
 
   static i32 clamp_round(f32 x, float lowest, float highest) noexcept {
-    return {_mm512_cvtps_epi32(clamp(x, lowest, highest))};
+    // From below, out of range is INT_MIN: that bound is cheaper on integers.
+    const __m512i rounded = _mm512_cvtps_epi32(_mm512_min_ps(x, _mm512_set1_ps(highest)));
+    return {_mm512_max_epi32(rounded, _mm512_set1_epi32(static_cast<int>(lowest)))};
   }
   static i32 round_away(f32 x) noexcept {
     const __m512i whole = _mm512_cvttps_epi32(x);

@@ -106,6 +106,17 @@ struct neon {
     return vmaxvq_s32(vmaxq_s32(vmaxq_s32(x.v[0], x.v[1]), vmaxq_s32(x.v[2], x.v[3])));
   }
 
+  static f32 max_of_each(const f32* v) noexcept {
+    return each<f32>([&](int i) {
+      float32x4_t x[4];
+      for (int k = 0; k < 4; ++k) {
+        const auto& w = v[4 * i + k].v;
+        x[k] = vmaxq_f32(vmaxq_f32(w[0], w[1]), vmaxq_f32(w[2], w[3]));
+      }
+      return vpmaxq_f32(vpmaxq_f32(x[0], x[1]), vpmaxq_f32(x[2], x[3]));
+    });
+  }
+
   static i32 clamp_round(f32 x, float lowest, float highest) noexcept {
     const f32 y = clamp(x, lowest, highest);
     return each<i32>([&](int i) { return vcvtnq_s32_f32(y.v[i]); });

@@ -100,8 +100,12 @@ struct scalar {
     return each<i32>([&](int i) { return std::max(a.lane[i], b.lane[i]); });
   }
   static std::int32_t reduce_max(i32 a) noexcept { return *std::max_element(a.lane, a.lane + 16); }
+  /// Lane i holds the largest lane of v[i], for the sixteen of v; no NaN. A zero has either sign.
+  static f32 max_of_each(const f32* v) noexcept {
+    return each<f32>([&](int i) { return *std::max_element(v[i].lane, v[i].lane + 16); });
+  }
 
-  /// Clamps, then rounds half to even. Bounds within +-2^22.
+  /// Clamps, then rounds half to even. Bounds are integers within +-2^22.
   static i32 clamp_round(f32 a, float lowest, float highest) noexcept {
     // Adding 1.5 * 2^23 leaves the rounded integer in the low bits of the sum. The clamp between
     // a product and this sum keeps the compiler from fusing the two.
