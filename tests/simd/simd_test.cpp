@@ -80,6 +80,9 @@ TYPED_TEST(backend, float_ops_equal_scalar) {
     return floats<S>(S::add(S::clamp(S::load(p), -3.5f, 2.5f), S::broadcast(0.0f)));
   });
   expect_equal<TypeParam>(values, []<class S>(S, const float* p) {
+    return S::reduce_add(S::clamp(S::load(p), -1e30f, 1e30f));
+  });
+  expect_equal<TypeParam>(values, []<class S>(S, const float* p) {
     typename S::f32 v[16]; // the largest stands in another lane of each, and differs
     for (int i = 0; i < 16; ++i) {
       float x[16];
@@ -184,6 +187,29 @@ TYPED_TEST(backend, every_pair_of_nibbles) {
         EXPECT_TRUE(inputs::same_bits(in + part, pairs, 8));
       }
     }
+}
+
+TYPED_TEST(backend, dot_products_are_exact) {
+  using S = TypeParam;
+  std::mt19937 random(7);
+  std::int8_t a[64], b[64];
+  std::uint8_t nibbles[32];
+  for (int round = 0; round < 300; ++round) {
+    for (int i = 0; i < 64; ++i) {
+      a[i] = static_cast<std::int8_t>(round == 0 ? -128 : static_cast<int>(random() % 256) - 128);
+      b[i] = static_cast<std::int8_t>(round == 0 ? 127 : static_cast<int>(random() % 255) - 127);
+    }
+    for (auto& byte : nibbles) byte = static_cast<std::uint8_t>(random());
+    const auto x = S::load_groups(b, b + 32);
+    EXPECT_EQ(floats<S>(S::to_f32(S::dot(S::load_groups(a, a + 32), x))),
+              floats<scalar>(scalar::to_f32(
+                  scalar::dot(scalar::load_groups(a, a + 32), scalar::load_groups(b, b + 32)))));
+    EXPECT_EQ(
+        floats<S>(S::to_f32(S::dot(S::load_nibble_groups(nibbles, nibbles + 16), x))),
+        floats<scalar>(scalar::to_f32(scalar::dot(scalar::load_nibble_groups(nibbles, nibbles + 16),
+                                                  scalar::load_groups(b, b + 32)))));
+  }
+  EXPECT_EQ(floats<S>(S::halves(1.5f, -2.0f)), floats<scalar>(scalar::halves(1.5f, -2.0f)));
 }
 
 TYPED_TEST(backend, every_half_and_bfloat16) {

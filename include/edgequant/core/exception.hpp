@@ -16,6 +16,7 @@ enum class error_code {
   bad_value,    ///< weights that cannot be quantized: NaN, infinity, a scale that overflows
   bad_file,     ///< a file whose bytes contradict its format
   io_error,     ///< the system refused: missing file, no permission, disk full
+  exhausted,    ///< a pool of fixed size has nothing left: free some and try again
 };
 
 /// what() is one line, `place: problem`; place names the file, tensor, key or byte offset.

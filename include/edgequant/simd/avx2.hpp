@@ -13,11 +13,15 @@ namespace edgequant::inline EDGEQUANT_ABI::simd {
 
 struct avx2 {
   static constexpr std::string_view name = "avx2";
+  static constexpr int registers = 8;
 
   struct f32 {
     __m256 a, b;
   };
   struct i32 {
+    __m256i a, b;
+  };
+  struct i8 {
     __m256i a, b;
   };
   struct f64 {
@@ -168,6 +172,27 @@ struct avx2 {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(packed, 0xd8));
   }
 
+  static i8 load_groups(const std::int8_t* first, const std::int8_t* second) noexcept {
+    return {load_256(first), load_256(second)};
+  }
+  static i8 load_nibble_groups(const std::uint8_t* first, const std::uint8_t* second) noexcept {
+    const auto codes = [](const std::uint8_t* p) {
+      const __m128i x = load_bytes(p);
+      const __m256i nibbles =
+          _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(x, 4), x), _mm256_set1_epi8(15));
+      return _mm256_sub_epi8(nibbles, _mm256_set1_epi8(8));
+    };
+    return {codes(first), codes(second)};
+  }
+  static i32 dot(i8 a, i8 b) noexcept { return {dot(a.a, b.a), dot(a.b, b.b)}; }
+  static f32 halves(float x, float y) noexcept { return {_mm256_set1_ps(x), _mm256_set1_ps(y)}; }
+  static float reduce_add(f32 x) noexcept {
+    const __m256 y = _mm256_add_ps(x.a, x.b);
+    __m128 z = _mm_add_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
+    z = _mm_add_ps(z, _mm_movehl_ps(z, z));
+    return _mm_cvtss_f32(_mm_add_ss(z, _mm_movehdup_ps(z)));
+  }
+
   static f64 widen(f32 x) noexcept {
     return {_mm256_cvtps_pd(_mm256_castps256_ps128(x.a)),
             _mm256_cvtps_pd(_mm256_extractf128_ps(x.a, 1)),
@@ -219,6 +244,15 @@ struct avx2 {
   }
 
 private:
+  static __m256i load_256(const std::int8_t* p) noexcept {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  }
+  static __m256i dot(__m256i a, __m256i b) noexcept {
+    // The instruction wants one side unsigned: |a|, with the sign of a moved to b. Its sums of two
+    // products reach 2 * 128 * 127 = 32512: they do not saturate.
+    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(b, a));
+    return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+  }
   static __m128i load_bytes(const void* p) noexcept {
     return _mm_loadu_si128(static_cast<const __m128i*>(p));
   }

@@ -20,9 +20,13 @@ namespace edgequant::inline EDGEQUANT_ABI::simd {
 
 struct avx512 {
   static constexpr std::string_view name = "avx512";
+  static constexpr int registers = 32;
 
   using f32 = __m512;
   struct i32 { // a type of its own: add(f64) and friends overload on it
+    __m512i v;
+  };
+  struct i8 {
     __m512i v;
   };
   struct f64 {
@@ -133,6 +137,34 @@ struct avx512 {
     const __m512i up = _mm512_add_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x7fff)), odd);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
                         _mm512_cvtepi32_epi16(_mm512_srli_epi32(up, 16)));
+  }
+
+  static i8 load_groups(const std::int8_t* first, const std::int8_t* second) noexcept {
+    return {_mm512_inserti64x4(_mm512_castsi256_si512(load_256(first)), load_256(second), 1)};
+  }
+  static i8 load_nibble_groups(const std::uint8_t* first, const std::uint8_t* second) noexcept {
+    // Each 16 bytes stand twice; the second time their high nibbles come down.
+    const __m512i twice =
+        _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_broadcastsi128_si256(load_128(first))),
+                           _mm256_broadcastsi128_si256(load_128(second)), 1);
+    const __m512i down = _mm512_set_epi64(4, 4, 0, 0, 4, 4, 0, 0);
+    const __m512i codes = _mm512_and_si512(_mm512_srlv_epi64(twice, down), _mm512_set1_epi8(15));
+    return {_mm512_sub_epi8(codes, _mm512_set1_epi8(8))};
+  }
+  static i32 dot(i8 a, i8 b) noexcept {
+    // The instruction wants one side unsigned: |a|, with the sign of a moved to b.
+    const __m512i moved =
+        _mm512_mask_sub_epi8(b.v, _mm512_movepi8_mask(a.v), _mm512_setzero_si512(), b.v);
+    return {_mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_abs_epi8(a.v), moved)};
+  }
+  static f32 halves(float x, float y) noexcept {
+    return _mm512_mask_blend_ps(0xff00, _mm512_set1_ps(x), _mm512_set1_ps(y));
+  }
+  static float reduce_add(f32 x) noexcept {
+    const __m256 y = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+    __m128 z = _mm_add_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
+    z = _mm_add_ps(z, _mm_movehl_ps(z, z));
+    return _mm_cvtss_f32(_mm_add_ss(z, _mm_movehdup_ps(z)));
   }
 
   static f64 widen(f32 x) noexcept {

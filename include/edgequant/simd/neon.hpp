@@ -16,6 +16,7 @@ struct neon {
   static constexpr std::string_view name =
 #if defined(__ARM_FEATURE_MATMUL_INT8)
       "neon_i8mm";
+  static constexpr int registers = 8;
 #elif defined(__ARM_FEATURE_DOTPROD)
       "neon_dotprod";
 #else
@@ -27,6 +28,9 @@ struct neon {
   };
   struct i32 {
     int32x4_t v[4];
+  };
+  struct i8 {
+    int8x16_t v[4];
   };
   struct f64 {
     float64x2_t v[8];
@@ -178,6 +182,35 @@ struct neon {
       const uint32x4_t up = vaddq_u32(vaddq_u32(u, vdupq_n_u32(0x7fff)), odd);
       vst1_u16(p + 4 * i, vshrn_n_u32(up, 16));
     }
+  }
+
+  static i8 load_groups(const std::int8_t* first, const std::int8_t* second) noexcept {
+    return {{vld1q_s8(first), vld1q_s8(first + 16), vld1q_s8(second), vld1q_s8(second + 16)}};
+  }
+  static i8 load_nibble_groups(const std::uint8_t* first, const std::uint8_t* second) noexcept {
+    const auto codes = [](uint8x16_t x) { return vsubq_s8(vreinterpretq_s8_u8(x), vdupq_n_s8(8)); };
+    const uint8x16_t x = vld1q_u8(first), y = vld1q_u8(second), low = vdupq_n_u8(15);
+    return {{codes(vandq_u8(x, low)), codes(vshrq_n_u8(x, 4)), codes(vandq_u8(y, low)),
+             codes(vshrq_n_u8(y, 4))}};
+  }
+  static i32 dot(i8 a, i8 b) noexcept {
+    return each<i32>([&](int i) {
+#if defined(__ARM_FEATURE_DOTPROD)
+      return vdotq_s32(vdupq_n_s32(0), a.v[i], b.v[i]);
+#else
+      const int16x8_t low = vmull_s8(vget_low_s8(a.v[i]), vget_low_s8(b.v[i]));
+      const int16x8_t high = vmull_high_s8(a.v[i], b.v[i]);
+      return vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high));
+#endif
+    });
+  }
+  static f32 halves(float x, float y) noexcept {
+    return each<f32>([&](int i) { return vdupq_n_f32(i < 2 ? x : y); });
+  }
+  static float reduce_add(f32 x) noexcept {
+    const float32x4_t y = vaddq_f32(vaddq_f32(x.v[0], x.v[2]), vaddq_f32(x.v[1], x.v[3]));
+    const float32x2_t z = vadd_f32(vget_low_f32(y), vget_high_f32(y));
+    return vget_lane_f32(z, 0) + vget_lane_f32(z, 1);
   }
 
   static f64 widen(f32 x) noexcept {

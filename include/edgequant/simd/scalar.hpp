@@ -16,12 +16,17 @@ namespace edgequant::inline EDGEQUANT_ABI::simd {
 /// in and out of arithmetic are finite.
 struct scalar {
   static constexpr std::string_view name = "scalar";
+  /// Vector registers, in units of sixteen floats: how much a loop may keep at hand.
+  static constexpr int registers = 8;
 
   struct f32 {
     float lane[16];
   };
   struct i32 {
     std::int32_t lane[16];
+  };
+  struct i8 { // 64 codes
+    std::int8_t lane[64];
   };
   struct f64 {
     double lane[16];
@@ -159,6 +164,42 @@ struct scalar {
   }
   static i32 load_nibble_pairs(const std::uint8_t* p, std::uint8_t flip) noexcept {
     return each<i32>([&](int i) { return (((((p[i / 2] ^ flip) >> (i % 2 * 4)) & 15) ^ 8) - 8); });
+  }
+
+  /// Two groups of 32 codes.
+  static i8 load_groups(const std::int8_t* first, const std::int8_t* second) noexcept {
+    i8 r;
+    std::copy(first, first + 32, r.lane);
+    std::copy(second, second + 32, r.lane + 32);
+    return r;
+  }
+  /// The same from 16 bytes each, as in q4_0: byte i holds code i plus 8 in its low nibble and code
+  /// 16 + i plus 8 in its high one.
+  static i8 load_nibble_groups(const std::uint8_t* first, const std::uint8_t* second) noexcept {
+    i8 r;
+    for (int i = 0; i < 64; ++i) {
+      const std::uint8_t byte = (i < 32 ? first : second)[i % 16];
+      r.lane[i] = static_cast<std::int8_t>((i % 32 < 16 ? byte & 15 : byte >> 4) - 8);
+    }
+    return r;
+  }
+  /// Lane i: the sum of a * b over codes 4i .. 4i + 3, exactly. b is within -127..127.
+  static i32 dot(i8 a, i8 b) noexcept {
+    return each<i32>([&](int i) {
+      std::int32_t sum = 0;
+      for (int k = 4 * i; k < 4 * i + 4; ++k) sum += a.lane[k] * b.lane[k];
+      return sum;
+    });
+  }
+  /// Lanes 0..7 hold x, lanes 8..15 y: the scales of two groups.
+  static f32 halves(float x, float y) noexcept {
+    return each<f32>([&](int i) { return i < 8 ? x : y; });
+  }
+  /// The sum of all lanes, in a fixed tree: of i and i + 8, then i + 4, i + 2, i + 1.
+  static float reduce_add(f32 a) noexcept {
+    for (int width = 8; width > 0; width /= 2)
+      for (int i = 0; i < width; ++i) a.lane[i] += a.lane[i + width];
+    return a.lane[0];
   }
 
   /// 16-bit floats as their bits. Stores round half to even; |x| stays below the format's infinity.

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: MIT
+/// The forward pass of a Llama-like network: tokens in, logits out. Source: Touvron et al. 2023
+/// (LLaMA), with grouped-query attention (Ainslie et al. 2023) and RoPE (Su et al. 2021).
+#pragma once
+
+#include "kv_cache.hpp"
+#include "weights.hpp"
+
+#include <cmath>
+#include <functional>
+#include <span>
+#include <vector>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// Sees the inputs of each weight matrix before the product: its name, and `count` vectors of
+/// `length` floats that follow each other.
+using activation_observer = std::function<void(std::string_view weight, const float* x,
+                                               std::size_t count, std::size_t length)>;
+
+/// Receives the logits behind token `index` of a run, one float a word of the vocabulary.
+using logits_sink = std::function<void(std::size_t index, std::span<const float> logits)>;
+
+/// The network with its scratch memory, for one run at a time. The weights must outlive it.
+class transformer {
+public:
+  /// `threads`: 0 means all that the machine offers. The result does not depend on it.
+  explicit transformer(const model_weights& weights, unsigned threads = 0)
+      : weights_(&weights), shape_(weights.shape()), threads_(threads) {}
+
+  /// Runs tokens behind those of the sequence and appends them to it. Returns the logits behind the
+  /// last one, valid until the next run. bad_argument for no tokens, a token outside the vocabulary
+  /// and more tokens than the context holds; error_code::exhausted if the sequence's pool is;
+  /// bad_value if the logits are not finite, naming the tensor with the weight that is not. The
+  /// sequence is then as it was.
+  std::span<const float> run(std::span<const std::int32_t> tokens, kv_sequence& sequence);
+  /// The same for the logits behind each token.
+  void run(std::span<const std::int32_t> tokens, kv_sequence& sequence, const logits_sink& sink);
+
+  /// Sets or, with nothing, removes the observer.
+  void observe(activation_observer observer) { observer_ = std::move(observer); }
+  [[nodiscard]] const model_weights& weights() const noexcept { return *weights_; }
+
+private:
+  /// Tokens that go through the network together.
+  static constexpr std::size_t chunk_tokens = 256;
+
+  struct attention_scratch {
+    std::vector<float> keys, values, scores;
+  };
+
+  void check(std::span<const std::int32_t> tokens, const kv_sequence& sequence) const;
+  void run_chunks(std::span<const std::int32_t> tokens, kv_sequence& sequence,
+                  const logits_sink* sink);
+  void run_layers(std::span<const std::int32_t> tokens, std::size_t position, kv_sequence& cache);
+  void embed(std::span<const std::int32_t> tokens);
+  void prepare_rope(std::size_t position, std::size_t count);
+  void attention(std::size_t layer, std::size_t position, std::size_t count, kv_sequence& cache);
+  void attend(std::size_t layer, std::size_t position, std::size_t first, std::size_t count,
+              std::size_t kv_head, const kv_sequence& cache, attention_scratch& scratch);
+  void feed_forward(const layer_weights& w, std::size_t count);
+  void rotate(float* head, const float* angles) const noexcept;
+  void normalize(const float* x, std::size_t count, const std::vector<float>& weight);
+  /// Sets the input of the products that follow.
+  void input(const std::vector<float>& x, std::size_t count, std::size_t length) {
+    activations_.assign(x.data(), count, length);
+  }
+  void product(const named_weight& w, std::vector<float>& y);
+  void emit(std::size_t first, std::size_t count, const logits_sink* sink, std::size_t index);
+  void require_finite_logits() const;
+
+  const model_weights* weights_;
+  model_shape shape_;
+  unsigned threads_;
+  activation_observer observer_;
+  activations activations_;
+  std::vector<float> x_, normal_, q_, k_, v_, mixed_, gate_, up_, change_, logits_, angles_;
+  std::vector<attention_scratch> scratch_;
+};
+
+inline std::span<const float> transformer::run(std::span<const std::int32_t> tokens,
+                                               kv_sequence& sequence) {
+  run_chunks(tokens, sequence, nullptr);
+  return {logits_.data(), weights_->vocabulary()};
+}
+
+inline void transformer::run(std::span<const std::int32_t> tokens, kv_sequence& sequence,
+                             const logits_sink& sink) {
+  run_chunks(tokens, sequence, &sink);
+}
+
+inline void transformer::check(std::span<const std::int32_t> tokens,
+                               const kv_sequence& sequence) const {
+  const std::string place = weights_->file().metadata.place();
+  if (tokens.empty()) fail(error_code::bad_argument, place, "no tokens to run");
+  if (tokens.size() > shape_.context || sequence.size() > shape_.context - tokens.size())
+    fail(error_code::bad_argument, place,
+         counted(sequence.size() + tokens.size(), "token") + ", the context holds " +
+             std::to_string(shape_.context));
+  for (const auto token : tokens)
+    if (token < 0 || static_cast<std::size_t>(token) >= weights_->vocabulary())
+      fail(error_code::bad_argument, place,
+           "token " + std::to_string(token) + " is outside the vocabulary of " +
+               std::to_string(weights_->vocabulary()));
+}
+
+inline void transformer::run_chunks(std::span<const std::int32_t> tokens, kv_sequence& sequence,
+                                    const logits_sink* sink) {
+  check(tokens, sequence);
+  const std::size_t start = sequence.size();
+  sequence.extend(tokens.size());
+  struct rollback { // a run that fails leaves no tokens behind
+    kv_sequence& sequence;
+    std::size_t size;
+    ~rollback() { sequence.truncate(size); }
+  } undo{sequence, start};
+  for (std::size_t i = 0; i < tokens.size(); i += chunk_tokens) {
+    const std::size_t count = std::min(chunk_tokens, tokens.size() - i);
+    run_layers(tokens.subspan(i, count), start + i, sequence);
+    // The logits of many tokens would fill the memory: sixteen at a time.
+    if (sink != nullptr)
+      for (std::size_t k = 0; k < count; k += 16)
+        emit(k, std::min<std::size_t>(16, count - k), sink, i);
+    else if (i + count == tokens.size())
+      emit(count - 1, 1, nullptr, i);
+  }
+  undo.size = start + tokens.size();
+}
+
+inline void transformer::run_layers(std::span<const std::int32_t> tokens, std::size_t position,
+                                    kv_sequence& cache) {
+  embed(tokens);
+  prepare_rope(position, tokens.size());
+  for (std::size_t layer = 0; layer < shape_.layers; ++layer) {
+    attention(layer, position, tokens.size(), cache);
+    feed_forward(weights_->layers()[layer], tokens.size());
+  }
+}
+
+inline void transformer::embed(std::span<const std::int32_t> tokens) {
+  const weight_view& e = weights_->embedding().view;
+  const std::uint64_t bytes = row_bytes(e.type, e.columns);
+  x_.resize(tokens.size() * e.columns);
+  for (std::size_t i = 0; i < tokens.size(); ++i)
+    decode_row(e.type, e.data + static_cast<std::size_t>(tokens[i]) * bytes,
+               std::span(x_).subspan(i * e.columns, e.columns));
+}
+
+/// cos and sin of each token's angles: position / base^(2i / rope_size) / divisor.
+inline void transformer::prepare_rope(std::size_t position, std::size_t count) {
+  const std::size_t pairs = shape_.rope_size / 2;
+  const auto& divisors = weights_->rope_divisors();
+  angles_.resize(count * pairs * 2);
+  for (std::size_t i = 0; i < pairs; ++i) {
+    const double exponent = 2.0 * static_cast<double>(i) / static_cast<double>(shape_.rope_size);
+    double frequency = std::pow(shape_.rope_base, -exponent) / shape_.rope_scale;
+    if (!divisors.empty()) frequency /= divisors[i];
+    for (std::size_t t = 0; t < count; ++t) {
+      const double angle = static_cast<double>(position + t) * frequency;
+      angles_[(t * pairs + i) * 2] = static_cast<float>(std::cos(angle));
+      angles_[(t * pairs + i) * 2 + 1] = static_cast<float>(std::sin(angle));
+    }
+  }
+}
+
+inline void transformer::rotate(float* head, const float* angles) const noexcept {
+  const std::size_t pairs = shape_.rope_size / 2;
+  const bool adjacent = shape_.architecture->rope == rope_order::pairs;
+  for (std::size_t i = 0; i < pairs; ++i) {
+    float& a = head[adjacent ? 2 * i : i];
+    float& b = head[adjacent ? 2 * i + 1 : i + pairs];
+    const float cosine = angles[2 * i], sine = angles[2 * i + 1], x = a, y = b;
+    a = x * cosine - y * sine;
+    b = x * sine + y * cosine;
+  }
+}
+
+/// normal_ = x / sqrt(mean of x^2 + epsilon) * weight, vector by vector.
+inline void transformer::normalize(const float* x, std::size_t count,
+                                   const std::vector<float>& weight) {
+  const std::size_t n = shape_.hidden;
+  normal_.resize(count * n);
+  for (std::size_t t = 0; t < count; ++t) {
+    const float* from = x + t * n;
+    const float mean = kernel::dot(from, from, n) / static_cast<float>(n);
+    const float factor = 1.0f / std::sqrt(mean + shape_.rms_epsilon);
+    for (std::size_t i = 0; i < n; ++i) normal_[t * n + i] = from[i] * factor * weight[i];
+  }
+}
+
+inline void transformer::product(const named_weight& w, std::vector<float>& y) {
+  if (observer_) observer_(w.name, activations_.values(), activations_.count(), w.view.columns);
+  y.resize(activations_.count() * w.view.rows);
+  multiply(w.view, activations_, y.data(), threads_);
+}
+
+namespace detail {
+inline void add_bias(std::vector<float>& y, const std::vector<float>& bias) {
+  for (std::size_t i = 0; !bias.empty() && i < y.size(); i += bias.size())
+    for (std::size_t k = 0; k < bias.size(); ++k) y[i + k] += bias[k];
+}
+} // namespace detail
+
+inline void transformer::attention(std::size_t layer, std::size_t position, std::size_t count,
+                                   kv_sequence& cache) {
+  const auto& w = weights_->layers()[layer];
+  const std::size_t d = shape_.head_size, pairs = shape_.rope_size / 2;
+  normalize(x_.data(), count, w.attention_norm);
+  input(normal_, count, shape_.hidden);
+  product(w.q, q_);
+  product(w.k, k_);
+  product(w.v, v_);
+  detail::add_bias(q_, w.q_bias);
+  detail::add_bias(k_, w.k_bias);
+  detail::add_bias(v_, w.v_bias);
+  for (std::size_t t = 0; t < count; ++t) {
+    const float* angles = angles_.data() + t * pairs * 2;
+    for (std::size_t h = 0; h < shape_.heads; ++h)
+      rotate(q_.data() + (t * shape_.heads + h) * d, angles);
+    for (std::size_t h = 0; h < shape_.kv_heads; ++h) {
+      float* key = k_.data() + (t * shape_.kv_heads + h) * d;
+      rotate(key, angles);
+      cache.set_key(layer, position + t, h, key);
+      cache.set_value(layer, position + t, h, v_.data() + (t * shape_.kv_heads + h) * d);
+    }
+  }
+  // A task is a part of the tokens and one head of keys, which it reads once.
+  constexpr std::size_t part = 64;
+  const std::size_t parts = (count + part - 1) / part, tasks = parts * shape_.kv_heads;
+  mixed_.resize(count * shape_.heads * d);
+  if (scratch_.size() < tasks) scratch_.resize(tasks);
+  parallel_for(tasks, threads_, [&](std::size_t task) {
+    const std::size_t first = task / shape_.kv_heads * part;
+    attend(layer, position, first, std::min(part, count - first), task % shape_.kv_heads, cache,
+           scratch_[task]);
+  });
+  input(mixed_, count, shape_.heads * d);
+  product(w.attention_output, change_);
+  kernel::add_scaled(1.0f, change_.data(), x_.data(), x_.size());
+}
+
+/// Softmax attention of tokens first .. first + count for the heads that share one of the keys.
+inline void transformer::attend(std::size_t layer, std::size_t position, std::size_t first,
+                                std::size_t count, std::size_t kv_head, const kv_sequence& cache,
+                                attention_scratch& scratch) {
+  const std::size_t d = shape_.head_size, group = shape_.heads / shape_.kv_heads;
+  const std::size_t seen = position + first + count;
+  scratch.keys.resize(seen * d);
+  scratch.values.resize(seen * d);
+  scratch.scores.resize(seen);
+  cache.read(layer, kv_head, seen, scratch.keys.data(), scratch.values.data());
+  const float scale = 1.0f / std::sqrt(static_cast<float>(d));
+  float* scores = scratch.scores.data();
+  for (std::size_t t = first; t < first + count; ++t)
+    for (std::size_t h = kv_head * group; h < (kv_head + 1) * group; ++h) {
+      const float* query = q_.data() + (t * shape_.heads + h) * d;
+      float* out = mixed_.data() + (t * shape_.heads + h) * d;
+      const std::size_t past = position + t + 1;
+      std::size_t i = 0;
+      for (; i + 4 <= past; i += 4)
+        kernel::dot_tile<4, 1>(scratch.keys.data() + i * d, d, query, scores + i, 1);
+      for (; i < past; ++i) scores[i] = kernel::dot(scratch.keys.data() + i * d, query, d);
+      const float most = *std::max_element(scores, scores + past);
+      float sum = 0;
+      for (i = 0; i < past; ++i) sum += scores[i] = std::exp((scores[i] - most) * scale);
+      std::fill_n(out, d, 0.0f);
+      for (i = 0; i < past; ++i)
+        kernel::add_scaled(scores[i] / sum, scratch.values.data() + i * d, out, d);
+    }
+}
+
+inline void transformer::feed_forward(const layer_weights& w, std::size_t count) {
+  normalize(x_.data(), count, w.feed_forward_norm);
+  input(normal_, count, shape_.hidden);
+  product(w.gate, gate_);
+  product(w.up, up_);
+  parallel_for(count, threads_, [&](std::size_t t) {
+    float* gate = gate_.data() + t * shape_.feed_forward;
+    const float* up = up_.data() + t * shape_.feed_forward;
+    for (std::size_t i = 0; i < shape_.feed_forward; ++i) // SwiGLU: silu(gate) * up
+      gate[i] = gate[i] / (1.0f + std::exp(-gate[i])) * up[i];
+  });
+  input(gate_, count, shape_.feed_forward);
+  product(w.down, change_);
+  kernel::add_scaled(1.0f, change_.data(), x_.data(), x_.size());
+}
+
+/// Logits of tokens first .. first + count of the chunk that begins at `index`.
+inline void transformer::emit(std::size_t first, std::size_t count, const logits_sink* sink,
+                              std::size_t index) {
+  normalize(x_.data() + first * shape_.hidden, count, weights_->output_norm());
+  input(normal_, count, shape_.hidden);
+  product(weights_->output(), logits_);
+  require_finite_logits();
+  for (std::size_t t = 0; sink != nullptr && t < count; ++t)
+    (*sink)(index + first + t,
+            std::span(logits_).subspan(t * weights_->vocabulary(), weights_->vocabulary()));
+}
+
+inline void transformer::require_finite_logits() const {
+  if (!kernel::find_non_finite(logits_)) return;
+  weights_->require_finite_weights();
+  fail(error_code::bad_value, weights_->file().metadata.place(),
+       "the logits are not finite: activations overflow");
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

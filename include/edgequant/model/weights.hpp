@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+/// A model's tensors by their role, where they lie in the file: nothing is expanded.
+#pragma once
+
+#include "../io/gguf.hpp"
+#include "../kernel/product.hpp"
+#include "../quantizer/row_codec.hpp"
+#include "architecture.hpp"
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// A matrix with the name that it has in the file.
+struct named_weight {
+  std::string name;
+  weight_view view;
+};
+
+struct layer_weights {
+  std::vector<float> attention_norm, feed_forward_norm;
+  named_weight q, k, v, attention_output, gate, up, down;
+  std::vector<float> q_bias, k_bias, v_bias; ///< empty: none
+};
+
+/// The tensors of a Llama-like model. Vectors are copied; matrices are views of the file, which the
+/// object keeps mapped.
+class model_weights {
+public:
+  /// bad_file, naming the tensor, if one is missing, has another shape than the metadata says, or
+  /// a format that the engine cannot multiply.
+  explicit model_weights(gguf_file file);
+
+  [[nodiscard]] const gguf_file& file() const noexcept { return file_; }
+  [[nodiscard]] const model_shape& shape() const noexcept { return shape_; }
+  [[nodiscard]] std::size_t vocabulary() const noexcept { return embedding_.view.rows; }
+  [[nodiscard]] const named_weight& embedding() const noexcept { return embedding_; }
+  [[nodiscard]] const named_weight& output() const noexcept { return output_; }
+  [[nodiscard]] const std::vector<float>& output_norm() const noexcept { return output_norm_; }
+  [[nodiscard]] const std::vector<layer_weights>& layers() const noexcept { return layers_; }
+  /// Divisors of the RoPE frequencies, or empty.
+  [[nodiscard]] const std::vector<float>& rope_divisors() const noexcept { return divisors_; }
+  /// Fails with bad_value, naming the tensor and the index, if a weight is NaN or infinite.
+  void require_finite_weights() const;
+
+private:
+  [[nodiscard]] const stored_tensor* find(const std::string& name) const;
+  [[nodiscard]] const stored_tensor& tensor(const std::string& name, std::size_t columns,
+                                            std::size_t rows) const;
+  [[nodiscard]] named_weight matrix(const std::string& name, std::size_t columns,
+                                    std::size_t rows) const;
+  [[nodiscard]] std::vector<float> vector(const std::string& name, std::size_t length) const;
+  [[nodiscard]] layer_weights layer(std::size_t index) const;
+  [[noreturn]] void refuse(const std::string& name, const std::string& problem) const {
+    fail(error_code::bad_file, place_of(file_.metadata.place(), "tensor", name), problem);
+  }
+
+  gguf_file file_;
+  model_shape shape_;
+  std::unordered_map<std::string, std::size_t> index_;
+  named_weight embedding_, output_;
+  std::vector<float> output_norm_, divisors_;
+  std::vector<layer_weights> layers_;
+};
+
+inline model_weights::model_weights(gguf_file file)
+    : file_(std::move(file)), shape_(read_model_shape(file_.metadata)) {
+  for (std::size_t i = 0; i < file_.tensors.size(); ++i) index_[file_.tensors[i].name] = i;
+  const auto* embedding = find("token_embd.weight");
+  if (embedding == nullptr) refuse("token_embd.weight", "the tensor is missing");
+  const std::size_t words = embedding->rows();
+  embedding_ = matrix("token_embd.weight", shape_.hidden, words);
+  output_ = find("output.weight") ? matrix("output.weight", shape_.hidden, words) : embedding_;
+  output_norm_ = vector("output_norm.weight", shape_.hidden);
+  if (find("rope_freqs.weight")) {
+    divisors_ = vector("rope_freqs.weight", shape_.rope_size / 2);
+    for (const float d : divisors_)
+      if (!(d > 0)) refuse("rope_freqs.weight", "a divisor that is not positive");
+  }
+  if (shape_.layers > file_.tensors.size())
+    refuse("blk." + std::to_string(shape_.layers - 1) + ".attn_norm.weight",
+           "the tensor is missing");
+  for (std::size_t i = 0; i < shape_.layers; ++i) layers_.push_back(layer(i));
+}
+
+inline const stored_tensor* model_weights::find(const std::string& name) const {
+  const auto found = index_.find(name);
+  return found == index_.end() ? nullptr : &file_.tensors[found->second];
+}
+
+inline const stored_tensor& model_weights::tensor(const std::string& name, std::size_t columns,
+                                                  std::size_t rows) const {
+  const auto* found = find(name);
+  if (found == nullptr) refuse(name, "the tensor is missing");
+  if (found->columns() != columns || found->rows() != rows)
+    refuse(name, std::to_string(found->columns()) + " x " + std::to_string(found->rows()) +
+                     " values where the metadata asks for " + std::to_string(columns) + " x " +
+                     std::to_string(rows));
+  return *found;
+}
+
+inline named_weight model_weights::matrix(const std::string& name, std::size_t columns,
+                                          std::size_t rows) const {
+  const auto& found = tensor(name, columns, rows);
+  if (!can_multiply(found.type))
+    refuse(name, "format " + std::string(name_of(found.type)) +
+                     " cannot be run; f32, f16, bf16, q8_0 and q4_0 can");
+  if (reinterpret_cast<std::uintptr_t>(found.data.data()) % 4 != 0)
+    refuse(name, "its data is not aligned to 4 bytes");
+  return {name, {found.type, rows, columns, found.data.data()}};
+}
+
+inline std::vector<float> model_weights::vector(const std::string& name, std::size_t length) const {
+  const auto& found = tensor(name, length, 1);
+  if (info_of(found.type).use == format_use::carried)
+    refuse(name, "format " + std::string(name_of(found.type)) + " cannot be read");
+  std::vector<float> values(length);
+  decode_row(found.type, found.data.data(), values);
+  return values;
+}
+
+inline layer_weights model_weights::layer(std::size_t index) const {
+  const std::string prefix = "blk." + std::to_string(index) + ".";
+  const std::size_t hidden = shape_.hidden, inner = shape_.feed_forward;
+  const std::size_t q_rows = shape_.heads * shape_.head_size;
+  const std::size_t kv_rows = shape_.kv_heads * shape_.head_size;
+  layer_weights w;
+  w.attention_norm = vector(prefix + "attn_norm.weight", hidden);
+  w.q = matrix(prefix + "attn_q.weight", hidden, q_rows);
+  w.k = matrix(prefix + "attn_k.weight", hidden, kv_rows);
+  w.v = matrix(prefix + "attn_v.weight", hidden, kv_rows);
+  w.attention_output = matrix(prefix + "attn_output.weight", q_rows, hidden);
+  w.feed_forward_norm = vector(prefix + "ffn_norm.weight", hidden);
+  w.gate = matrix(prefix + "ffn_gate.weight", hidden, inner);
+  w.up = matrix(prefix + "ffn_up.weight", hidden, inner);
+  w.down = matrix(prefix + "ffn_down.weight", inner, hidden);
+  const auto bias = [&](const char* name, std::size_t length) {
+    const bool there = find(prefix + name) != nullptr || shape_.architecture->qkv_bias;
+    return there ? vector(prefix + name, length) : std::vector<float>{};
+  };
+  w.q_bias = bias("attn_q.bias", q_rows);
+  w.k_bias = bias("attn_k.bias", kv_rows);
+  w.v_bias = bias("attn_v.bias", kv_rows);
+  return w;
+}
+
+inline void model_weights::require_finite_weights() const {
+  for (const auto& t : file_.tensors) {
+    if (info_of(t.type).use == format_use::carried) continue;
+    std::vector<float> row(t.columns());
+    const std::uint64_t bytes = row_bytes(t.type, t.columns());
+    for (std::uint64_t r = 0; r < t.rows(); ++r) {
+      decode_row(t.type, t.data.data() + r * bytes, row);
+      require_finite(row, place_of(file_.metadata.place(), "tensor", t.name), r * t.columns());
+    }
+  }
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI
