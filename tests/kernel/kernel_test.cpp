@@ -193,6 +193,21 @@ TYPED_TEST(kernels, sixteen_bit_rows_equal_scalar) {
   });
 }
 
+TYPED_TEST(kernels, an_error_is_one_exact_difference_rounded_once) {
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal;
+  for (int i = 0; i < 2000; ++i) {
+    const float w = normal(random), scale = normal(random) / 50;
+    const auto code = static_cast<std::int8_t>(static_cast<int>(random() % 255) - 127);
+    const double exact = double{w} - double{code} * double{scale};
+    const double d = static_cast<float>(exact);
+    const auto sums = kernel::sum_errors<TypeParam>({&w, 1}, {&code, 1}, scale);
+    ASSERT_EQ(sums.noise, d * d);
+    ASSERT_EQ(sums.absolute, std::fabs(d));
+    ASSERT_EQ(sums.largest, std::fabs(d));
+  }
+}
+
 TYPED_TEST(kernels, error_sums_equal_scalar) {
   for_all_inputs([](auto v) {
     const auto codes = quantized<scalar, 8, kernel::rounding::half_even>(v, 1000.0f);

@@ -8,6 +8,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <limits>
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
@@ -19,6 +20,7 @@ inline constexpr float largest_half = 65504.0f;
 /// The largest float that bfloat16 can hold, and the smallest that rounds to its infinity.
 inline constexpr float largest_bfloat16 = std::bit_cast<float>(0x7f7f0000u);
 inline constexpr float bfloat16_overflow = std::bit_cast<float>(0x7f7f8000u);
+inline constexpr float largest_float = std::numeric_limits<float>::max();
 inline constexpr float half_overflow = 65520.0f; ///< smallest float that rounds to half infinity
 
 /// |x| as an integer that orders like |x|; values from infinity_bits on are infinite or NaN.

@@ -55,7 +55,8 @@ group_scale scale_chooser<Bits, Scale>::operator()(std::span<const float> values
   case scale_rule::ggml:
     return ggml_scale<Bits, Scale>(values);
   case scale_rule::percentile:
-    return store(percentile(values) / top, top);
+    // A clipped value may have the lowest code, which must not overflow either.
+    return store(std::min(percentile(values) / top, largest_float / -bottom), -bottom);
   case scale_rule::mse:
     break;
   }
