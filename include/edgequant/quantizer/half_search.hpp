@@ -182,7 +182,7 @@ template <int Bits> template <bool Weighted> void half_search<Bits>::arrange(flo
   }
   tops_.resize(std::min(n, (clipped + 3) / 4 * 4)); // the others go by fours
   for (std::size_t i = 0; i < tops_.size(); ++i)
-    tops_[i] = magnitudes_[i] < 0 ? levels : range::highest;
+    tops_[i] = static_cast<float>(magnitudes_[i] < 0 ? levels : range::highest);
   for (float& m : magnitudes_) m = std::fabs(m);
   const std::span<const float> importance(importance_);
   magnitude_group_ = {magnitudes_, Weighted ? importance : importance.first(0), tops_,

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+/// What weight matrices see while a model reads a text: sums over their inputs, in constant memory.
+#pragma once
+
+#include "transformer.hpp"
+
+#include <Eigen/Core>
+
+#include <map>
+#include <string>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// Sums over the inputs x of one weight matrix, one entry a column of the weights.
+struct input_statistics {
+  std::size_t count = 0;   ///< vectors seen
+  Eigen::VectorXd squares; ///< sum of x^2; over count: the mean
+  Eigen::VectorXf largest; ///< largest |x|
+  Eigen::MatrixXd gram;    ///< sum of x x^T, lower triangle; empty if not asked for
+
+  /// Mean of x^2 a column: the `importance` of the mse rule.
+  [[nodiscard]] std::vector<float> mean_squares() const;
+};
+
+/// An observer that keeps statistics by the name of the weights. Memory: columns^2 doubles a matrix
+/// with Gram matrices, 12 bytes a column without; it does not grow with the text.
+class calibration {
+public:
+  /// `with_gram` chooses the matrices that get a Gram matrix; none by default.
+  explicit calibration(std::function<bool(std::string_view weight)> with_gram = {})
+      : with_gram_(std::move(with_gram)) {}
+
+  void operator()(std::string_view weight, const float* x, std::size_t count, std::size_t length);
+  [[nodiscard]] const std::map<std::string, input_statistics, std::less<>>& all() const noexcept {
+    return all_;
+  }
+
+private:
+  std::function<bool(std::string_view)> with_gram_;
+  std::map<std::string, input_statistics, std::less<>> all_;
+};
+
+/// Runs a text through the model in chunks of `context` tokens behind `bos`, each from an empty
+/// cache, and returns the statistics of every weight matrix.
+[[nodiscard]] calibration calibrate(transformer& model, std::span<const std::int32_t> text,
+                                    std::int32_t bos, std::size_t context,
+                                    calibration statistics = calibration());
+
+inline std::vector<float> input_statistics::mean_squares() const {
+  std::vector<float> means(static_cast<std::size_t>(squares.size()));
+  for (std::size_t i = 0; i < means.size(); ++i)
+    means[i] = static_cast<float>(squares[static_cast<Eigen::Index>(i)] /
+                                  static_cast<double>(std::max<std::size_t>(count, 1)));
+  return means;
+}
+
+inline void calibration::operator()(std::string_view weight, const float* x, std::size_t count,
+                                    std::size_t length) {
+  auto found = all_.find(weight);
+  const auto n = static_cast<Eigen::Index>(length);
+  if (found == all_.end()) {
+    input_statistics fresh{0, Eigen::VectorXd::Zero(n), Eigen::VectorXf::Zero(n), {}};
+    if (with_gram_ && with_gram_(weight)) fresh.gram = Eigen::MatrixXd::Zero(n, n);
+    found = all_.emplace(std::string(weight), std::move(fresh)).first;
+  }
+  input_statistics& s = found->second;
+  s.count += count;
+  const Eigen::Map<const Eigen::MatrixXf> inputs(x, n, static_cast<Eigen::Index>(count));
+  s.largest = s.largest.cwiseMax(inputs.cwiseAbs().rowwise().maxCoeff());
+  const Eigen::MatrixXd exact = inputs.cast<double>();
+  s.squares += exact.rowwise().squaredNorm();
+  if (s.gram.size() != 0) s.gram.selfadjointView<Eigen::Lower>().rankUpdate(exact);
+}
+
+inline calibration calibrate(transformer& model, std::span<const std::int32_t> text,
+                             std::int32_t bos, std::size_t context, calibration statistics) {
+  const auto& shape = model.weights().shape();
+  if (context < 2 || context > shape.context)
+    fail(error_code::bad_argument, model.weights().file().metadata.place(),
+         "a context of " + std::to_string(context) + " where 2 to " +
+             std::to_string(shape.context) + " are possible");
+  kv_pool pool({shape.layers, shape.kv_heads, shape.head_size}, kv_format::f32, context);
+  kv_sequence sequence(pool);
+  model.observe(std::ref(statistics));
+  struct guard { // the observer ends with this call, however it ends
+    transformer& model;
+    ~guard() { model.observe({}); }
+  } stop{model};
+  std::vector<std::int32_t> chunk;
+  for (std::size_t begin = 0; begin < text.size(); begin += context - 1) {
+    const auto tokens = text.subspan(begin, std::min(context - 1, text.size() - begin));
+    chunk.assign(1, bos);
+    chunk.insert(chunk.end(), tokens.begin(), tokens.end());
+    sequence.truncate(0);
+    (void)model.run(chunk, sequence);
+  }
+  return statistics;
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+#include "inputs.hpp"
+#include "model/support.hpp"
+
+#include <edgequant/model/kv_cache.hpp>
+
+namespace {
+using namespace model_test;
+
+constexpr eq::kv_shape shape{2, 3, 20};
+
+std::vector<float> head(std::size_t token, std::size_t which) {
+  return inputs::make(inputs::gaussian, shape.head_size, static_cast<unsigned>(token * 7 + which));
+}
+
+/// Stores token `token` in all layers and heads.
+void fill(eq::kv_sequence& s, std::size_t token) {
+  for (std::size_t layer = 0; layer < shape.layers; ++layer)
+    for (std::size_t h = 0; h < shape.kv_heads; ++h) {
+      s.set_key(layer, token, h, head(token, layer * 10 + h).data());
+      s.set_value(layer, token, h, head(token, 100 + layer * 10 + h).data());
+    }
+}
+
+/// Largest difference between what was stored and what is read, over the largest magnitude.
+double worst(const eq::kv_sequence& s) {
+  double most = 0;
+  std::vector<float> keys(s.size() * shape.head_size), values(keys.size());
+  for (std::size_t layer = 0; layer < shape.layers; ++layer)
+    for (std::size_t h = 0; h < shape.kv_heads; ++h) {
+      s.read(layer, h, s.size(), keys.data(), values.data());
+      for (std::size_t t = 0; t < s.size(); ++t) {
+        const auto k = head(t, layer * 10 + h), v = head(t, 100 + layer * 10 + h);
+        for (const auto& [got, want] : {std::pair(&keys, &k), std::pair(&values, &v)}) {
+          float largest = 0;
+          for (const float x : *want) largest = std::max(largest, std::fabs(x));
+          for (std::size_t i = 0; i < shape.head_size; ++i)
+            most = std::max<double>(most, std::fabs((*got)[t * shape.head_size + i] - (*want)[i]) /
+                                              largest);
+        }
+      }
+    }
+  return most;
+}
+
+TEST(kv_cache, gives_back_what_was_stored) {
+  // Half a unit in the last place of f16, and half a step of 1/127 with the rounding around it.
+  for (const auto [type, bound] :
+       {std::pair(eq::kv_format::f32, 0.0), std::pair(eq::kv_format::f16, 0x1p-11),
+        std::pair(eq::kv_format::int8, 0.5 / 127 + 1e-6)}) {
+    eq::kv_pool pool(shape, type, 10, 4);
+    eq::kv_sequence a(pool), b(pool);
+    for (std::size_t t = 0; t < 9; ++t) { // two texts grow in turn: their blocks are mixed
+      a.extend(1), fill(a, t);
+      b.extend(1), fill(b, t);
+    }
+    EXPECT_LE(worst(a), bound);
+    EXPECT_LE(worst(b), bound);
+  }
+}
+
+TEST(kv_cache, a_head_of_zeros_is_zeros) {
+  eq::kv_pool pool(shape, eq::kv_format::int8, 1);
+  eq::kv_sequence s(pool);
+  s.extend(1);
+  const std::vector<float> zeros(shape.head_size, 0.0f);
+  s.set_key(0, 0, 0, zeros.data());
+  s.set_value(0, 0, 0, zeros.data());
+  std::vector<float> k(shape.head_size, 1.0f), v(k);
+  s.read(0, 0, 1, k.data(), v.data());
+  EXPECT_EQ(k, zeros);
+  EXPECT_EQ(v, zeros);
+}
+
+TEST(kv_cache, memory_follows_the_tokens) {
+  eq::kv_pool pool({16, 8, 64}, eq::kv_format::f16, 2048 / 16);
+  EXPECT_EQ(pool.bytes(), 0u);
+  eq::kv_sequence s(pool);
+  s.extend(100);
+  const std::size_t whole = std::size_t{2048} * 16 * 2 * 8 * 64 * 2;
+  EXPECT_EQ(pool.block_bytes() * 128, whole);
+  EXPECT_EQ(pool.blocks_in_use(), 7u);
+  EXPECT_LE(pool.bytes(), whole / 10);
+}
+
+TEST(kv_cache, blocks_are_used_again) {
+  eq::kv_pool pool(shape, eq::kv_format::f32, 4, 4);
+  {
+    eq::kv_sequence a(pool);
+    a.extend(16);
+    EXPECT_EQ(pool.blocks_left(), 0u);
+    a.truncate(5);
+    EXPECT_EQ(a.size(), 5u);
+    EXPECT_EQ(pool.blocks_in_use(), 2u);
+    eq::kv_sequence b(pool);
+    b.extend(8);
+    EXPECT_EQ(pool.blocks_left(), 0u);
+  }
+  EXPECT_EQ(pool.blocks_in_use(), 0u);
+  EXPECT_EQ(pool.bytes(), 4 * pool.block_bytes()); // made once
+}
+
+TEST(kv_cache, running_out_is_an_error_that_changes_nothing) {
+  eq::kv_pool pool(shape, eq::kv_format::f32, 3, 4);
+  eq::kv_sequence a(pool), b(pool);
+  a.extend(6);
+  for (std::size_t t = 0; t < 6; ++t) fill(a, t);
+  b.extend(4);
+  try {
+    a.extend(3);
+    FAIL();
+  } catch (const eq::exception& e) {
+    EXPECT_EQ(e.code(), eq::error_code::exhausted);
+    EXPECT_STREQ(e.what(), "KV cache: 3 tokens more need 1 block of 4, 0 are left");
+  }
+  EXPECT_EQ(a.size(), 6u);
+  EXPECT_EQ(worst(a), 0.0);
+  b.truncate(0);
+  a.extend(3); // now there is room
+  EXPECT_EQ(a.size(), 9u);
+}
+
+TEST(kv_cache, an_empty_shape_is_refused) {
+  EXPECT_THROW(eq::kv_pool({0, 1, 2}, eq::kv_format::f32, 1), eq::exception);
+  EXPECT_THROW(eq::kv_pool({1, 1, 2}, eq::kv_format::f32, 1, 0), eq::exception);
+}
+
+} // namespace

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+/// Small random models in memory, for the tests of the network.
+#pragma once
+
+#include "inputs.hpp"
+#include "model/support.hpp"
+
+#include <edgequant/io/gguf_writer.hpp>
+
+#include <functional>
+
+namespace model_test {
+
+/// What a toy model is made of; the defaults exercise grouped queries and odd sizes.
+struct toy_options {
+  std::string architecture = "llama";
+  std::uint32_t hidden = 32, feed_forward = 44, layers = 2, heads = 4, kv_heads = 2, words = 40;
+  std::uint32_t context = 64;
+  bool biases = false, divisors = false, own_output = false;
+  float linear_factor = 0;                                  ///< 0: none
+  std::function<void(eq::gguf_metadata&)> change_keys = {}; ///< before it is written
+  std::function<bool(eq::tensor_info&, std::vector<float>&)> change_tensor = {}; ///< false drops it
+};
+
+/// Its keys.
+inline eq::gguf_metadata toy_keys(const toy_options& o) {
+  eq::gguf_metadata keys;
+  const std::string at = o.architecture + ".";
+  keys.set("general.architecture", o.architecture);
+  keys.set(at + "embedding_length", o.hidden);
+  keys.set(at + "feed_forward_length", o.feed_forward);
+  keys.set(at + "block_count", o.layers);
+  keys.set(at + "context_length", o.context);
+  keys.set(at + "attention.head_count", o.heads);
+  keys.set(at + "attention.head_count_kv", o.kv_heads);
+  keys.set(at + "attention.layer_norm_rms_epsilon", 1e-5f);
+  keys.set(at + "rope.freq_base", 500.0f);
+  if (o.linear_factor != 0) {
+    keys.set(at + "rope.scaling.type", "linear");
+    keys.set(at + "rope.scaling.factor", o.linear_factor);
+  }
+  if (o.change_keys) o.change_keys(keys);
+  return keys;
+}
+
+/// Writes the model; matrices are f32.
+inline void write_toy(const fs::path& path, const toy_options& o) {
+  struct tensor {
+    eq::tensor_info info;
+    std::vector<float> values;
+  };
+  std::vector<tensor> tensors;
+  const auto add = [&](std::string name, std::vector<std::uint64_t> dims, float spread,
+                       float middle = 0) {
+    std::size_t count = 1;
+    for (const auto d : dims) count *= d;
+    auto values = inputs::make(inputs::gaussian, count, static_cast<unsigned>(tensors.size()) + 50);
+    for (float& x : values) x = middle + x * spread * 50; // the inputs have a deviation of 0.02
+    tensor t{{std::move(name), std::move(dims), eq::format::f32}, std::move(values)};
+    if (!o.change_tensor || o.change_tensor(t.info, t.values)) tensors.push_back(std::move(t));
+  };
+  const std::uint64_t d = o.hidden / o.heads, kv = o.kv_heads * d, h = o.hidden;
+  add("token_embd.weight", {h, o.words}, 1);
+  for (std::uint32_t i = 0; i < o.layers; ++i) {
+    const std::string at = "blk." + std::to_string(i) + ".";
+    add(at + "attn_norm.weight", {h}, 0.2f, 1);
+    add(at + "attn_q.weight", {h, h}, 0.4f);
+    add(at + "attn_k.weight", {h, kv}, 0.4f);
+    add(at + "attn_v.weight", {h, kv}, 0.3f);
+    if (o.biases) {
+      add(at + "attn_q.bias", {h}, 0.5f);
+      add(at + "attn_k.bias", {kv}, 0.5f);
+      add(at + "attn_v.bias", {kv}, 0.5f);
+    }
+    add(at + "attn_output.weight", {h, h}, 0.3f);
+    add(at + "ffn_norm.weight", {h}, 0.2f, 1);
+    add(at + "ffn_gate.weight", {h, o.feed_forward}, 0.3f);
+    add(at + "ffn_up.weight", {h, o.feed_forward}, 0.3f);
+    add(at + "ffn_down.weight", {o.feed_forward, h}, 0.3f);
+  }
+  add("output_norm.weight", {h}, 0.2f, 1);
+  if (o.own_output) add("output.weight", {h, o.words}, 0.3f);
+  if (o.divisors) add("rope_freqs.weight", {d / 2}, 0.5f, 3);
+  std::vector<eq::tensor_info> infos;
+  for (const auto& t : tensors) infos.push_back(t.info);
+  eq::gguf_writer writer(path, toy_keys(o), infos);
+  for (const auto& t : tensors) writer.write(std::as_bytes(std::span(t.values)));
+  writer.finish();
+}
+
+} // namespace model_test

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: MIT
+#include "model/plain_network.hpp"
+#include "model/toy_model.hpp"
+
+#include <edgequant/metric/logits.hpp>
+#include <edgequant/model/calibration.hpp>
+#include <edgequant/model/evaluate.hpp>
+#include <edgequant/model/transformer.hpp>
+
+#include <map>
+
+namespace {
+using namespace model_test;
+
+/// A model with a cache, ready to run.
+struct network {
+  eq::model_weights weights;
+  eq::transformer model;
+  eq::kv_pool pool;
+  eq::kv_sequence sequence;
+
+  explicit network(const fs::path& path, eq::kv_format type = eq::kv_format::f32,
+                   std::size_t block_tokens = 16, unsigned threads = 1)
+      : weights(eq::read_gguf(path)), model(weights, threads),
+        pool({weights.shape().layers, weights.shape().kv_heads, weights.shape().head_size}, type,
+             1000, block_tokens),
+        sequence(pool) {}
+};
+
+const std::vector<std::int32_t> some_tokens{1,  5, 39, 0, 7,  7,  12, 30, 2,
+                                            21, 8, 8,  3, 17, 33, 4,  9,  11};
+
+class transformer : public testing::Test {
+protected:
+  temporary_folder folder;
+
+  fs::path toy(const toy_options& o = {}) {
+    write_toy(folder / "toy.gguf", o);
+    return folder / "toy.gguf";
+  }
+  std::string refusal(const toy_options& o) {
+    const auto path = toy(o);
+    const auto message = message_of([&] { eq::model_weights w(eq::read_gguf(path)); });
+    EXPECT_TRUE(is_one_line(message)) << message;
+    return message.substr(std::min(message.size(), path.string().size() + 2));
+  }
+};
+
+const fs::path stories = fs::path(EDGEQUANT_SOURCE_DIR) / "examples/data/stories-2m-f16.gguf";
+
+TEST_F(transformer, agrees_with_the_formulas_in_double) {
+  std::vector<toy_options> all(5);
+  all[1].own_output = true, all[1].divisors = true;
+  all[2].linear_factor = 4, all[2].kv_heads = 1;
+  all[3].architecture = "qwen2", all[3].biases = true;
+  all[4].biases = true, all[4].kv_heads = 4; // llama with biases, a head of keys for each query
+  for (const auto& o : all) {
+    const auto path = toy(o);
+    const auto expected = plain_network(path)(some_tokens);
+    network n(path);
+    const auto logits = n.model.run(some_tokens, n.sequence);
+    ASSERT_EQ(logits.size(), expected.size());
+    // Some hundred float operations deep: 2^-24 each, and activations of about 1 to 10.
+    for (std::size_t i = 0; i < logits.size(); ++i) EXPECT_NEAR(logits[i], expected[i], 1e-4) << i;
+  }
+}
+
+TEST_F(transformer, one_token_at_a_time_is_the_same_text) {
+  const auto path = toy();
+  network whole(path), steps(path), parts(path);
+  const auto expected = whole.model.run(some_tokens, whole.sequence);
+  std::span<const float> logits;
+  for (const auto token : some_tokens) logits = steps.model.run({&token, 1}, steps.sequence);
+  (void)parts.model.run(std::span(some_tokens).first(7), parts.sequence);
+  const auto rest = parts.model.run(std::span(some_tokens).subspan(7), parts.sequence);
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    EXPECT_NEAR(logits[i], expected[i], 1e-4);
+    EXPECT_NEAR(rest[i], expected[i], 1e-4);
+  }
+}
+
+TEST_F(transformer, pages_and_threads_change_no_bit) {
+  for (const auto& path : {toy(), stories}) {
+    network contiguous(path, eq::kv_format::f32, 1000), paged(path, eq::kv_format::f32, 3, 3);
+    const auto a = contiguous.model.run(some_tokens, contiguous.sequence);
+    const auto b = paged.model.run(some_tokens, paged.sequence);
+    EXPECT_TRUE(std::equal(a.begin(), a.end(), b.begin()));
+  }
+}
+
+TEST_F(transformer, the_sink_sees_every_token) {
+  const auto path = toy();
+  network all(path), last(path);
+  std::size_t seen = 0;
+  all.model.run(some_tokens, all.sequence, [&](std::size_t i, std::span<const float> logits) {
+    EXPECT_EQ(i, seen++);
+    last.sequence.truncate(0);
+    const auto expected = last.model.run(std::span(some_tokens).first(i + 1), last.sequence);
+    for (std::size_t k = 0; k < logits.size(); ++k) EXPECT_NEAR(logits[k], expected[k], 1e-4);
+  });
+  EXPECT_EQ(seen, some_tokens.size());
+}
+
+/// Log probabilities that stock llama.cpp gives each next token of the story's beginning.
+TEST_F(transformer, agrees_with_llama_cpp) {
+  const std::vector<std::int32_t> tokens{1,   642, 964, 642, 393, 265,  883, 545, 268,  328, 973,
+                                         307, 989, 324, 973, 951, 1005, 385, 963, 973,  619, 545,
+                                         407, 367, 550, 510, 268, 902,  412, 951, 1005, 385, 963,
+                                         535, 268, 430, 723, 959, 266,  973, 307};
+  const std::vector<double> expected{
+      -9.910826, -7.924778, -3.858656, -2.592743, -1.606503, -3.340253, -5.434236, -0.556720,
+      -2.151352, -0.110005, -0.007332, -2.311783, -1.092245, -0.560293, -5.482804, -2.778998,
+      -0.205317, -0.003780, -3.399883, -4.962037, -0.124957, -1.448253, -6.239146, -4.934977,
+      -0.087126, -1.624081, -6.600472, -2.492826, -3.646130, -0.013527, -0.006460, -0.001192,
+      -1.862062, -0.060322, -4.171167, -3.027672, -0.001039, -0.000372, -0.102096, -0.024573};
+  const std::vector<std::size_t> top{434, 268, 315, 286, 261, 365, 837, 268,  427, 973, 307,
+                                     979, 956, 973, 642, 689, 385, 963, 984,  642, 545, 407,
+                                     545, 862, 510, 963, 334, 964, 315, 1005, 385, 963, 286,
+                                     268, 328, 417, 959, 266, 973, 307, 980};
+  network n(stories);
+  n.model.run(tokens, n.sequence, [&](std::size_t i, std::span<const float> logits) {
+    EXPECT_EQ(eq::top_token(logits), top[i]) << i;
+    // It rounds activations to f16 before products with f16 weights; 0.03 is what that may do.
+    if (i < expected.size()) {
+      EXPECT_NEAR(eq::log_probability(logits, static_cast<std::size_t>(tokens[i + 1])), expected[i],
+                  0.03)
+          << i;
+    }
+  });
+}
+
+TEST_F(transformer, a_cache_of_int8_hardly_differs) {
+  network reference(stories), coded(stories, eq::kv_format::int8);
+  std::vector<std::int32_t> tokens{1};
+  for (int i = 0; i < 100; ++i) tokens.push_back(3 + i * 37 % 1000);
+  std::vector<std::vector<float>> expected;
+  reference.model.run(tokens, reference.sequence, [&](std::size_t, std::span<const float> l) {
+    expected.emplace_back(l.begin(), l.end());
+  });
+  double sum = 0;
+  coded.model.run(tokens, coded.sequence, [&](std::size_t i, std::span<const float> l) {
+    sum += eq::kl_divergence(expected[i], l);
+  });
+  EXPECT_LT(sum / static_cast<double>(tokens.size()), 0.01);
+  EXPECT_GT(sum, 0);
+}
+
+TEST_F(transformer, runs_that_make_no_sense_are_refused_and_leave_nothing) {
+  const auto path = toy();
+  network n(path);
+  (void)n.model.run(some_tokens, n.sequence);
+  const auto refused = [&](std::vector<std::int32_t> tokens) {
+    const auto message = message_of([&] { (void)n.model.run(tokens, n.sequence); });
+    EXPECT_EQ(n.sequence.size(), some_tokens.size());
+    return message.substr(path.string().size());
+  };
+  EXPECT_EQ(refused({}), ": no tokens to run");
+  EXPECT_EQ(refused({3, 40}), ": token 40 is outside the vocabulary of 40");
+  EXPECT_EQ(refused({-1}), ": token -1 is outside the vocabulary of 40");
+  EXPECT_EQ(refused(std::vector<std::int32_t>(47, 1)), ": 65 tokens, the context holds 64");
+}
+
+TEST_F(transformer, a_full_pool_can_be_handled) {
+  network n(toy());
+  eq::kv_pool small({2, 2, 8}, eq::kv_format::f32, 1, 8);
+  eq::kv_sequence sequence(small);
+  EXPECT_THROW((void)n.model.run(some_tokens, sequence), eq::exception);
+  EXPECT_EQ(sequence.size(), 0u);
+  EXPECT_NO_THROW((void)n.model.run(std::span(some_tokens).first(8), sequence));
+}
+
+TEST_F(transformer, weights_that_are_not_finite_are_named) {
+  for (const char* name : {"blk.1.ffn_up.weight", "output_norm.weight"}) {
+    toy_options o;
+    o.change_tensor = [&](eq::tensor_info& t, std::vector<float>& values) {
+      if (t.name == name) values[5] = NAN;
+      return true;
+    };
+    network n(toy(o));
+    const auto message = message_of([&] { (void)n.model.run(some_tokens, n.sequence); });
+    EXPECT_NE(message.find(std::string("tensor '") + name + "': value at index 5 is NaN"),
+              message.npos)
+        << message;
+    EXPECT_EQ(n.sequence.size(), 0u);
+  }
+}
+
+TEST_F(transformer, tensors_that_are_not_there_or_of_another_shape_are_named) {
+  const auto without = [&](const char* name) {
+    toy_options o;
+    o.change_tensor = [=](eq::tensor_info& t, std::vector<float>&) { return t.name != name; };
+    return refusal(o);
+  };
+  EXPECT_EQ(without("blk.1.attn_k.weight"), "tensor 'blk.1.attn_k.weight': the tensor is missing");
+  EXPECT_EQ(without("token_embd.weight"), "tensor 'token_embd.weight': the tensor is missing");
+  EXPECT_EQ(without("output_norm.weight"), "tensor 'output_norm.weight': the tensor is missing");
+  toy_options o;
+  o.change_tensor = [](eq::tensor_info& t, std::vector<float>& values) {
+    if (t.name == "blk.0.ffn_down.weight") t.dims = {32, 44};
+    return !values.empty();
+  };
+  EXPECT_EQ(refusal(o),
+            "tensor 'blk.0.ffn_down.weight': 32 x 44 values where the metadata asks for 44 x 32");
+  toy_options qwen;
+  qwen.architecture = "qwen2";
+  EXPECT_EQ(refusal(qwen), "tensor 'blk.0.attn_q.bias': the tensor is missing");
+}
+
+TEST_F(transformer, keys_that_contradict_are_named) {
+  const auto with = [&](const char* key, auto value) {
+    toy_options o;
+    o.change_keys = [=](eq::gguf_metadata& keys) { keys.set(key, value); };
+    return refusal(o);
+  };
+  EXPECT_EQ(with("general.architecture", "mamba"),
+            "key 'general.architecture': 'mamba' cannot be run; llama and qwen2 can");
+  EXPECT_EQ(with("llama.attention.head_count", 0u),
+            "key 'llama.attention.head_count': expected 1 to 2^31 - 1");
+  EXPECT_EQ(with("llama.attention.head_count_kv", 3u),
+            "key 'llama.attention.head_count_kv': attention.head_count is no multiple of it");
+  EXPECT_EQ(with("llama.attention.head_count", 5u),
+            "key 'llama.attention.head_count_kv': attention.head_count is no multiple of it");
+  EXPECT_EQ(with("llama.rope.dimension_count", 10u),
+            "key 'llama.rope.dimension_count': expected an even number up to the head size");
+  EXPECT_EQ(with("llama.attention.layer_norm_rms_epsilon", -1.0f),
+            "key 'llama.attention.layer_norm_rms_epsilon': expected a positive number");
+  EXPECT_EQ(with("llama.rope.scaling.type", "yarn"),
+            "key 'llama.rope.scaling.type': 'yarn' cannot be run; linear can");
+  EXPECT_EQ(with("llama.block_count", 1000000u),
+            "tensor 'blk.999999.attn_norm.weight': the tensor is missing");
+}
+
+TEST_F(transformer, calibration_sums_what_the_weights_see) {
+  const auto path = toy();
+  network n(path);
+  std::map<std::string, std::vector<float>> seen; // all inputs, kept
+  n.model.observe(
+      [&](std::string_view name, const float* x, std::size_t count, std::size_t length) {
+        auto& all = seen[std::string(name)];
+        all.insert(all.end(), x, x + count * length);
+      });
+  for (std::size_t i = 0; i < some_tokens.size(); i += 9) {
+    std::vector<std::int32_t> chunk{1};
+    for (std::size_t k = i; k < std::min(i + 9, some_tokens.size()); ++k)
+      chunk.push_back(some_tokens[k]);
+    n.sequence.truncate(0);
+    (void)n.model.run(chunk, n.sequence);
+  }
+  const auto statistics = eq::calibrate(
+      n.model, some_tokens, 1, 10,
+      eq::calibration([](std::string_view name) { return name == "blk.1.ffn_down.weight"; }));
+  ASSERT_EQ(statistics.all().size(), seen.size());
+  for (const auto& [name, s] : statistics.all()) {
+    const auto& x = seen.at(name);
+    const auto columns = static_cast<std::size_t>(s.squares.size());
+    ASSERT_EQ(s.count, x.size() / columns) << name;
+    for (std::size_t c = 0; c < columns; ++c) {
+      double squares = 0, gram = 0;
+      float largest = 0;
+      for (std::size_t i = c; i < x.size(); i += columns) {
+        squares += double{x[i]} * double{x[i]};
+        gram += double{x[i]} * double{x[i - c]};
+        largest = std::max(largest, std::fabs(x[i]));
+      }
+      const auto at = static_cast<Eigen::Index>(c);
+      EXPECT_NEAR(s.squares[at], squares, squares * 1e-12);
+      EXPECT_EQ(s.largest[at], largest);
+      if (s.gram.size() != 0) {
+        EXPECT_NEAR(s.gram(at, 0), gram, 1e-9);
+      }
+      EXPECT_EQ(s.mean_squares()[c],
+                static_cast<float>(s.squares[at] / static_cast<double>(s.count)));
+    }
+    EXPECT_EQ(s.gram.size() != 0, name == "blk.1.ffn_down.weight");
+  }
+}
+
+TEST_F(transformer, scores_follow_their_definition) {
+  toy_options o;
+  const auto path = toy(o);
+  o.change_tensor = [](eq::tensor_info& t, std::vector<float>& values) {
+    if (t.name == "blk.0.ffn_up.weight") values[3] += 1;
+    return true;
+  };
+  write_toy(folder / "other.gguf", o);
+  network n(path), other(folder / "other.gguf");
+  std::vector<std::int32_t> text;
+  for (int i = 0; i < 29; ++i) text.push_back(i * 11 % 40);
+  // Chunks of 9 tokens behind a BOS: 9, 9, 9, and 2 that are dropped.
+  const auto score = eq::score_text(n.model, text, {.context = 10, .bos = 1}, &other.model);
+  EXPECT_EQ(score.tokens, 27u);
+  double sum = 0, divergences = 0;
+  for (std::size_t begin = 0; begin < 27; begin += 9) {
+    std::vector<std::int32_t> chunk{1};
+    chunk.insert(chunk.end(), text.begin() + static_cast<long>(begin),
+                 text.begin() + static_cast<long>(begin) + 9);
+    for (std::size_t k = 1; k < chunk.size(); ++k) {
+      n.sequence.truncate(0), other.sequence.truncate(0);
+      const auto a = n.model.run(std::span(chunk).first(k), n.sequence);
+      const auto b = other.model.run(std::span(chunk).first(k), other.sequence);
+      sum -= eq::log_probability(a, static_cast<std::size_t>(chunk[k]));
+      divergences += eq::kl_divergence(b, a);
+    }
+  }
+  EXPECT_NEAR(score.perplexity, std::exp(sum / 27), 1e-3 * score.perplexity);
+  EXPECT_NEAR(score.from_reference->kl_mean, divergences / 27, 1e-4);
+  const auto same = eq::score_text(n.model, text, {.context = 10, .bos = 1}, &n.model);
+  EXPECT_NEAR(same.from_reference->kl_max, 0, 1e-9);
+  EXPECT_EQ(same.from_reference->top1, 1.0);
+  EXPECT_THROW((void)eq::score_text(n.model, text, {.context = 65}), eq::exception);
+  EXPECT_THROW((void)eq::score_text(n.model, text, {.context = 7}), eq::exception);
+  EXPECT_THROW((void)eq::score_text(n.model, std::span(text).first(6), {.context = 10}),
+               eq::exception);
+}
+
+TEST(logits, divergence_and_ranks) {
+  const std::vector<float> p{0.0f, std::log(3.0f)}, q{0.0f, 0.0f};
+  EXPECT_NEAR(eq::log_probability(p, 1), std::log(0.75), 1e-7);
+  EXPECT_NEAR(eq::kl_divergence(p, q), 0.25 * std::log(0.5) + 0.75 * std::log(1.5), 1e-7);
+  EXPECT_EQ(eq::kl_divergence(p, p), 0.0);
+  EXPECT_EQ(eq::top_token(q), 0u);
+  std::vector<double> v{4, 1, 3, 2, 5};
+  EXPECT_EQ(eq::nearest_rank(v, 90), 5);
+  EXPECT_EQ(eq::nearest_rank(v, 50), 3);
+  EXPECT_EQ(eq::nearest_rank(v, 1), 1);
+}
+
+} // namespace
