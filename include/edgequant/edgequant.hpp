@@ -6,9 +6,11 @@
 
 #include "core/matrix.hpp"                // matrix_f, vector_f, matrix_view
 #include "core/progress.hpp"              // progress reports and a bar
+#include "deploy/pipeline.hpp"            // inference_pipeline: load, warm up, infer, measure
 #include "format/format.hpp"              // every tensor format, a row each
 #include "metric/error.hpp"               // measure_error: MSE, max, mean, SQNR, cosine
 #include "model/open_model.hpp"           // open_model: GGUF, safetensors, checkpoint folders
+#include "model/sampler.hpp"              // the next token: temperature, top-k, top-p, penalty
 #include "plan/compress.hpp"              // compress: a model in, a smaller GGUF out
 #include "plan/report.hpp"                // its report as a table and as JSON
 #include "quantizer/plain.hpp"            // quantize_int8, quantize_int4, pack_int4
