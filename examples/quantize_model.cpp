@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The main job: a model file or checkpoint in, a smaller GGUF out.
-#include <edgequant/edgequant.hpp>
+#include "command_line.hpp"
 
-#include <CLI/CLI.hpp>
-
-#include <iostream>
 #include <optional>
 #include <span>
 
@@ -67,7 +64,7 @@ bool same_file(const std::string& a, const std::string& b) {
   return !a.empty() && whole(a) == whole(b);
 }
 
-int run(const arguments& a) {
+void run(const arguments& a) {
   eq::compress_options options;
   options.type = eq::parse_format(a.format);
   options.scale = eq::parse_scale(a.scale);
@@ -92,8 +89,6 @@ int run(const arguments& a) {
     std::cout << json;
   else
     eq::print_table(std::cout, report);
-  if (!std::cout.flush()) eq::fail(eq::error_code::io_error, "standard output", "cannot write");
-  return 0;
 }
 
 } // namespace
@@ -102,14 +97,5 @@ int main(int argc, char** argv) {
   CLI::App app;
   arguments a;
   describe(app, a);
-  try {
-    app.parse(argc, argv);
-    return run(a);
-  } catch (const CLI::CallForHelp& help) {
-    return app.exit(help);
-  } catch (const std::exception& error) {
-    // One line, whatever the arguments held.
-    std::cerr << "quantize_model: " << eq::place_of(error.what()) << '\n';
-    return 1;
-  }
+  return run_command(app, "quantize_model", argc, argv, [&] { run(a); });
 }

@@ -7,8 +7,11 @@
 #include "core/matrix.hpp"                // matrix_f, vector_f, matrix_view
 #include "core/progress.hpp"              // progress reports and a bar
 #include "deploy/pipeline.hpp"            // inference_pipeline: load, warm up, infer, measure
+#include "deploy/reference_engine.hpp"    // the built-in engine behind it
 #include "format/format.hpp"              // every tensor format, a row each
 #include "metric/error.hpp"               // measure_error: MSE, max, mean, SQNR, cosine
+#include "model/calibration.hpp"          // what weight matrices see while a text is read
+#include "model/evaluate.hpp"             // perplexity and KL divergence on a text
 #include "model/open_model.hpp"           // open_model: GGUF, safetensors, checkpoint folders
 #include "model/sampler.hpp"              // the next token: temperature, top-k, top-p, penalty
 #include "plan/compress.hpp"              // compress: a model in, a smaller GGUF out

@@ -209,7 +209,10 @@ TYPED_TEST(backend, dot_products_are_exact) {
         floats<scalar>(scalar::to_f32(scalar::dot(scalar::load_nibble_groups(nibbles, nibbles + 16),
                                                   scalar::load_groups(b, b + 32)))));
   }
-  EXPECT_EQ(floats<S>(S::halves(1.5f, -2.0f)), floats<scalar>(scalar::halves(1.5f, -2.0f)));
+  for (std::uint32_t bits = 0; bits < 0x7c00; bits += 3) {
+    const auto x = static_cast<std::uint16_t>(bits), y = static_cast<std::uint16_t>(bits | 0x8000);
+    ASSERT_EQ(raw(floats<S>(S::half_pair(x, y))), raw(floats<scalar>(scalar::half_pair(x, y))));
+  }
 }
 
 TYPED_TEST(backend, every_half_and_bfloat16) {

@@ -13,12 +13,13 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// One report from a running job. `done` and `total` are bytes of input.
+/// One report from a running job.
 struct progress {
   std::string_view stage; ///< what is being done: "check", "quantize"
   std::string_view item;  ///< what it is being done to: a tensor's name
   std::uint64_t done = 0;
   std::uint64_t total = 0;
+  std::string_view unit = {}; ///< of done and total; empty: bytes of input
 };
 
 /// Receives reports, from one thread at a time. Empty: nobody listens.
@@ -92,10 +93,14 @@ inline void progress_bar::draw(const progress& report, double seconds) {
   const double left = share > 0 ? seconds * (1 - share) / share : 0;
   std::string bar(static_cast<std::size_t>(width), '.');
   for (int i = 0; i < static_cast<int>(share * width); ++i) bar[static_cast<std::size_t>(i)] = '#';
+  const auto amount = [&](std::uint64_t n) {
+    return report.unit.empty() ? format_bytes(n)
+                               : std::to_string(n) + " " + std::string(report.unit);
+  };
   std::fprintf(out_, "%s%s [%s] %3.0f %%  %s of %s, %.0f s left  %.40s%s",
                terminal_ ? "\r\033[K" : "", std::string(report.stage).c_str(), bar.c_str(),
-               100 * share, format_bytes(report.done).c_str(), format_bytes(report.total).c_str(),
-               left, std::string(report.item).c_str(), terminal_ ? "" : "\n");
+               100 * share, amount(report.done).c_str(), amount(report.total).c_str(), left,
+               std::string(report.item).c_str(), terminal_ ? "" : "\n");
   std::fflush(out_);
   drawn_ = terminal_;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../core/exception.hpp"
+#include "../core/nearest_rank.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -19,21 +20,8 @@ struct latency_summary {
   double max = 0;
 };
 
-/// The smallest value that at least `percent` of 100 of the values do not exceed (nearest rank).
-/// `sorted`: ascending and not empty; percent: 1 to 100. Anything else is bad_argument, order
-/// aside.
-[[nodiscard]] double nearest_rank(std::span<const double> sorted, unsigned percent);
-
 /// Sums up a series in milliseconds. NaN, infinity and negative latencies: bad_argument.
 [[nodiscard]] latency_summary summarize_latency(std::span<const double> milliseconds);
-
-inline double nearest_rank(std::span<const double> sorted, unsigned percent) {
-  if (sorted.empty()) fail(error_code::bad_argument, "nearest_rank", "no values");
-  if (percent < 1 || percent > 100)
-    fail(error_code::bad_argument, "nearest_rank", "percent must be 1 to 100");
-  // In integers: 0.07 * 100 is above 7 in floating point, and would be rank 8.
-  return sorted[(sorted.size() * percent + 99) / 100 - 1];
-}
 
 inline latency_summary summarize_latency(std::span<const double> milliseconds) {
   if (milliseconds.empty()) return {};

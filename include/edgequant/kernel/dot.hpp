@@ -46,7 +46,8 @@ inline void dot_tile(const Block* rows, std::size_t blocks, const coded_columns&
       const Block* a = rows + r * blocks + 2 * step;
       const Block* b = 2 * step + 1 < blocks ? a + 1 : &nothing;
       w[r] = load_codes<S>(*a, *b);
-      scale[r] = S::halves(static_cast<float>(a->scale), static_cast<float>(b->scale));
+      scale[r] = S::half_pair(Eigen::numext::bit_cast<std::uint16_t>(a->scale),
+                              Eigen::numext::bit_cast<std::uint16_t>(b->scale));
       prefetch_next_page(a);
     }
     for (std::size_t c = 0; c < Columns; ++c) {

@@ -2,13 +2,12 @@
 /// How well logits predict a token, and how far they are from other logits.
 #pragma once
 
-#include "../core/exception.hpp"
+#include "../config.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <span>
-#include <vector>
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
@@ -42,13 +41,6 @@ namespace edgequant::inline EDGEQUANT_ABI {
 /// Index of the largest logit, the first of several.
 [[nodiscard]] inline std::size_t top_token(std::span<const float> logits) noexcept {
   return static_cast<std::size_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-}
-
-/// Nearest-rank percentile, 0 < percent <= 100; sorts the values, at least one.
-[[nodiscard]] inline double nearest_rank(std::vector<double>& values, double percent) {
-  std::sort(values.begin(), values.end());
-  const double rank = std::ceil(percent / 100 * static_cast<double>(values.size()));
-  return values[static_cast<std::size_t>(std::max(rank, 1.0)) - 1];
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -2,6 +2,7 @@
 /// Perplexity of a model on a text, and how far it is from another model.
 #pragma once
 
+#include "../core/nearest_rank.hpp"
 #include "../core/progress.hpp"
 #include "../metric/logits.hpp"
 #include "transformer.hpp"
@@ -76,6 +77,7 @@ public:
     if (divergences_.empty()) return score;
     double sum = 0;
     for (const double d : divergences_) sum += d;
+    std::sort(divergences_.begin(), divergences_.end());
     score.from_reference =
         divergence{sum / n, nearest_rank(divergences_, 90), nearest_rank(divergences_, 99),
                    divergences_.back(), static_cast<double>(same_) / n};
@@ -147,7 +149,7 @@ inline text_score score_text(transformer& model, std::span<const std::int32_t> t
     chunk.assign(1, options.bos);
     chunk.insert(chunk.end(), tokens.begin(), tokens.end());
     if (chunk.size() < 8) break;
-    if (options.on_progress) options.on_progress({"score", "tokens", begin, text.size()});
+    if (options.on_progress) options.on_progress({"score", "", begin, text.size(), "tokens"});
     detail::score_chunk(chunk, runner, other ? &*other : nullptr, model.weights().vocabulary(),
                         collector);
   }

@@ -185,7 +185,12 @@ struct avx2 {
     return {codes(first), codes(second)};
   }
   static i32 dot(i8 a, i8 b) noexcept { return {dot(a.a, b.a), dot(a.b, b.b)}; }
-  static f32 halves(float x, float y) noexcept { return {_mm256_set1_ps(x), _mm256_set1_ps(y)}; }
+  static f32 half_pair(std::uint16_t x, std::uint16_t y) noexcept {
+    const auto spread = [](std::uint16_t h) {
+      return _mm256_cvtph_ps(_mm_set1_epi16(static_cast<short>(h)));
+    };
+    return {spread(x), spread(y)};
+  }
   static float reduce_add(f32 x) noexcept {
     const __m256 y = _mm256_add_ps(x.a, x.b);
     __m128 z = _mm_add_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));

@@ -157,8 +157,9 @@ struct avx512 {
         _mm512_mask_sub_epi8(b.v, _mm512_movepi8_mask(a.v), _mm512_setzero_si512(), b.v);
     return {_mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_abs_epi8(a.v), moved)};
   }
-  static f32 halves(float x, float y) noexcept {
-    return _mm512_mask_blend_ps(0xff00, _mm512_set1_ps(x), _mm512_set1_ps(y));
+  static f32 half_pair(std::uint16_t x, std::uint16_t y) noexcept {
+    const auto bits = [](std::uint16_t h) { return _mm_set1_epi16(static_cast<short>(h)); };
+    return _mm512_cvtph_ps(_mm256_set_m128i(bits(y), bits(x)));
   }
   static float reduce_add(f32 x) noexcept {
     const __m256 y = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));

@@ -204,8 +204,12 @@ struct neon {
 #endif
     });
   }
-  static f32 halves(float x, float y) noexcept {
-    return each<f32>([&](int i) { return vdupq_n_f32(i < 2 ? x : y); });
+  static f32 half_pair(std::uint16_t x, std::uint16_t y) noexcept {
+    const auto spread = [](std::uint16_t h) {
+      return vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(h)));
+    };
+    const float32x4_t a = spread(x), b = spread(y);
+    return {{a, a, b, b}};
   }
   static float reduce_add(f32 x) noexcept {
     const float32x4_t y = vaddq_f32(vaddq_f32(x.v[0], x.v[2]), vaddq_f32(x.v[1], x.v[3]));

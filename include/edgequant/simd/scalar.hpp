@@ -191,9 +191,11 @@ struct scalar {
       return sum;
     });
   }
-  /// Lanes 0..7 hold x, lanes 8..15 y: the scales of two groups.
-  static f32 halves(float x, float y) noexcept {
-    return each<f32>([&](int i) { return i < 8 ? x : y; });
+  /// Lanes 0..7 hold the half with the bits x, lanes 8..15 that with y: the scales of two groups.
+  static f32 half_pair(std::uint16_t x, std::uint16_t y) noexcept {
+    const float a = static_cast<float>(Eigen::numext::bit_cast<half>(x));
+    const float b = static_cast<float>(Eigen::numext::bit_cast<half>(y));
+    return each<f32>([&](int i) { return i < 8 ? a : b; });
   }
   /// The sum of all lanes, in a fixed tree: of i and i + 8, then i + 4, i + 2, i + 1.
   static float reduce_add(f32 a) noexcept {
