@@ -14,6 +14,7 @@
 #include "model/evaluate.hpp"             // perplexity and KL divergence on a text
 #include "model/open_model.hpp"           // open_model: GGUF, safetensors, checkpoint folders
 #include "model/sampler.hpp"              // the next token: temperature, top-k, top-p, penalty
+#include "model/tokenizer.hpp"            // tokenizer: text to tokens and back
 #include "plan/compress.hpp"              // compress: a model in, a smaller GGUF out
 #include "plan/report.hpp"                // its report as a table and as JSON
 #include "quantizer/plain.hpp"            // quantize_int8, quantize_int4, pack_int4

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Other people's software reads what we write. Both judges come from npm, into the build folder.
 #   interop.sh llama SOURCE QUANTIZE_MODEL   stock llama.cpp loads our GGUF files and evaluates them
+#   interop.sh engine SOURCE QUANTIZE_MODEL GENERATE PERPLEXITY   llama.cpp and our engine agree
 #   interop.sh onnxruntime MATMUL_NBITS      ONNX Runtime multiplies with our INT4 codes
 # Runs in the folder of the packages. Exit status 77, with the reason, where they cannot be had.
 set -euo pipefail
@@ -21,33 +22,37 @@ install_judges() {
   cp package.json installed.json
 }
 
-llama() { # llama SOURCE QUANTIZE_MODEL
-  local model input format files
+# each_model SOURCE QUANTIZE_MODEL FUNCTION: calls FUNCTION MODEL after writing MODEL.FORMAT.gguf for
+# the models that are there; the checkpoint also proves the way from safetensors and its tokenizer.
+each_model() {
+  local model input format
   for model in stories-2m-f16 stories-2m stories260K-f32; do
-    case $model in # the checkpoint also proves the way from safetensors and its tokenizer
+    case $model in
     stories-2m-f16) input=$1/examples/data/$model.gguf ;;
     stories-2m) input=$1/../shared/data/models/$model ;;
     stories260K-f32) input=$1/../shared/data/models/stories260K/$model.gguf ;;
     esac
     [ -e "$input" ] || continue
-    files=()
     for format in f32 f16 q8_0 q4_0; do
       "$2" "$input" "$model.$format.gguf" --format "$format" >"$model.$format.log"
-      case $format in
-      f32) ;;
-      f16) files+=(0.001) ;;
-      q8_0) files+=(0.02) ;;
-      q4_0) files+=(0.1) ;;
-      esac
-      files+=("$model.$format.gguf")
     done
-    node llama.mjs "$here/story.txt" "${files[@]}"
+    "$3" "$model"
   done
+}
+
+judge_files() {
+  node llama.mjs "$story" "$1.f32.gguf" 0.001 "$1.f16.gguf" 0.02 "$1.q8_0.gguf" 0.1 "$1.q4_0.gguf"
+}
+
+judge_engine() {
+  node engine.mjs "$generate" "$perplexity" "$story" 0.0005 "$1.f32.gguf" 0.0005 "$1.f16.gguf" \
+    0.005 "$1.q8_0.gguf" 0.005 "$1.q4_0.gguf"
 }
 
 install_judges
 case $1 in
-llama) llama "$2" "$3" ;;
+llama) story=$2/examples/data/story.txt && each_model "$2" "$3" judge_files ;;
+engine) story=$2/examples/data/story.txt generate=$4 perplexity=$5 && each_model "$2" "$3" judge_engine ;;
 onnxruntime)
   "$2" matmul_nbits
   node onnxruntime.mjs matmul_nbits

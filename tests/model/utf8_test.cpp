@@ -18,7 +18,8 @@ TEST(utf8, every_code_point_comes_back) {
     ASSERT_EQ(eq::unfinished_bytes("x" + text), 0u);
     for (std::size_t part = 1; part < text.size(); ++part) {
       ASSERT_EQ(eq::first_code_point(text.substr(0, part)).bytes, 1u);
-      ASSERT_EQ(eq::unfinished_bytes("x" + text.substr(0, part)), part) << std::hex << static_cast<unsigned>(point);
+      ASSERT_EQ(eq::unfinished_bytes("x" + text.substr(0, part)), part)
+          << std::hex << static_cast<unsigned>(point);
     }
   }
 }
