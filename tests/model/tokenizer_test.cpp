@@ -89,6 +89,12 @@ TEST(tokenizer, merges_apply_by_rank_and_from_the_left) {
   EXPECT_TRUE(llama.add_bos());
 }
 
+TEST(tokenizer, a_merge_counts_where_it_stands_first) {
+  auto w = byte_level({"a b", "b c"});
+  w.merges.push_back("a b");
+  EXPECT_EQ(eq::tokenizer(w.keys()).encode("abc"), (ids{256, 'c'}));
+}
+
 TEST(tokenizer, the_pre_tokenizer_keeps_merges_apart) {
   const auto w = byte_level({"1 2", "12 3", "a 1", "a !"});
   EXPECT_EQ(eq::tokenizer(w.keys("gpt-2")).encode("a1231a!"), (ids{'a', 257, '1', 'a', '!'}));
