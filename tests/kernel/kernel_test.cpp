@@ -199,7 +199,7 @@ TYPED_TEST(kernels, an_error_is_one_exact_difference_rounded_once) {
   for (int i = 0; i < 2000; ++i) {
     const float w = normal(random), scale = normal(random) / 50;
     const auto code = static_cast<std::int8_t>(static_cast<int>(random() % 255) - 127);
-    const double exact = double{w} - double{code} * double{scale};
+    const double exact = double{w} - static_cast<double>(code) * double{scale};
     const double d = static_cast<float>(exact);
     const auto sums = kernel::sum_errors<TypeParam>({&w, 1}, {&code, 1}, scale);
     ASSERT_EQ(sums.noise, d * d);

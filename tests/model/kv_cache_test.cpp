@@ -45,9 +45,13 @@ double worst(const eq::kv_sequence& s) {
 
 TEST(kv_cache, gives_back_what_was_stored) {
   // Half a unit in the last place of f16, and half a step of 1/127 with the rounding around it.
-  for (const auto [type, bound] :
-       {std::pair(eq::kv_format::f32, 0.0), std::pair(eq::kv_format::f16, 0x1p-11),
-        std::pair(eq::kv_format::int8, 0.5 / 127 + 1e-6)}) {
+  struct {
+    eq::kv_format type;
+    double bound;
+  } const cases[] = {{eq::kv_format::f32, 0.0},
+                     {eq::kv_format::f16, 0x1p-11},
+                     {eq::kv_format::int8, 0.5 / 127 + 1e-6}};
+  for (const auto& [type, bound] : cases) {
     eq::kv_pool pool(shape, type, 10, 4);
     eq::kv_sequence a(pool), b(pool);
     for (std::size_t t = 0; t < 9; ++t) { // two texts grow in turn: their blocks are mixed

@@ -23,6 +23,7 @@ public:
 
 private:
   [[nodiscard]] float percentile(std::span<const float> values);
+  [[nodiscard]] static float clipping_scale(std::span<const float> values, float scale);
 
   scale_choice choice_;
   scale_search<Bits, Scale> search_;
@@ -55,8 +56,7 @@ group_scale scale_chooser<Bits, Scale>::operator()(std::span<const float> values
   case scale_rule::ggml:
     return ggml_scale<Bits, Scale>(values);
   case scale_rule::percentile:
-    // A clipped value may have the lowest code, which must not overflow either.
-    return store(std::min(percentile(values) / top, largest_float / -bottom), -bottom);
+    return store(clipping_scale(values, percentile(values) / top), top);
   case scale_rule::mse:
     break;
   }
@@ -66,6 +66,16 @@ group_scale scale_chooser<Bits, Scale>::operator()(std::span<const float> values
   if (!is_finite(widest.stored)) return widest;
   const float best = search_(values, importance);
   return is_finite(best * bottom) ? store(best, bottom) : widest;
+}
+
+/// `scale`, or less where a value that it clips would have the lowest code and overflow with it.
+template <int Bits, scale_type Scale>
+float scale_chooser<Bits, Scale>::clipping_scale(std::span<const float> values, float scale) {
+  constexpr float bottom = kernel::code_range<Bits>::lowest;
+  if (is_finite(scale * bottom)) return scale;
+  const bool lowest = std::any_of(values.begin(), values.end(),
+                                  [&](float x) { return x <= (bottom + 0.5f) * scale; });
+  return lowest ? largest_float / -bottom : scale;
 }
 
 /// Nearest-rank percentile of the magnitudes. Where it is zero but not all values are, the largest
