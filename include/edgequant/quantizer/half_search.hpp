@@ -8,6 +8,7 @@
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -78,6 +79,7 @@ private:
   template <bool Weighted> float search();
   template <bool Weighted> void arrange(float lowest);
   void consider(float magnitude, bool negative);
+  void consider_zeros();
   void start();
   [[nodiscard]] float first_scale() const;
   template <bool Weighted> [[nodiscard]] float last_scale() const;
@@ -86,10 +88,8 @@ private:
   template <bool Weighted> void score_halves(int first, int last);
   template <bool Weighted> void score_sixteen(int first, int last);
   /// The magnitudes for scales from the half with the bits `first` on.
-  [[nodiscard]] kernel::magnitude_group from_scale(int first) const {
-    auto group = magnitude_group_;
-    if (half_from_bits(static_cast<std::uint16_t>(first)) > unclipped_) group.tops = {};
-    return group;
+  [[nodiscard]] const kernel::magnitude_group& from_scale(int first) const {
+    return first > clips_to_ ? unclipped_group_ : clipped_group_;
   }
   /// Errors below this, in units of the square of 1 / inverse, may be the best.
   [[nodiscard]] f32 limit(f32 inverse) const;
@@ -100,21 +100,20 @@ private:
   }
 
   weighted_group group_;
-  kernel::magnitude_group magnitude_group_;
+  kernel::magnitude_group clipped_group_, unclipped_group_;
   std::vector<float> magnitudes_, importance_; ///< importance relative to its maximum
   float importance_scale_ = 1;                 ///< that maximum
   std::vector<float> tops_;                    ///< of the values that clip, which stand first
   float per_widest_ = 0;                       ///< one over the least scale without clipping
-  float unclipped_ = 0;                        ///< above this scale no code is the largest
-  float margin_ = 0, growth_ = 1;              ///< what float rounding may hide
+  int clips_to_ = 0;              ///< bits of the largest half at which a value may clip
+  float margin_ = 0, growth_ = 1; ///< what float rounding may hide
   scored_scale best_;
   float root_ = 0; ///< of the best error over importance_scale_
   std::vector<block> blocks_;
 };
 
 template <int Bits> template <bool Weighted> float half_search<Bits>::search() {
-  best_ = group_.template score<Bits>(0);
-  if (best_.error == 0) return 0;
+  if (group_.largest == 0) return 0;
   start();
   const float lowest = first_scale();
   arrange<Weighted>(lowest);
@@ -135,21 +134,33 @@ template <int Bits> template <bool Weighted> float half_search<Bits>::search() {
   if (best != blocks_.end()) std::swap(*best, blocks_.front());
   for (const block& b : blocks_)
     if (may_be_best(b.error, b.low)) score_halves<Weighted>(b.first, b.last);
+  consider_zeros();
   return best_.scale;
 }
 
 template <int Bits> void half_search<Bits>::consider(float magnitude, bool negative) {
+  if (magnitude == 0) return;
   const auto candidate = group_.template score<Bits>(negative ? -magnitude : magnitude);
   if (!better(candidate, best_)) return;
   best_ = candidate;
   root_ = static_cast<float>(std::sqrt(best_.error / importance_scale_));
 }
 
+/// Zeros lose the whole group: where the largest value alone is more than the best error, no score
+/// is needed.
+template <int Bits> void half_search<Bits>::consider_zeros() {
+  const double w = group_.largest;
+  if (group_.importance.empty() && best_.error < w * w) return;
+  const auto zeros = group_.template score<Bits>(0);
+  if (better(zeros, best_)) best_ = zeros;
+}
+
 /// A first error to beat: the scale without clipping, and smaller ones.
 template <int Bits> void half_search<Bits>::start() {
   const auto& c = group_.importance;
   importance_scale_ = c.empty() ? 1.0f : *std::max_element(c.begin(), c.end());
-  root_ = static_cast<float>(std::sqrt(best_.error / importance_scale_));
+  best_ = {0, std::numeric_limits<double>::infinity()};
+  root_ = std::numeric_limits<float>::infinity();
   const double widest = static_cast<double>(group_.largest) / range::lowest;
   per_widest_ = static_cast<float>(1 / std::fabs(widest));
   for (const double shrink : {1.0, Bits == 4 ? 0.92 : 0.996})
@@ -172,7 +183,8 @@ template <int Bits> template <bool Weighted> void half_search<Bits>::arrange(flo
     total = std::accumulate(importance_.begin(), importance_.end(), 0.0f);
   }
   const float clips = (range::highest + 0.5f) * lowest * (1 - 0x1p-20f);
-  unclipped_ = std::fabs(group_.largest) / (range::highest + 0.5f) * (1 + 0x1p-20f);
+  const float unclipped = std::fabs(group_.largest) / (range::highest + 0.5f);
+  clips_to_ = bits_of_half(unclipped * (1 + 0x1p-20f)) + 1; // it may have been rounded down
   std::size_t clipped = 0;
   for (std::size_t i = 0; i < n; ++i) {
     if (std::fabs(magnitudes_[i]) < clips) continue;
@@ -185,8 +197,10 @@ template <int Bits> template <bool Weighted> void half_search<Bits>::arrange(flo
     tops_[i] = static_cast<float>(magnitudes_[i] < 0 ? levels : range::highest);
   for (float& m : magnitudes_) m = std::fabs(m);
   const std::span<const float> importance(importance_);
-  magnitude_group_ = {magnitudes_, Weighted ? importance : importance.first(0), tops_,
-                      levels + range::highest};
+  clipped_group_ = {magnitudes_, Weighted ? importance : importance.first(0), tops_,
+                    levels + range::highest};
+  unclipped_group_ = clipped_group_;
+  unclipped_group_.tops = {};
   // Errors |x - q| are off by at most levels * 2^-21 each (kernel::cell_errors), so the root of
   // their sum of squares by sqrt(sum c) as much. The rest are relative errors of a few 2^-21 and of
   // n * 2^-23, doubled for the roundings in the limit itself.
@@ -201,7 +215,7 @@ template <int Bits> template <bool Weighted> float half_search<Bits>::last_scale
   std::array<float, 16> halves{};
   float scale = most / levels;
   for (auto& h : halves) h = scale / 2, scale *= 1.125f;
-  const auto sums = kernel::energy_below<Weighted, S>(magnitude_group_, S::load(halves.data()));
+  const auto sums = kernel::energy_below<Weighted, S>(clipped_group_, S::load(halves.data()));
   const std::uint32_t above = S::less(S::broadcast(root_ * root_ * growth_), sums);
   const float last = above != 0 ? 2 * halves[static_cast<std::size_t>(std::countr_zero(above))]
                                 : 2 * most * (1 + 0x1p-20f);

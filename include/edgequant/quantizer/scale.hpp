@@ -62,10 +62,11 @@ group_scale scale_chooser<Bits, Scale>::operator()(std::span<const float> values
   }
   // A group that even the least scale without clipping cannot hold is refused, not clipped. Nor
   // may the largest code overflow float: such a group keeps the scale of its largest value.
-  const auto widest = store(kernel::largest_value(values) / bottom, bottom);
-  if (!is_finite(widest.stored)) return widest;
+  const auto widest = [&] { return store(kernel::largest_value(values) / bottom, bottom); };
+  const float most = std::bit_cast<float>(kernel::absmax_bits(values));
+  if (!is_finite(store(most / -bottom, bottom).stored)) return widest();
   const float best = search_(values, importance);
-  return is_finite(best * bottom) ? store(best, bottom) : widest;
+  return is_finite(best * bottom) ? store(best, bottom) : widest();
 }
 
 /// `scale`, or less where a value that it clips would have the lowest code and overflow with it.
