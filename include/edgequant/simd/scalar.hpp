@@ -178,7 +178,8 @@ struct scalar {
   static i8 load_nibble_groups(const std::uint8_t* first, const std::uint8_t* second) noexcept {
     i8 r;
     for (int i = 0; i < 64; ++i) {
-      const std::uint8_t byte = (i < 32 ? first : second)[i % 16];
+      const std::uint8_t* group = i < 32 ? first : second; // GCC 12's UBSan misreads (c ? a : b)[i]
+      const std::uint8_t byte = group[i % 16];
       r.lane[i] = static_cast<std::int8_t>((i % 32 < 16 ? byte & 15 : byte >> 4) - 8);
     }
     return r;
