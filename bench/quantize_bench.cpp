@@ -5,7 +5,8 @@
 //   share   of what the machine's memory allows for the bytes read and written; from memory only
 #include "machine_limits.hpp"
 
-#include <edgequant/edgequant.hpp>
+#include <edgequant/metric/error.hpp>
+#include <edgequant/quantizer/row_codec.hpp>
 
 #include <benchmark/benchmark.h>
 

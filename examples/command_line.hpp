@@ -2,7 +2,7 @@
 /// What the example programs share: help, and errors as one line.
 #pragma once
 
-#include <edgequant/edgequant.hpp>
+#include <edgequant/io/bytes.hpp>
 
 #include <CLI/CLI.hpp>
 

@@ -2,6 +2,10 @@
 // A prompt in, a story and its timings out: the pipeline around the built-in engine.
 #include "command_line.hpp"
 
+#include <edgequant/core/progress.hpp>
+#include <edgequant/deploy/pipeline.hpp>
+#include <edgequant/deploy/reference_engine.hpp>
+
 #include <nlohmann/json.hpp>
 
 #include <fstream>

@@ -2,6 +2,10 @@
 // How well a model predicts a text, and how far quantization moved it from its reference.
 #include "command_line.hpp"
 
+#include <edgequant/io/text_file.hpp>
+#include <edgequant/model/evaluate.hpp>
+#include <edgequant/model/tokenizer.hpp>
+
 #include <nlohmann/json.hpp>
 
 #include <iomanip>

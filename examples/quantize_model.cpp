@@ -2,6 +2,9 @@
 // The main job: a model file or checkpoint in, a smaller GGUF out.
 #include "command_line.hpp"
 
+#include <edgequant/model/open_model.hpp>
+#include <edgequant/plan/report.hpp>
+
 #include <optional>
 #include <span>
 

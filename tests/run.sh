@@ -15,8 +15,9 @@ if has_flags avx512f avx512bw avx512vl avx512_vnni; then native=avx512; fi
 presets=("$@")
 if [ "${#presets[@]}" -eq 0 ]; then
   presets=(release debug scalar)
-  if [ "$native" != scalar ]; then presets+=(avx2); fi
-  if [ "$native" = avx512 ]; then presets+=(avx512); fi
+  # On a machine without AVX-512 release is the AVX2 leg. The avx512 leg has no more than the flags
+  # that the backend asks for, as native has not.
+  if [ "$native" = avx512 ]; then presets+=(avx2 avx512); fi
   if [ "$(uname -m)" = x86_64 ]; then presets+=(neon neon-i8mm); fi
 fi
 case " ${presets[*]} " in *" neon"*) install_packages g++-aarch64-linux-gnu qemu-user ;; esac

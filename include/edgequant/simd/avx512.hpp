@@ -162,7 +162,8 @@ struct avx512 {
     return _mm512_cvtph_ps(_mm256_set_m128i(bits(y), bits(x)));
   }
   static float reduce_add(f32 x) noexcept {
-    const __m256 y = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+    const __m256d high = _mm512_extractf64x4_pd(_mm512_castps_pd(x), 1); // without AVX-512 DQ
+    const __m256 y = _mm256_add_ps(_mm512_castps512_ps256(x), _mm256_castpd_ps(high));
     __m128 z = _mm_add_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
     z = _mm_add_ps(z, _mm_movehl_ps(z, z));
     return _mm_cvtss_f32(_mm_add_ss(z, _mm_movehdup_ps(z)));

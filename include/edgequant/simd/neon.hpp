@@ -16,12 +16,12 @@ struct neon {
   static constexpr std::string_view name =
 #if defined(__ARM_FEATURE_MATMUL_INT8)
       "neon_i8mm";
-  static constexpr int registers = 8;
 #elif defined(__ARM_FEATURE_DOTPROD)
       "neon_dotprod";
 #else
       "neon";
 #endif
+  static constexpr int registers = 8;
 
   struct f32 {
     float32x4_t v[4];
