@@ -5,6 +5,8 @@
 #include "../format/block.hpp"
 #include "lanes.hpp"
 
+#include <cstddef>
+
 namespace edgequant::inline EDGEQUANT_ABI::kernel {
 
 /// Columns of activations in groups of 32 codes, two groups a step: column c begins at
@@ -33,7 +35,9 @@ template <simd::backend S>
 template <int Rows, int Columns, class Block, simd::backend S = simd::native>
 inline void dot_tile(const Block* rows, std::size_t blocks, const coded_columns& x,
                      std::size_t first, float* out, std::size_t stride) noexcept {
-  static constexpr Block nothing{};
+  // A block of zeros, in bytes: where half is a type of the processor's, blocks are not constexpr.
+  alignas(Block) static constexpr std::byte zeros[sizeof(Block)]{};
+  const auto* nothing = reinterpret_cast<const Block*>(zeros);
   typename S::f32 sums[Rows][Columns];
   for (auto& row : sums)
     for (auto& sum : row) sum = S::broadcast(0.0f);
@@ -44,7 +48,7 @@ inline void dot_tile(const Block* rows, std::size_t blocks, const coded_columns&
     typename S::f32 scale[Rows];
     for (std::size_t r = 0; r < Rows; ++r) {
       const Block* a = rows + r * blocks + 2 * step;
-      const Block* b = 2 * step + 1 < blocks ? a + 1 : &nothing;
+      const Block* b = 2 * step + 1 < blocks ? a + 1 : nothing;
       w[r] = load_codes<S>(*a, *b);
       scale[r] = S::half_pair(Eigen::numext::bit_cast<std::uint16_t>(a->scale),
                               Eigen::numext::bit_cast<std::uint16_t>(b->scale));
