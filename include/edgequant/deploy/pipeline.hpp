@@ -2,11 +2,11 @@
 /// A prompt in, a text and its timings out: the same steps around whatever engine runs the model.
 #pragma once
 
+#include "../core/utf8.hpp"
 #include "../model/sampler.hpp"
 #include "inference_engine.hpp"
 #include "inference_report.hpp"
 #include "scheduling.hpp"
-#include "utf8_stream.hpp"
 
 #include <atomic>
 #include <chrono>

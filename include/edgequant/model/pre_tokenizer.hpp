@@ -3,7 +3,8 @@
 /// Source: the regular expressions that the models' authors published.
 #pragma once
 
-#include "utf8.hpp"
+#include "../core/utf8.hpp"
+#include "code_point_class.hpp"
 
 #include <array>
 #include <cstddef>

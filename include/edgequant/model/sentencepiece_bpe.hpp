@@ -2,9 +2,9 @@
 /// SentencePiece-like BPE, as llama.cpp does it: a token's score says when it is merged.
 #pragma once
 
+#include "../core/utf8.hpp"
 #include "pair_merge.hpp"
 #include "token_table.hpp"
-#include "utf8.hpp"
 
 #include <array>
 #include <cstdint>

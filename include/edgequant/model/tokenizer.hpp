@@ -2,6 +2,7 @@
 /// Text to tokens and back, with the vocabulary of a GGUF file.
 #pragma once
 
+#include "../core/utf8.hpp"
 #include "byte_level_bpe.hpp"
 #include "sentencepiece_bpe.hpp"
 #include "token_table.hpp"
@@ -12,7 +13,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <variant>
 #include <vector>
 
@@ -77,11 +77,11 @@ public:
   /// What is complete with this token. Errors as tokenizer::bytes_of().
   std::string push(std::int32_t token);
   /// What is left: bytes that are no whole character. The decoder is as new.
-  std::string finish() { return std::exchange(rest_, {}); }
+  std::string finish() { return characters_.flush(); }
 
 private:
   const tokenizer* words_;
-  std::string rest_;
+  utf8_stream characters_;
 };
 
 inline tokenizer::tokenizer(const gguf_metadata& metadata) {
@@ -185,11 +185,7 @@ inline std::string tokenizer::decode(std::span<const std::int32_t> tokens) const
 }
 
 inline std::string stream_decoder::push(std::int32_t token) {
-  rest_ += words_->bytes_of(token);
-  const std::size_t whole = rest_.size() - unfinished_bytes(rest_);
-  std::string text = rest_.substr(0, whole);
-  rest_.erase(0, whole);
-  return text;
+  return characters_.push(words_->bytes_of(token));
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: MIT
-/// Code points of UTF-8 that may be damaged, and their classes.
+/// Characters of UTF-8 that may be damaged, or cut anywhere as tokens cut it. Source: RFC 3629.
 #pragma once
 
-#include "unicode_ranges.hpp"
+#include "../config.hpp"
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
@@ -28,11 +27,18 @@ struct code_point {
 
 void append_utf8(std::string& out, char32_t point);
 
-/// What the rules that cut a text before BPE tell apart.
-enum class code_point_class : std::uint8_t { other, letter, number, punctuation, space };
+/// Keeps back the bytes at the end that may yet become a character (RFC 3629), at most three.
+/// Bytes that can become none pass through: what comes out is what went in, only later.
+class utf8_stream {
+public:
+  /// All bytes that are ready now, this stream's older ones first; may be empty.
+  [[nodiscard]] std::string push(std::string_view bytes);
+  /// The bytes that were kept back: the beginning of a character that never ended, or none.
+  [[nodiscard]] std::string flush() { return std::exchange(held_, {}); }
 
-/// By Unicode's general categories L*, N* and P*, and its property White_Space.
-[[nodiscard]] code_point_class class_of(char32_t point) noexcept;
+private:
+  std::string held_;
+};
 
 namespace detail {
 
@@ -67,30 +73,6 @@ constexpr bool may_begin_utf8(std::string_view text, std::size_t count) noexcept
     return false;
   return std::all_of(text.begin() + 2, text.begin() + static_cast<std::ptrdiff_t>(count),
                      is_utf8_tail);
-}
-
-constexpr bool is_in(std::span<const code_point_range> ranges, char32_t point) noexcept {
-  const auto after =
-      std::upper_bound(ranges.begin(), ranges.end(), point,
-                       [](char32_t p, const auto& range) { return p < range.first; });
-  return after != ranges.begin() && point <= std::prev(after)->last;
-}
-
-constexpr bool is_space(char32_t point) noexcept {
-  return (point >= 0x09 && point <= 0x0d) || point == 0x20 || point == 0x85 || point == 0xa0 ||
-         point == 0x1680 || (point >= 0x2000 && point <= 0x200a) || point == 0x2028 ||
-         point == 0x2029 || point == 0x202f || point == 0x205f || point == 0x3000;
-}
-
-constexpr code_point_class class_of_ascii(char32_t point) noexcept {
-  const char32_t lower = point | 0x20;
-  if (lower >= 'a' && lower <= 'z') return code_point_class::letter;
-  if (point >= '0' && point <= '9') return code_point_class::number;
-  if (is_space(point)) return code_point_class::space;
-  constexpr std::string_view punctuation = "!\"#%&'()*,-./:;?@[\\]_{}";
-  return punctuation.find(static_cast<char>(point)) != punctuation.npos
-             ? code_point_class::punctuation
-             : code_point_class::other;
 }
 
 } // namespace detail
@@ -136,12 +118,12 @@ inline void append_utf8(std::string& out, char32_t point) {
   }
 }
 
-inline code_point_class class_of(char32_t point) noexcept {
-  if (point < 0x80) return detail::class_of_ascii(point);
-  if (detail::is_in(detail::letter_ranges, point)) return code_point_class::letter;
-  if (detail::is_in(detail::number_ranges, point)) return code_point_class::number;
-  if (detail::is_in(detail::punctuation_ranges, point)) return code_point_class::punctuation;
-  return detail::is_space(point) ? code_point_class::space : code_point_class::other;
+inline std::string utf8_stream::push(std::string_view bytes) {
+  held_ += bytes;
+  const std::size_t whole = held_.size() - unfinished_bytes(held_);
+  std::string ready = held_.substr(0, whole);
+  held_.erase(0, whole);
+  return ready;
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <edgequant/deploy/utf8_stream.hpp>
+#include <edgequant/core/utf8.hpp>
 
 #include <gtest/gtest.h>
 
@@ -24,6 +24,39 @@ std::size_t number(std::string_view bytes) {
   return n;
 }
 
+TEST(utf8, every_code_point_comes_back) {
+  for (char32_t point = 0; point < 0x110000; ++point) {
+    if (point >= 0xd800 && point < 0xe000) continue;
+    std::string text;
+    eq::append_utf8(text, point);
+    const auto read = eq::first_code_point(text + "x");
+    ASSERT_TRUE(read.value == point) << std::hex << static_cast<unsigned>(point);
+    ASSERT_EQ(read.bytes, text.size());
+    ASSERT_EQ(eq::unfinished_bytes("x" + text), 0u);
+    for (std::size_t part = 1; part < text.size(); ++part) {
+      ASSERT_EQ(eq::first_code_point(text.substr(0, part)).bytes, 1u);
+      ASSERT_EQ(eq::unfinished_bytes("x" + text.substr(0, part)), part)
+          << std::hex << static_cast<unsigned>(point);
+    }
+  }
+}
+
+TEST(utf8, what_is_none_counts_byte_by_byte) {
+  for (const std::string text :
+       {"\x80", "\xbf", "\xc0\xaf", "\xc1\xbf", "\xe0\x80\x80", "\xe0\x9f\xbf", "\xed\xa0\x80",
+        "\xed\xbf\xbf", "\xf0\x80\x80\x80", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
+        "\xf5\x80\x80\x80", "\xff", "\xc3(", "\xe4\xb8(", "\xf0\x9f\x98("}) {
+    EXPECT_TRUE(eq::first_code_point(text).value == 0xfffd) << text;
+    EXPECT_EQ(eq::first_code_point(text).bytes, 1u) << text;
+    EXPECT_EQ(eq::unfinished_bytes(text), 0u) << text;
+  }
+  EXPECT_EQ(eq::unfinished_bytes("\xe0\x80"), 0u); // overlong already
+  EXPECT_EQ(eq::unfinished_bytes("\xed\xa0"), 0u); // a surrogate already
+  EXPECT_EQ(eq::unfinished_bytes("\xf4\x90"), 0u);
+  EXPECT_EQ(eq::unfinished_bytes("\x80\x80\x80\x80"), 0u);
+  EXPECT_EQ(eq::unfinished_bytes(""), 0u);
+}
+
 /// Every code point's every proper prefix, against every string of one to three bytes.
 TEST(utf8_stream, knows_all_beginnings_and_no_other) {
   std::vector<bool> begins[3];
@@ -39,7 +72,7 @@ TEST(utf8_stream, knows_all_beginnings_and_no_other) {
       std::string bytes(length, '\0');
       for (std::size_t i = 0; i < length; ++i)
         bytes[i] = static_cast<char>(n >> 8 * (length - 1 - i) & 0xff);
-      ASSERT_EQ(eq::detail::begins_character(bytes), begins[length - 1][n]) << n;
+      ASSERT_EQ(eq::unfinished_bytes(bytes) == length, begins[length - 1][n]) << n;
     }
 }
 
