@@ -7,6 +7,8 @@
 
 #include <gtest/gtest.h>
 
+#include <numeric>
+
 namespace eq = edgequant;
 namespace kernel = eq::kernel;
 
@@ -34,15 +36,6 @@ matrix make_matrix(eq::format type, std::size_t rows, std::size_t columns) {
   return m;
 }
 
-/// Whole numbers with a 127 in each group, whose int8 codes are the numbers themselves.
-std::vector<float> whole_numbers(std::size_t count) {
-  std::mt19937 random(5);
-  std::vector<float> x(count);
-  for (std::size_t i = 0; i < count; ++i)
-    x[i] = i % 32 == 7 ? -127.0f : static_cast<float>(static_cast<int>(random() % 255) - 127);
-  return x;
-}
-
 template <class S> class product_tiles : public testing::Test {};
 TYPED_TEST_SUITE(product_tiles, backends);
 
@@ -52,44 +45,58 @@ TYPED_TEST_SUITE(product_tiles, backends);
 /// gives the sum of products.
 TYPED_TEST(product_tiles, sums_of_whole_numbers_are_exact) {
   using S = TypeParam;
+  constexpr int most = kernel::tile_columns<S>;
   std::mt19937 random(9);
-  for (const std::size_t blocks : {1u, 2u, 3u, 8u, 9u}) {
-    std::vector<eq::block_q8_0> wide(4 * blocks);
-    std::vector<eq::block_q4_0> narrow(4 * blocks);
-    for (auto& b : wide) {
-      b.scale = eq::half(1.0f);
-      for (auto& c : b.codes) c = static_cast<std::int8_t>(static_cast<int>(random() % 256) - 128);
+  for (const std::size_t groups : {1u, 2u, 3u, 9u})
+    for (const std::size_t rows : {1u, 15u, 16u}) {
+      std::vector<eq::block_q8_0> wide(rows * groups);
+      std::vector<eq::block_q4_0> narrow(rows * groups);
+      const bool extreme = rows == 15;
+      for (auto& b : wide) {
+        b.scale = eq::half(1.0f);
+        for (auto& c : b.codes)
+          c = static_cast<std::int8_t>(extreme ? -128 : static_cast<int>(random() % 256) - 128);
+      }
+      for (auto& b : narrow) {
+        b.scale = eq::half(1.0f);
+        for (auto& n : b.nibbles) n = static_cast<std::uint8_t>(extreme ? 255 : random());
+      }
+      std::vector<std::int8_t> x(most * groups * 32);
+      for (auto& v : x)
+        v = static_cast<std::int8_t>(extreme ? 127 : static_cast<int>(random() % 255) - 127);
+      const auto expect = [&](const auto& blocks, auto code_of, auto columns) {
+        using block = std::decay_t<decltype(blocks[0])>;
+        constexpr int n = columns();
+        std::vector<kernel::column_group<n>> tile(groups);
+        for (std::size_t g = 0; g < groups; ++g)
+          for (std::size_t c = 0; c < n; ++c) {
+            std::copy_n(x.data() + (c * groups + g) * 32, 32, tile[g].codes[c]);
+            const int sum = std::accumulate(tile[g].codes[c], tile[g].codes[c] + 32, 0);
+            tile[g].scales[c] = 1.0f;
+            tile[g].minus_8_sums[c] = -8 * sum;
+            tile[g].minus_128_sums[c] = -128 * sum;
+          }
+        std::vector<typename kernel::panel_of<block>::type> panel(groups);
+        kernel::pack_panel<S>(blocks.data(), rows, groups, panel.data());
+        float y[n * 17];
+        kernel::multiply_panel<n, S>(panel.data(), groups, tile.data(), y, 17);
+        for (std::size_t r = 0; r < 16; ++r)
+          for (std::size_t c = 0; c < n; ++c) {
+            int sum = 0;
+            for (std::size_t i = 0; r < rows && i < groups * 32; ++i)
+              sum += code_of(blocks[r * groups + i / 32], i % 32) * x[c * groups * 32 + i];
+            ASSERT_EQ(y[c * 17 + r], static_cast<float>(sum)) << r << " " << c;
+          }
+      };
+      const auto byte = [](const eq::block_q8_0& b, std::size_t i) { return int{b.codes[i]}; };
+      const auto nibble = [](const eq::block_q4_0& b, std::size_t i) {
+        return (i < 16 ? b.nibbles[i] & 15 : b.nibbles[i - 16] >> 4) - 8;
+      };
+      expect(wide, byte, std::integral_constant<int, most>{});
+      expect(wide, byte, std::integral_constant<int, 1>{});
+      expect(narrow, nibble, std::integral_constant<int, most>{});
+      expect(narrow, nibble, std::integral_constant<int, 1>{});
     }
-    for (auto& b : narrow) {
-      b.scale = eq::half(1.0f);
-      for (auto& n : b.nibbles) n = static_cast<std::uint8_t>(random());
-    }
-    const auto x = whole_numbers(5 * blocks * 32);
-    eq::activations columns;
-    columns.assign(x.data(), 5, blocks * 32);
-    const auto codes = columns.codes(1);
-    const auto expect = [&](const auto& rows, auto code_of) {
-      float tile[20], single[20];
-      kernel::dot_tile<4, 4, std::decay_t<decltype(rows[0])>, S>(rows.data(), blocks, codes, 1,
-                                                                 tile + 4, 4);
-      for (std::size_t r = 0; r < 4; ++r)
-        for (std::size_t c = 0; c < 5; ++c) {
-          kernel::dot_tile<1, 1, std::decay_t<decltype(rows[0])>, S>(
-              rows.data() + r * blocks, blocks, codes, c, single + c * 4 + r, 4);
-          int sum = 0;
-          for (std::size_t i = 0; i < blocks * 32; ++i)
-            sum += code_of(rows[r * blocks + i / 32], i % 32) *
-                   static_cast<int>(x[c * blocks * 32 + i]);
-          ASSERT_EQ(single[c * 4 + r], static_cast<float>(sum)) << r << " " << c;
-          if (c == 0) continue; // the tile begins at column 1
-          ASSERT_EQ(tile[c * 4 + r], static_cast<float>(sum)) << r << " " << c;
-        }
-    };
-    expect(wide, [](const eq::block_q8_0& b, std::size_t i) { return int{b.codes[i]}; });
-    expect(narrow, [](const eq::block_q4_0& b, std::size_t i) {
-      return (i < 16 ? b.nibbles[i] & 15 : b.nibbles[i - 16] >> 4) - 8;
-    });
-  }
 }
 
 TEST(product, agrees_with_a_sum_in_double) {
@@ -123,17 +130,34 @@ TEST(product, agrees_with_a_sum_in_double) {
     }
 }
 
-TEST(product, does_not_depend_on_threads) {
-  for (const auto type : {eq::format::f16, eq::format::q8_0, eq::format::q4_0}) {
-    const auto w = make_matrix(type, 130, 64);
-    const auto x = inputs::make(inputs::gaussian, 33 * 64);
-    std::vector<float> one(33 * 130), three(33 * 130);
-    eq::activations columns;
-    columns.assign(x.data(), 33, 64);
-    eq::multiply(w.view, columns, one.data(), 1);
-    eq::multiply(w.view, columns, three.data(), 3);
-    EXPECT_EQ(one, three);
-  }
+/// Every row and vector is summed in one order: neither threads, nor the layout, nor the vectors
+/// beside it change a bit.
+TEST(product, depends_on_nothing_but_its_row_and_vector) {
+  for (const auto type : {eq::format::f16, eq::format::q8_0, eq::format::q4_0})
+    for (const std::size_t rows : {1u, 15u, 16u, 64u, 130u}) {
+      const auto w = make_matrix(type, rows, 64);
+      std::vector<std::byte> packed;
+      auto panels = w.view;
+      if (eq::can_pack(type)) {
+        packed.resize(eq::panel_bytes(w.view));
+        panels = eq::pack_panels(w.view, packed.data(), 2);
+      }
+      const auto x = inputs::make(inputs::gaussian, 79 * 64);
+      std::vector<float> y(79 * rows), again(79 * rows);
+      eq::activations columns;
+      columns.assign(x.data(), 79, 64);
+      eq::multiply(w.view, columns, y.data(), 1);
+      eq::multiply(w.view, columns, again.data(), 3);
+      EXPECT_EQ(y, again);
+      eq::multiply(panels, columns, again.data(), 3);
+      EXPECT_EQ(y, again);
+      if (type == eq::format::f16) continue; // its tiles are of different shapes
+      for (std::size_t c = 0; c < 79; ++c) {
+        columns.assign(x.data() + c * 64, 1, 64);
+        eq::multiply(panels, columns, again.data() + c * rows, 1);
+      }
+      EXPECT_EQ(y, again);
+    }
 }
 
 TEST(product, what_is_not_finite_stays_visible) {

@@ -192,26 +192,40 @@ TYPED_TEST(backend, every_pair_of_nibbles) {
 TYPED_TEST(backend, dot_products_are_exact) {
   using S = TypeParam;
   std::mt19937 random(7);
-  std::int8_t a[64], b[64];
-  std::uint8_t nibbles[32];
+  std::int8_t a[64], with_offset[64], b[64];
+  std::uint8_t nibbles[64];
+  const auto expect_same = [](auto x, auto y) {
+    EXPECT_EQ(floats<S>(S::to_f32(x)), floats<scalar>(scalar::to_f32(y)));
+  };
   for (int round = 0; round < 300; ++round) {
     for (int i = 0; i < 64; ++i) {
       a[i] = static_cast<std::int8_t>(round == 0 ? -128 : static_cast<int>(random() % 256) - 128);
       b[i] = static_cast<std::int8_t>(round == 0 ? 127 : static_cast<int>(random() % 255) - 127);
+      with_offset[i] = static_cast<std::int8_t>(a[i] + S::code_offset);
+      nibbles[i] = static_cast<std::uint8_t>(round == 0 ? 255 : random());
     }
-    for (auto& byte : nibbles) byte = static_cast<std::uint8_t>(random());
-    const auto x = S::load_groups(b, b + 32);
-    EXPECT_EQ(floats<S>(S::to_f32(S::dot(S::load_groups(a, a + 32), x))),
-              floats<scalar>(scalar::to_f32(
-                  scalar::dot(scalar::load_groups(a, a + 32), scalar::load_groups(b, b + 32)))));
-    EXPECT_EQ(
-        floats<S>(S::to_f32(S::dot(S::load_nibble_groups(nibbles, nibbles + 16), x))),
-        floats<scalar>(scalar::to_f32(scalar::dot(scalar::load_nibble_groups(nibbles, nibbles + 16),
-                                                  scalar::load_groups(b, b + 32)))));
-  }
-  for (std::uint32_t bits = 0; bits < 0x7c00; bits += 3) {
-    const auto x = static_cast<std::uint16_t>(bits), y = static_cast<std::uint16_t>(bits | 0x8000);
-    ASSERT_EQ(raw(floats<S>(S::half_pair(x, y))), raw(floats<scalar>(scalar::half_pair(x, y))));
+    const int start = static_cast<int>(random() % 1000) - 500;
+    // What the offset adds is taken off by the start.
+    std::int32_t sum[16];
+    for (int i = 0; i < 16; ++i) sum[i] = b[4 * i] + b[4 * i + 1] + b[4 * i + 2] + b[4 * i + 3];
+    auto whole =
+        S::template add_dot<8>(S::broadcast(start), S::load_codes(with_offset), S::load_codes(b));
+    const auto expected =
+        scalar::add_dot<8>(scalar::broadcast(start), scalar::load_codes(a), scalar::load_codes(b));
+    auto got = floats<S>(S::to_f32(whole));
+    for (std::size_t i = 0; i < 16; ++i) got[i] -= static_cast<float>(S::code_offset * sum[i]);
+    EXPECT_EQ(got, floats<scalar>(scalar::to_f32(expected)));
+
+    const auto n = S::load_nibbles(nibbles);
+    const auto m = scalar::load_nibbles(nibbles);
+    for (const int at : {0, 28, 60}) {
+      const auto x = S::broadcast_codes(b + at);
+      const auto y = scalar::broadcast_codes(b + at);
+      expect_same(S::template add_dot<4>(S::broadcast(start), n.first, x),
+                  scalar::add_dot<4>(scalar::broadcast(start), m.first, y));
+      expect_same(S::template add_dot<4>(S::broadcast(start), n.second, x),
+                  scalar::add_dot<4>(scalar::broadcast(start), m.second, y));
+    }
   }
 }
 

@@ -2,6 +2,7 @@
 /// The built-in engine behind the pipeline: GGUF in, text out.
 #pragma once
 
+#include "../core/system_memory.hpp"
 #include "../model/tokenizer.hpp"
 #include "../model/transformer.hpp"
 #include "inference_engine.hpp"
@@ -14,10 +15,14 @@ struct engine_options {
   unsigned threads = 0; ///< 0: all that the machine offers
   kv_format cache = kv_format::f16;
   std::size_t context = 0; ///< tokens at most; 0: as many as the model allows
+  /// true: quantized weights stay in the mapped file, which is slower but takes no memory that the
+  /// system could not have back. false: they are copied into a faster layout when the model is
+  /// loaded, if that takes at most three quarters of the memory that is free.
+  bool mapped = false;
 };
 
 /// Runs Llama-like GGUF models with weights in f32, f16, bf16, q8_0 and q4_0, tensor by tensor in
-/// any mixture. The file is mapped: loading touches only what it reads.
+/// any mixture. The file is mapped: what is not packed is read when it is needed.
 class reference_engine {
 public:
   explicit reference_engine(engine_options options = {}) : options_(options) {}
@@ -96,6 +101,8 @@ inline reference_engine::loaded::loaded(gguf_file file, const engine_options& op
     fail(error_code::bad_file, place_of(place, "key", "tokenizer.ggml.tokens"),
          counted(words.size(), "token") + " where the embedding has " +
              counted(weights.vocabulary(), "row"));
+  if (!options.mapped && weights.packed_bytes() <= available_memory() / 4 * 3)
+    weights.pack(options.threads);
 }
 
 inline model_facts reference_engine::load(const std::filesystem::path& file) {

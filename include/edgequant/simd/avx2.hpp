@@ -7,6 +7,7 @@
 
 #include <immintrin.h>
 
+#include <cstring>
 #include <string_view>
 
 namespace edgequant::inline EDGEQUANT_ABI::simd {
@@ -120,6 +121,9 @@ struct avx2 {
     return {_mm256_cvttps_epi32(x.a), _mm256_cvttps_epi32(x.b)};
   }
   static f32 to_f32(i32 x) noexcept { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
+  static i32 broadcast(std::int32_t x) noexcept {
+    return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)};
+  }
 
   static void store_i8(std::int8_t* p, i32 x) noexcept {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), to_bytes(x));
@@ -172,24 +176,25 @@ struct avx2 {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(packed, 0xd8));
   }
 
-  static i8 load_groups(const std::int8_t* first, const std::int8_t* second) noexcept {
-    return {load_256(first), load_256(second)};
+  static constexpr int code_offset = 0;
+  static i8 load_codes(const std::int8_t* p) noexcept { return {load_256(p), load_256(p + 32)}; }
+  static i8 broadcast_codes(const std::int8_t* p) noexcept {
+    std::int32_t four;
+    std::memcpy(&four, p, 4);
+    return {_mm256_set1_epi32(four), _mm256_set1_epi32(four)};
   }
-  static i8 load_nibble_groups(const std::uint8_t* first, const std::uint8_t* second) noexcept {
-    const auto codes = [](const std::uint8_t* p) {
-      const __m128i x = load_bytes(p);
-      const __m256i nibbles =
-          _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(x, 4), x), _mm256_set1_epi8(15));
-      return _mm256_sub_epi8(nibbles, _mm256_set1_epi8(8));
-    };
-    return {codes(first), codes(second)};
+  struct i8_pair {
+    i8 first, second;
+  };
+  static i8_pair load_nibbles(const std::uint8_t* p) noexcept {
+    const __m256i x = load_256(p), y = load_256(p + 32), mask = _mm256_set1_epi8(15);
+    return {{_mm256_and_si256(x, mask), _mm256_and_si256(y, mask)},
+            {_mm256_and_si256(_mm256_srli_epi16(x, 4), mask),
+             _mm256_and_si256(_mm256_srli_epi16(y, 4), mask)}};
   }
-  static i32 dot(i8 a, i8 b) noexcept { return {dot(a.a, b.a), dot(a.b, b.b)}; }
-  static f32 half_pair(std::uint16_t x, std::uint16_t y) noexcept {
-    const auto spread = [](std::uint16_t h) {
-      return _mm256_cvtph_ps(_mm_set1_epi16(static_cast<short>(h)));
-    };
-    return {spread(x), spread(y)};
+  template <int Bits> static i32 add_dot(i32 sum, i8 w, i8 x) noexcept {
+    return {_mm256_add_epi32(sum.a, dot<Bits>(w.a, x.a)),
+            _mm256_add_epi32(sum.b, dot<Bits>(w.b, x.b))};
   }
   static float reduce_add(f32 x) noexcept {
     const __m256 y = _mm256_add_ps(x.a, x.b);
@@ -249,13 +254,15 @@ struct avx2 {
   }
 
 private:
-  static __m256i load_256(const std::int8_t* p) noexcept {
-    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  static __m256i load_256(const void* p) noexcept {
+    return _mm256_loadu_si256(static_cast<const __m256i*>(p));
   }
-  static __m256i dot(__m256i a, __m256i b) noexcept {
-    // The instruction wants one side unsigned: |a|, with the sign of a moved to b. Its sums of two
+  template <int Bits> static __m256i dot(__m256i w, __m256i x) noexcept {
+    // The instruction wants one side unsigned: |w|, with the sign of w moved to x. Its sums of two
     // products reach 2 * 128 * 127 = 32512: they do not saturate.
-    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(b, a));
+    const __m256i pairs = Bits == 4
+                              ? _mm256_maddubs_epi16(w, x)
+                              : _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
     return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
   }
   static __m128i load_bytes(const void* p) noexcept {

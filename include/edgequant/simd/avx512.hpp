@@ -14,6 +14,7 @@
 
 #include <immintrin.h>
 
+#include <cstring>
 #include <string_view>
 
 namespace edgequant::inline EDGEQUANT_ABI::simd {
@@ -93,6 +94,7 @@ struct avx512 {
   }
   static i32 truncate(f32 x) noexcept { return {_mm512_cvttps_epi32(x)}; }
   static f32 to_f32(i32 x) noexcept { return _mm512_cvtepi32_ps(x.v); }
+  static i32 broadcast(std::int32_t x) noexcept { return {_mm512_set1_epi32(x)}; }
 
   static void store_i8(std::int8_t* p, i32 x) noexcept {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x.v));
@@ -139,27 +141,22 @@ struct avx512 {
                         _mm512_cvtepi32_epi16(_mm512_srli_epi32(up, 16)));
   }
 
-  static i8 load_groups(const std::int8_t* first, const std::int8_t* second) noexcept {
-    return {_mm512_inserti64x4(_mm512_castsi256_si512(load_256(first)), load_256(second), 1)};
+  static constexpr int code_offset = 128; // the instruction wants weights without a sign
+  static i8 load_codes(const std::int8_t* p) noexcept { return {_mm512_loadu_si512(p)}; }
+  static i8 broadcast_codes(const std::int8_t* p) noexcept {
+    std::int32_t four;
+    std::memcpy(&four, p, 4);
+    return {_mm512_set1_epi32(four)};
   }
-  static i8 load_nibble_groups(const std::uint8_t* first, const std::uint8_t* second) noexcept {
-    // Each 16 bytes stand twice; the second time their high nibbles come down.
-    const __m512i twice =
-        _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_broadcastsi128_si256(load_128(first))),
-                           _mm256_broadcastsi128_si256(load_128(second)), 1);
-    const __m512i down = _mm512_set_epi64(4, 4, 0, 0, 4, 4, 0, 0);
-    const __m512i codes = _mm512_and_si512(_mm512_srlv_epi64(twice, down), _mm512_set1_epi8(15));
-    return {_mm512_sub_epi8(codes, _mm512_set1_epi8(8))};
+  struct i8_pair {
+    i8 first, second;
+  };
+  static i8_pair load_nibbles(const std::uint8_t* p) noexcept {
+    const __m512i x = _mm512_loadu_si512(p), mask = _mm512_set1_epi8(15);
+    return {{_mm512_and_si512(x, mask)}, {_mm512_and_si512(_mm512_srli_epi16(x, 4), mask)}};
   }
-  static i32 dot(i8 a, i8 b) noexcept {
-    // The instruction wants one side unsigned: |a|, with the sign of a moved to b.
-    const __m512i moved =
-        _mm512_mask_sub_epi8(b.v, _mm512_movepi8_mask(a.v), _mm512_setzero_si512(), b.v);
-    return {_mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_abs_epi8(a.v), moved)};
-  }
-  static f32 half_pair(std::uint16_t x, std::uint16_t y) noexcept {
-    const auto bits = [](std::uint16_t h) { return _mm_set1_epi16(static_cast<short>(h)); };
-    return _mm512_cvtph_ps(_mm256_set_m128i(bits(y), bits(x)));
+  template <int Bits> static i32 add_dot(i32 sum, i8 w, i8 x) noexcept {
+    return {_mm512_dpbusd_epi32(sum.v, w.v, x.v)};
   }
   static float reduce_add(f32 x) noexcept {
     const __m256d high = _mm512_extractf64x4_pd(_mm512_castps_pd(x), 1); // without AVX-512 DQ

@@ -7,6 +7,7 @@
 
 #include <arm_neon.h>
 
+#include <cstring>
 #include <iterator>
 #include <string_view>
 
@@ -134,6 +135,9 @@ struct neon {
   static f32 to_f32(i32 x) noexcept {
     return each<f32>([&](int i) { return vcvtq_f32_s32(x.v[i]); });
   }
+  static i32 broadcast(std::int32_t x) noexcept {
+    return each<i32>([&](int) { return vdupq_n_s32(x); });
+  }
 
   static void store_i8(std::int8_t* p, i32 x) noexcept { vst1q_s8(p, to_bytes(x)); }
   static i32 load_i8(const std::int8_t* p) noexcept { return from_signed(vld1q_s8(p)); }
@@ -184,32 +188,38 @@ struct neon {
     }
   }
 
-  static i8 load_groups(const std::int8_t* first, const std::int8_t* second) noexcept {
-    return {{vld1q_s8(first), vld1q_s8(first + 16), vld1q_s8(second), vld1q_s8(second + 16)}};
+  static constexpr int code_offset = 0;
+  static i8 load_codes(const std::int8_t* p) noexcept {
+    return each<i8>([&](int i) { return vld1q_s8(p + 16 * i); });
   }
-  static i8 load_nibble_groups(const std::uint8_t* first, const std::uint8_t* second) noexcept {
-    const auto codes = [](uint8x16_t x) { return vsubq_s8(vreinterpretq_s8_u8(x), vdupq_n_s8(8)); };
-    const uint8x16_t x = vld1q_u8(first), y = vld1q_u8(second), low = vdupq_n_u8(15);
-    return {{codes(vandq_u8(x, low)), codes(vshrq_n_u8(x, 4)), codes(vandq_u8(y, low)),
-             codes(vshrq_n_u8(y, 4))}};
+  static i8 broadcast_codes(const std::int8_t* p) noexcept {
+    std::int32_t four;
+    std::memcpy(&four, p, 4);
+    const int8x16_t x = vreinterpretq_s8_s32(vdupq_n_s32(four));
+    return {{x, x, x, x}};
   }
-  static i32 dot(i8 a, i8 b) noexcept {
+  struct i8_pair {
+    i8 first, second;
+  };
+  static i8_pair load_nibbles(const std::uint8_t* p) noexcept {
+    i8_pair r;
+    for (int i = 0; i < 4; ++i) {
+      const uint8x16_t x = vld1q_u8(p + 16 * i);
+      r.first.v[i] = vreinterpretq_s8_u8(vandq_u8(x, vdupq_n_u8(15)));
+      r.second.v[i] = vreinterpretq_s8_u8(vshrq_n_u8(x, 4));
+    }
+    return r;
+  }
+  template <int Bits> static i32 add_dot(i32 sum, i8 w, i8 x) noexcept {
     return each<i32>([&](int i) {
 #if defined(__ARM_FEATURE_DOTPROD)
-      return vdotq_s32(vdupq_n_s32(0), a.v[i], b.v[i]);
+      return vdotq_s32(sum.v[i], w.v[i], x.v[i]);
 #else
-      const int16x8_t low = vmull_s8(vget_low_s8(a.v[i]), vget_low_s8(b.v[i]));
-      const int16x8_t high = vmull_high_s8(a.v[i], b.v[i]);
-      return vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high));
+      const int16x8_t low = vmull_s8(vget_low_s8(w.v[i]), vget_low_s8(x.v[i]));
+      const int16x8_t high = vmull_high_s8(w.v[i], x.v[i]);
+      return vaddq_s32(sum.v[i], vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)));
 #endif
     });
-  }
-  static f32 half_pair(std::uint16_t x, std::uint16_t y) noexcept {
-    const auto spread = [](std::uint16_t h) {
-      return vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(h)));
-    };
-    const float32x4_t a = spread(x), b = spread(y);
-    return {{a, a, b, b}};
   }
   static float reduce_add(f32 x) noexcept {
     const float32x4_t y = vaddq_f32(vaddq_f32(x.v[0], x.v[2]), vaddq_f32(x.v[1], x.v[3]));

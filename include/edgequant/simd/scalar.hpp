@@ -135,6 +135,9 @@ struct scalar {
   static f32 to_f32(i32 a) noexcept {
     return each<f32>([&](int i) { return static_cast<float>(a.lane[i]); });
   }
+  static i32 broadcast(std::int32_t x) noexcept {
+    return each<i32>([&](int) { return x; });
+  }
 
   /// Codes within -128..127.
   static void store_i8(std::int8_t* p, i32 a) noexcept {
@@ -166,37 +169,39 @@ struct scalar {
     return each<i32>([&](int i) { return (((((p[i / 2] ^ flip) >> (i % 2 * 4)) & 15) ^ 8) - 8); });
   }
 
-  /// Two groups of 32 codes.
-  static i8 load_groups(const std::int8_t* first, const std::int8_t* second) noexcept {
+  /// What add_dot() wants to have been added to the int8 codes of weights.
+  static constexpr int code_offset = 0;
+  static i8 load_codes(const std::int8_t* p) noexcept {
     i8 r;
-    std::copy(first, first + 32, r.lane);
-    std::copy(second, second + 32, r.lane + 32);
+    std::memcpy(r.lane, p, sizeof r);
     return r;
   }
-  /// The same from 16 bytes each, as in q4_0: byte i holds code i plus 8 in its low nibble and code
-  /// 16 + i plus 8 in its high one.
-  static i8 load_nibble_groups(const std::uint8_t* first, const std::uint8_t* second) noexcept {
+  /// Four codes, sixteen times.
+  static i8 broadcast_codes(const std::int8_t* p) noexcept {
     i8 r;
+    for (int i = 0; i < 64; ++i) r.lane[i] = p[i % 4];
+    return r;
+  }
+  struct i8_pair {
+    i8 first, second;
+  };
+  /// The low nibbles of 64 bytes, then the high ones, 0..15 each.
+  static i8_pair load_nibbles(const std::uint8_t* p) noexcept {
+    i8_pair r;
     for (int i = 0; i < 64; ++i) {
-      const std::uint8_t* group = i < 32 ? first : second; // GCC 12's UBSan misreads (c ? a : b)[i]
-      const std::uint8_t byte = group[i % 16];
-      r.lane[i] = static_cast<std::int8_t>((i % 32 < 16 ? byte & 15 : byte >> 4) - 8);
+      r.first.lane[i] = static_cast<std::int8_t>(p[i] & 15);
+      r.second.lane[i] = static_cast<std::int8_t>(p[i] >> 4);
     }
     return r;
   }
-  /// Lane i: the sum of a * b over codes 4i .. 4i + 3, exactly. b is within -127..127.
-  static i32 dot(i8 a, i8 b) noexcept {
+  /// Lane i: sum + the products w * x of codes 4i .. 4i + 3, exactly. Bits is 4 where w is within
+  /// 0..15, else 8, where w is any code with code_offset added to it; x is within -127..127.
+  template <int Bits> static i32 add_dot(i32 sum, i8 w, i8 x) noexcept {
     return each<i32>([&](int i) {
-      std::int32_t sum = 0;
-      for (int k = 4 * i; k < 4 * i + 4; ++k) sum += a.lane[k] * b.lane[k];
-      return sum;
+      std::int32_t s = sum.lane[i];
+      for (int k = 4 * i; k < 4 * i + 4; ++k) s += w.lane[k] * x.lane[k];
+      return s;
     });
-  }
-  /// Lanes 0..7 hold the half with the bits x, lanes 8..15 that with y: the scales of two groups.
-  static f32 half_pair(std::uint16_t x, std::uint16_t y) noexcept {
-    const float a = static_cast<float>(Eigen::numext::bit_cast<half>(x));
-    const float b = static_cast<float>(Eigen::numext::bit_cast<half>(y));
-    return each<f32>([&](int i) { return i < 8 ? a : b; });
   }
   /// The sum of all lanes, in a fixed tree: of i and i + 8, then i + 4, i + 2, i + 1.
   static float reduce_add(f32 a) noexcept {

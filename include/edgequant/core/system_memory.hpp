@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+/// How much memory this process may still take.
+#pragma once
+
+#include "../config.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <fstream>
+#include <limits>
+#include <string>
+
+#include <unistd.h>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// Bytes that can be had without swapping: on Linux what the kernel estimates, and no more than the
+/// limits of the process's control groups (versions 1 and 2); elsewhere half of what the machine
+/// has. The largest number where the system says nothing.
+[[nodiscard]] std::uint64_t available_memory();
+
+namespace detail {
+
+inline constexpr std::uint64_t no_limit = std::numeric_limits<std::uint64_t>::max();
+
+/// The limit of a control group and of those around it.
+inline std::uint64_t control_group_limit(const std::string& root, std::string group,
+                                         const char* file) {
+  for (std::uint64_t least = no_limit;;) {
+    std::uint64_t bytes = 0; // "max" is no number, and no limit
+    if (std::ifstream in(root + group + file); in >> bytes) least = std::min(least, bytes);
+    if (group.empty() || group == "/") return least;
+    group.erase(std::min(group.rfind('/'), group.size()));
+  }
+}
+
+inline std::uint64_t control_groups_limit() {
+  std::uint64_t least = no_limit;
+  std::ifstream groups("/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    const std::string path = line.substr(line.rfind(':') + 1);
+    if (line.starts_with("0::"))
+      least = std::min(least, control_group_limit("/sys/fs/cgroup", path, "/memory.max"));
+    else if (line.find(":memory:") != std::string::npos)
+      least = std::min(
+          least, control_group_limit("/sys/fs/cgroup/memory", path, "/memory.limit_in_bytes"));
+  }
+  return least;
+}
+
+} // namespace detail
+
+inline std::uint64_t available_memory() {
+  std::ifstream facts("/proc/meminfo");
+  for (std::string key; facts >> key;
+       facts.ignore(std::numeric_limits<std::streamsize>::max(), '\n')) {
+    std::uint64_t kibibytes = 0;
+    if (key == "MemAvailable:" && facts >> kibibytes)
+      return std::min(kibibytes * 1024, detail::control_groups_limit());
+  }
+#if defined(_SC_PHYS_PAGES)
+  const long pages = ::sysconf(_SC_PHYS_PAGES), page = ::sysconf(_SC_PAGESIZE);
+  if (pages > 0 && page > 0)
+    return static_cast<std::uint64_t>(pages) / 2 * static_cast<std::uint64_t>(page);
+#endif
+  return detail::no_limit;
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI
