@@ -8,13 +8,17 @@
 
 #include <iostream>
 
-/// Parses the command line and calls run(). Returns the exit status: 0, or 1 after one line on
-/// stderr.
-template <class Run>
-int run_command(CLI::App& app, const char* name, int argc, char** argv, Run&& run) {
+/// The whole main(): describes the options of `Arguments` to a parser, parses, and runs. Returns
+/// the exit status: 0, or 1 after one line on stderr.
+template <class Arguments>
+int run_command(const char* name, void (*describe)(CLI::App&, Arguments&),
+                void (*run)(const Arguments&), int argc, char** argv) {
+  CLI::App app;
+  Arguments arguments;
+  describe(app, arguments);
   try {
     app.parse(argc, argv);
-    run();
+    run(arguments);
     if (!std::cout.flush())
       edgequant::fail(edgequant::error_code::io_error, "standard output", "cannot write");
     return 0;

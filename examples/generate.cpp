@@ -23,7 +23,7 @@ struct arguments {
   eq::sampling sampling;
   std::vector<int> cores;
   int priority = 0;
-  bool json = false;
+  bool mapped = false, json = false;
 };
 
 void describe(CLI::App& app, arguments& a) {
@@ -60,6 +60,9 @@ void describe(CLI::App& app, arguments& a) {
   app.add_option("--priority", a.priority,
                  "1 to 99: ahead of others, if the system permits; -19 to -1: behind")
       ->capture_default_str();
+  app.add_flag("--mapped", a.mapped,
+               "leave the weights in the mapped file: slower, but takes little memory.\n"
+               "Done unasked where memory is short");
   app.add_option("--tokenize", a.tokenize,
                  "generate nothing: read one JSON string a line of this file and print a JSON\n"
                  "array of arrays of token ids, without BOS")
@@ -133,7 +136,8 @@ void run(const arguments& a) {
   if (a.prompt.empty()) eq::fail(eq::error_code::bad_argument, "--prompt", "a text is needed");
   eq::pipeline_options options{a.model, a.threads, a.sampling, a.cores, a.priority, {}};
   if (a.budget_ms != 0) options.latency_budget = std::chrono::milliseconds(a.budget_ms);
-  eq::inference_pipeline pipeline(eq::reference_engine({a.threads, cache_of(a.cache)}), options);
+  eq::inference_pipeline pipeline(eq::reference_engine({a.threads, cache_of(a.cache), 0, a.mapped}),
+                                  options);
   const auto model = pipeline.load_model();
   pipeline.warmup(1);
   if (!a.json) std::cout << a.prompt << std::flush;
@@ -148,9 +152,4 @@ void run(const arguments& a) {
 
 } // namespace
 
-int main(int argc, char** argv) {
-  CLI::App app;
-  arguments a;
-  describe(app, a);
-  return run_command(app, "generate", argc, argv, [&] { run(a); });
-}
+int main(int argc, char** argv) { return run_command("generate", describe, run, argc, argv); }

@@ -96,9 +96,4 @@ void run(const arguments& a) {
 
 } // namespace
 
-int main(int argc, char** argv) {
-  CLI::App app;
-  arguments a;
-  describe(app, a);
-  return run_command(app, "quantize_model", argc, argv, [&] { run(a); });
-}
+int main(int argc, char** argv) { return run_command("quantize_model", describe, run, argc, argv); }

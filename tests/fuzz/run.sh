@@ -6,7 +6,7 @@
 # the inputs that broke something are in build/fuzz; so is the grown corpus, which the next run uses.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-all=(gguf safetensors sentencepiece tokenizer_json config codec search)
+all=(gguf model safetensors sentencepiece tokenizer_json config codec search)
 
 usage() {
   echo "usage: bash tests/fuzz/run.sh MINUTES [${all[*]}]" >&2
@@ -45,10 +45,11 @@ fi
 
 # fuzz TARGET: its libFuzzer run, then one line of numbers.
 fuzz() {
-  local target=$1 log="$out/logs/$1.log" corpus="$out/corpus/$1" status=0
+  local target=$1 log="$out/logs/$1.log" corpus="$out/corpus/$1" status=0 length=1024
+  if [ "$target" = model ]; then length=8192; fi # the smallest are 2,000 bytes
   mkdir -p "$corpus" "$out/crashes"
   "$out/fuzz/${target}_fuzz" "$corpus" "tests/fuzz/corpus/$target" -max_total_time="$seconds" \
-    -max_len=1024 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
+    -max_len="$length" -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
     -artifact_prefix="$out/crashes/$target-" >"$log" 2>&1 || status=$?
   printf '%-14s %12s executions %8s exec/s  %s\n' "$target" \
     "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" \

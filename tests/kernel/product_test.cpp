@@ -99,6 +99,22 @@ TYPED_TEST(product_tiles, sums_of_whole_numbers_are_exact) {
     }
 }
 
+TYPED_TEST(product_tiles, dots_and_scaled_sums_touch_what_they_are_given) {
+  using S = TypeParam;
+  for (std::size_t n = 0; n <= 37; ++n) {
+    const auto a = inputs::make(inputs::gaussian, n, 1), b = inputs::make(inputs::gaussian, n, 2);
+    double sum = 0, magnitudes = 0;
+    for (std::size_t i = 0; i < n; ++i)
+      sum += double{a[i]} * b[i], magnitudes += std::fabs(double{a[i]} * b[i]);
+    EXPECT_NEAR(kernel::dot<S>(a.data(), b.data(), n), sum, 9 * 0x1p-24 * magnitudes);
+    std::vector<float> y(b);
+    y.push_back(42.0f); // a guard
+    kernel::add_scaled<S>(0.5f, a.data(), y.data(), n);
+    EXPECT_EQ(y[n], 42.0f);
+    for (std::size_t i = 0; i < n; ++i) EXPECT_EQ(y[i], b[i] + 0.5f * a[i]); // 0.5 a is exact
+  }
+}
+
 TEST(product, agrees_with_a_sum_in_double) {
   for (const auto type :
        {eq::format::f32, eq::format::f16, eq::format::bf16, eq::format::q8_0, eq::format::q4_0})

@@ -6,6 +6,7 @@
 #include "model/support.hpp"
 
 #include <edgequant/io/gguf_writer.hpp>
+#include <edgequant/quantizer/row_codec.hpp>
 
 #include <functional>
 
@@ -17,6 +18,7 @@ struct toy_options {
   std::uint32_t hidden = 32, feed_forward = 44, layers = 2, heads = 4, kv_heads = 2, words = 40;
   std::uint32_t context = 64;
   bool biases = false, divisors = false, own_output = false;
+  eq::format type = eq::format::f32;                        ///< of matrices
   float linear_factor = 0;                                  ///< 0: none
   std::function<void(eq::gguf_metadata&)> change_keys = {}; ///< before it is written
   std::function<bool(eq::tensor_info&, std::vector<float>&)> change_tensor = {}; ///< false drops it
@@ -43,7 +45,7 @@ inline eq::gguf_metadata toy_keys(const toy_options& o) {
   return keys;
 }
 
-/// Writes the model; matrices are f32.
+/// Writes the model.
 inline void write_toy(const fs::path& path, const toy_options& o) {
   struct tensor {
     eq::tensor_info info;
@@ -56,7 +58,8 @@ inline void write_toy(const fs::path& path, const toy_options& o) {
     for (const auto d : dims) count *= d;
     auto values = inputs::make(inputs::gaussian, count, static_cast<unsigned>(tensors.size()) + 50);
     for (float& x : values) x = middle + x * spread * 50; // the inputs have a deviation of 0.02
-    tensor t{{std::move(name), std::move(dims), eq::format::f32}, std::move(values)};
+    const auto type = dims.size() == 2 ? o.type : eq::format::f32;
+    tensor t{{std::move(name), std::move(dims), type}, std::move(values)};
     if (!o.change_tensor || o.change_tensor(t.info, t.values)) tensors.push_back(std::move(t));
   };
   const std::uint64_t d = o.hidden / o.heads, kv = o.kv_heads * d, h = o.hidden;
@@ -84,7 +87,15 @@ inline void write_toy(const fs::path& path, const toy_options& o) {
   std::vector<eq::tensor_info> infos;
   for (const auto& t : tensors) infos.push_back(t.info);
   eq::gguf_writer writer(path, toy_keys(o), infos);
-  for (const auto& t : tensors) writer.write(std::as_bytes(std::span(t.values)));
+  for (const auto& t : tensors) {
+    const auto columns = static_cast<std::size_t>(t.info.dims[0]);
+    std::vector<std::byte> row(eq::row_bytes(t.info.type, columns));
+    eq::row_encoder encode(t.info.type, eq::scale_rule::absmax, "toy");
+    for (std::size_t at = 0; at < t.values.size(); at += columns) {
+      encode(std::span(t.values).subspan(at, columns), {}, at, row.data());
+      writer.write(row);
+    }
+  }
   writer.finish();
 }
 

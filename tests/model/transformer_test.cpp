@@ -79,13 +79,44 @@ TEST_F(transformer, one_token_at_a_time_is_the_same_text) {
   }
 }
 
-TEST_F(transformer, pages_and_threads_change_no_bit) {
-  for (const auto& path : {toy(), stories}) {
+/// More tokens than go through the network together, and than one task of attention takes.
+TEST_F(transformer, a_long_prompt_is_the_same_text) {
+  toy_options o;
+  o.context = 600;
+  const auto path = toy(o);
+  std::vector<std::int32_t> tokens{1};
+  for (int i = 1; i < 333; ++i) tokens.push_back(i * i % 40);
+  const auto expected = plain_network(path)(tokens);
+  network whole(path), steps(path);
+  const auto logits = whole.model.run(tokens, whole.sequence);
+  std::span<const float> last;
+  for (const auto token : tokens) last = steps.model.run({&token, 1}, steps.sequence);
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_NEAR(logits[i], expected[i], 1e-4);
+    EXPECT_NEAR(last[i], expected[i], 1e-4);
+  }
+}
+
+TEST_F(transformer, pages_threads_and_packing_change_no_bit) {
+  toy_options o;
+  o.hidden = 64, o.feed_forward = 96, o.words = 41, o.own_output = true, o.type = eq::format::q4_0;
+  for (const auto& path : {toy(), stories, toy(o)}) {
     network contiguous(path, eq::kv_format::f32, 1000), paged(path, eq::kv_format::f32, 3, 3);
+    paged.weights.pack(2);
     const auto a = contiguous.model.run(some_tokens, contiguous.sequence);
     const auto b = paged.model.run(some_tokens, paged.sequence);
     EXPECT_TRUE(std::equal(a.begin(), a.end(), b.begin()));
   }
+}
+
+TEST_F(transformer, packing_takes_the_bytes_of_the_file_in_whole_panels) {
+  toy_options o;
+  o.hidden = 64, o.feed_forward = 96, o.kv_heads = 4, o.words = 41, o.type = eq::format::q4_0;
+  const eq::model_weights weights{eq::read_gguf(toy(o))};
+  const std::size_t square = 64 * 64, inner = 64 * 96, output = 48 * 64; // 41 rows in 3 panels
+  EXPECT_EQ(weights.packed_bytes(), (2 * (4 * square + 3 * inner) + output) / 32 * 18);
+  const eq::model_weights plain{eq::read_gguf(stories)};
+  EXPECT_EQ(plain.packed_bytes(), 0u);
 }
 
 TEST_F(transformer, the_sink_sees_every_token) {
@@ -285,25 +316,30 @@ TEST_F(transformer, scores_follow_their_definition) {
   write_toy(folder / "other.gguf", o);
   network n(path), other(folder / "other.gguf");
   std::vector<std::int32_t> text;
-  for (int i = 0; i < 29; ++i) text.push_back(i * 11 % 40);
-  // Chunks of 9 tokens behind a BOS: 9, 9, 9, and 2 that are dropped.
-  const auto score = eq::score_text(n.model, text, {.context = 10, .bos = 1}, &other.model);
-  EXPECT_EQ(score.tokens, 27u);
-  double sum = 0, divergences = 0;
-  for (std::size_t begin = 0; begin < 27; begin += 9) {
-    std::vector<std::int32_t> chunk{1};
-    chunk.insert(chunk.end(), text.begin() + static_cast<long>(begin),
-                 text.begin() + static_cast<long>(begin) + 9);
-    for (std::size_t k = 1; k < chunk.size(); ++k) {
-      n.sequence.truncate(0), other.sequence.truncate(0);
-      const auto a = n.model.run(std::span(chunk).first(k), n.sequence);
-      const auto b = other.model.run(std::span(chunk).first(k), other.sequence);
-      sum -= eq::log_probability(a, static_cast<std::size_t>(chunk[k]));
-      divergences += eq::kl_divergence(b, a);
+  for (int i = 0; i < 77; ++i) text.push_back(i * 11 % 40);
+  // Chunks of 9 tokens behind a BOS: 8 of them, and 5 tokens that are dropped. With 38 tokens: two,
+  // each compared in more than one piece, and a token that is dropped.
+  for (const std::size_t context : {10u, 39u}) {
+    const std::size_t scored = context == 10 ? 72 : 76;
+    const auto score = eq::score_text(n.model, text, {.context = context, .bos = 1}, &other.model);
+    EXPECT_EQ(score.tokens, scored);
+    double sum = 0, divergences = 0;
+    for (std::size_t begin = 0; begin < scored; begin += context - 1) {
+      std::vector<std::int32_t> chunk{1};
+      chunk.insert(chunk.end(), text.begin() + static_cast<long>(begin),
+                   text.begin() + static_cast<long>(begin + context - 1));
+      for (std::size_t k = 1; k < chunk.size(); ++k) {
+        n.sequence.truncate(0), other.sequence.truncate(0);
+        const auto a = n.model.run(std::span(chunk).first(k), n.sequence);
+        const auto b = other.model.run(std::span(chunk).first(k), other.sequence);
+        sum -= eq::log_probability(a, static_cast<std::size_t>(chunk[k]));
+        divergences += eq::kl_divergence(b, a);
+      }
     }
+    const auto count = static_cast<double>(scored);
+    EXPECT_NEAR(score.perplexity, std::exp(sum / count), 1e-4 * score.perplexity);
+    EXPECT_NEAR(score.from_reference->kl_mean, divergences / count, 1e-5);
   }
-  EXPECT_NEAR(score.perplexity, std::exp(sum / 27), 1e-3 * score.perplexity);
-  EXPECT_NEAR(score.from_reference->kl_mean, divergences / 27, 1e-4);
   const auto same = eq::score_text(n.model, text, {.context = 10, .bos = 1}, &n.model);
   EXPECT_NEAR(same.from_reference->kl_max, 0, 1e-9);
   EXPECT_EQ(same.from_reference->top1, 1.0);

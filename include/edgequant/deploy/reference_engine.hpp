@@ -54,8 +54,8 @@ private:
     model_weights weights;
     tokenizer words;
     std::size_t context;
-    kv_pool pool;
     transformer network;
+    kv_pool pool;
     kv_sequence sequence;
   };
 
@@ -89,9 +89,8 @@ inline std::string main_format(const gguf_file& file) {
 inline reference_engine::loaded::loaded(gguf_file file, const engine_options& options)
     : weights(std::move(file)), words(weights.file().metadata),
       context(options.context != 0 ? options.context : weights.shape().context),
-      pool({weights.shape().layers, weights.shape().kv_heads, weights.shape().head_size},
-           options.cache, (context + 15) / 16),
-      network(weights, options.threads), sequence(pool) {
+      network(weights, options.threads), pool(network.make_pool(options.cache, context)),
+      sequence(pool) {
   const std::string place = weights.file().metadata.place();
   if (context > weights.shape().context)
     fail(error_code::bad_argument, place,

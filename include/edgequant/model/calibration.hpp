@@ -2,7 +2,7 @@
 /// What weight matrices see while a model reads a text: sums over their inputs, in constant memory.
 #pragma once
 
-#include "transformer.hpp"
+#include "text_chunks.hpp"
 
 #include <Eigen/Core>
 
@@ -79,21 +79,16 @@ inline calibration calibrate(transformer& model, std::span<const std::int32_t> t
     fail(error_code::bad_argument, model.weights().file().metadata.place(),
          "a context of " + std::to_string(context) + " where 2 to " +
              std::to_string(shape.context) + " are possible");
-  kv_pool pool({shape.layers, shape.kv_heads, shape.head_size}, kv_format::f32, context);
-  kv_sequence sequence(pool);
+  chunk_runner runner(model, context, kv_format::f32);
   model.observe(std::ref(statistics));
   struct guard { // the observer ends with this call, however it ends
     transformer& model;
     ~guard() { model.observe({}); }
   } stop{model};
-  std::vector<std::int32_t> chunk;
-  for (std::size_t begin = 0; begin < text.size(); begin += context - 1) {
-    const auto tokens = text.subspan(begin, std::min(context - 1, text.size() - begin));
-    chunk.assign(1, bos);
-    chunk.insert(chunk.end(), tokens.begin(), tokens.end());
-    sequence.truncate(0);
-    (void)model.run(chunk, sequence);
-  }
+  for_each_chunk(text, context, bos, [&](auto chunk, std::size_t) {
+    runner.clear();
+    runner.run(chunk);
+  });
   return statistics;
 }
 

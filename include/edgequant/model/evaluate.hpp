@@ -5,7 +5,7 @@
 #include "../core/nearest_rank.hpp"
 #include "../core/progress.hpp"
 #include "../metric/logits.hpp"
-#include "transformer.hpp"
+#include "text_chunks.hpp"
 
 #include <optional>
 
@@ -39,26 +39,6 @@ struct evaluation_options {
                                     transformer* reference = nullptr);
 
 namespace detail {
-
-/// A model with a cache of its own, for one chunk after the other.
-class chunk_runner {
-public:
-  chunk_runner(transformer& model, std::size_t context, kv_format type)
-      : model_(model), pool_(shape_of(model), type, (context + 15) / 16), sequence_(pool_) {}
-  void clear() noexcept { sequence_.truncate(0); }
-  void run(std::span<const std::int32_t> tokens, const logits_sink& sink) {
-    model_.run(tokens, sequence_, sink);
-  }
-
-private:
-  static kv_shape shape_of(const transformer& model) {
-    const auto& s = model.weights().shape();
-    return {s.layers, s.kv_heads, s.head_size};
-  }
-  transformer& model_;
-  kv_pool pool_;
-  kv_sequence sequence_;
-};
 
 /// Collects what score_text() returns.
 class score_collector {
@@ -139,20 +119,16 @@ inline std::size_t chunk_size(const transformer& model, const transformer* refer
 inline text_score score_text(transformer& model, std::span<const std::int32_t> text,
                              const evaluation_options& options, transformer* reference) {
   const std::size_t context = detail::chunk_size(model, reference, options.context);
-  detail::chunk_runner runner(model, context, options.cache);
-  std::optional<detail::chunk_runner> other;
+  chunk_runner runner(model, context, options.cache);
+  std::optional<chunk_runner> other;
   if (reference != nullptr) other.emplace(*reference, context, options.cache);
   detail::score_collector collector;
-  std::vector<std::int32_t> chunk;
-  for (std::size_t begin = 0; begin < text.size(); begin += context - 1) {
-    const auto tokens = text.subspan(begin, std::min(context - 1, text.size() - begin));
-    chunk.assign(1, options.bos);
-    chunk.insert(chunk.end(), tokens.begin(), tokens.end());
-    if (chunk.size() < 8) break;
+  for_each_chunk(text, context, options.bos, [&](auto chunk, std::size_t begin) {
+    if (chunk.size() < 8) return;
     if (options.on_progress) options.on_progress({"score", "", begin, text.size(), "tokens"});
     detail::score_chunk(chunk, runner, other ? &*other : nullptr, model.weights().vocabulary(),
                         collector);
-  }
+  });
   if (text.size() < 7)
     fail(error_code::bad_argument, "text",
          counted(text.size(), "token") + ", at least 7 are scored");

@@ -9,6 +9,7 @@
 #include "../kernel/absmax.hpp"
 #include "../kernel/convert.hpp"
 #include "../kernel/quantize.hpp"
+#include "../quantizer/scale_storage.hpp"
 
 #include <cstring>
 #include <memory>
@@ -161,10 +162,10 @@ inline void kv_sequence::store(std::byte* to, const float* x) noexcept {
   case kv_format::int8:
     break;
   }
-  const float scale = std::bit_cast<float>(kernel::absmax_bits(values)) / 127.0f;
-  const float inverse = 1.0f / scale, usable = is_finite(inverse) ? inverse : 0.0f;
-  std::memcpy(to, &scale, sizeof scale);
-  kernel::quantize<8>(values, usable, reinterpret_cast<std::int8_t*>(to + sizeof scale));
+  const float largest = std::bit_cast<float>(kernel::absmax_bits(values));
+  const auto scale = store_scale<float>(largest / 127.0f, 127.0f);
+  std::memcpy(to, &scale.stored, sizeof scale.stored);
+  kernel::quantize<8>(values, scale.inverse, reinterpret_cast<std::int8_t*>(to + sizeof(float)));
 }
 
 inline void kv_sequence::load(const std::byte* from, float* x) const noexcept {

@@ -40,6 +40,14 @@ public:
   /// Sets or, with nothing, removes the observer.
   void observe(activation_observer observer) { observer_ = std::move(observer); }
   [[nodiscard]] const model_weights& weights() const noexcept { return *weights_; }
+  /// A pool of blocks for `tokens` tokens of this model.
+  [[nodiscard]] kv_pool make_pool(kv_format type, std::size_t tokens) const {
+    constexpr std::size_t block = 16;
+    return {{shape_.layers, shape_.kv_heads, shape_.head_size},
+            type,
+            (tokens + block - 1) / block,
+            block};
+  }
 
 private:
   /// Tokens that go through the network together.
