@@ -58,7 +58,7 @@ void describe(CLI::App& app, arguments& a) {
       ->capture_default_str();
   app.add_option("--cores", a.cores, "run on these CPUs only, e.g. 0,1")->delimiter(',');
   app.add_option("--priority", a.priority,
-                 "1 to 99: ahead of others, if the system permits; -19 to -1: behind")
+                 "1 to 20: ahead of others, if the system permits; -19 to -1: behind")
       ->capture_default_str();
   app.add_flag("--mapped", a.mapped,
                "leave the weights in the mapped file: slower, but takes little memory.\n"

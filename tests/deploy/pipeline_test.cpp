@@ -112,7 +112,7 @@ TEST(pipeline, refuses_bad_options) {
   };
   refuses([](auto& o) { o.sampling.top_p = 0; });
   refuses([](auto& o) { o.cores = {-1}; });
-  refuses([](auto& o) { o.priority = 100; });
+  refuses([](auto& o) { o.priority = 21; });
   refuses([](auto& o) { o.latency_budget = std::chrono::milliseconds(0); });
   pipeline p(std::in_place, eq::pipeline_options{}, strings{"a"});
   EXPECT_THROW((void)p.load_model(), eq::exception); // the engine's own

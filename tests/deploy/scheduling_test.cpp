@@ -13,7 +13,7 @@ using cores = std::vector<int>;
 TEST(scheduling, refuses_what_makes_no_sense) {
   EXPECT_THROW(eq::thread_scheduling(cores{0, -1}, 0), eq::exception);
   EXPECT_THROW(eq::thread_scheduling({}, -20), eq::exception);
-  EXPECT_THROW(eq::thread_scheduling({}, 100), eq::exception);
+  EXPECT_THROW(eq::thread_scheduling({}, 21), eq::exception);
 }
 
 TEST(scheduling, asked_for_nothing_does_nothing) {
@@ -25,12 +25,10 @@ TEST(scheduling, asked_for_nothing_does_nothing) {
 /// What the system says of the calling thread.
 struct thread_state {
   cpu_set_t cores;
-  int policy = ::sched_getscheduler(0), nice = ::getpriority(PRIO_PROCESS, 0);
-  sched_param parameters{};
+  int nice = ::getpriority(PRIO_PROCESS, 0);
   thread_state() {
     CPU_ZERO(&cores);
     ::sched_getaffinity(0, sizeof cores, &cores);
-    ::sched_getparam(0, &parameters);
   }
   int first_core() const {
     int core = 0;
@@ -38,8 +36,7 @@ struct thread_state {
     return core;
   }
   friend bool operator==(const thread_state& a, const thread_state& b) {
-    return CPU_EQUAL(&a.cores, &b.cores) && a.policy == b.policy && a.nice == b.nice &&
-           a.parameters.sched_priority == b.parameters.sched_priority;
+    return CPU_EQUAL(&a.cores, &b.cores) && a.nice == b.nice;
   }
 };
 
@@ -75,17 +72,12 @@ TEST(scheduling, says_which_cores_are_not_there) {
 
 TEST(scheduling, raises_priority_or_says_that_it_could_not) {
   const thread_state before;
+  if (before.nice <= -7) GTEST_SKIP() << "this process runs before others already";
   {
     const eq::thread_scheduling scheduling({}, 7);
-    const thread_state now;
-    if (scheduling.note().empty()) {
-      EXPECT_EQ(now.policy, SCHED_FIFO);
-      EXPECT_EQ(now.parameters.sched_priority, 7);
-    } else {
-      EXPECT_EQ(scheduling.note().rfind("SCHED_FIFO refused: ", 0), 0u) << scheduling.note();
-      EXPECT_EQ(now.nice == -7, scheduling.note().find("nice value -7") != std::string::npos);
-      EXPECT_EQ(now.policy, before.policy);
-    }
+    EXPECT_EQ(thread_state().nice == -7, scheduling.note().empty());
+    EXPECT_EQ(scheduling.note().starts_with("priority left as it was: "),
+              !scheduling.note().empty());
   }
   EXPECT_TRUE(thread_state() == before);
 }

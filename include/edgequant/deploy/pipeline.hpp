@@ -21,7 +21,7 @@ struct pipeline_options {
   unsigned threads = 0; ///< 0: all. For the engine's maker to pass on; the pipeline starts none
   edgequant::sampling sampling = {};
   std::vector<int> cores = {}; ///< where to run; empty: anywhere (see thread_scheduling)
-  int priority = 0;            ///< -19 to 99, 0: as it is (see thread_scheduling)
+  int priority = 0;            ///< -19 to 20, 0: as it is (see thread_scheduling)
   std::optional<std::chrono::milliseconds> latency_budget = {}; ///< of one infer(); above 0
 };
 

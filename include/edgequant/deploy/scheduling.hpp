@@ -25,10 +25,10 @@ namespace edgequant::inline EDGEQUANT_ABI {
 class thread_scheduling {
 public:
   /// cores: numbers as in /proc/cpuinfo; empty: wherever the system likes.
-  /// priority: 0 leaves it alone. -19 to -1 gives way to others, as nice value 19 to 1. 1 to 99
-  /// asks for SCHED_FIFO at that priority, and where that is refused for the nice value -priority
-  /// (-20 at the lowest). A SCHED_FIFO thread that never waits starves all else on its cores: pin
-  /// it. bad_argument for a negative core and a priority outside -19 to 99.
+  /// priority: 0 leaves it alone; else the nice value is -priority, 1 to 20 before others and -1 to
+  /// -19 behind them. No real-time policy: inference never waits, and Linux then takes 50 ms of
+  /// each second away, which is worse for the slowest tokens (edgequant_jitter_bench). bad_argument
+  /// for a negative core and a priority outside -19 to 20.
   thread_scheduling(std::span<const int> cores, int priority);
   ~thread_scheduling();
   thread_scheduling(const thread_scheduling&) = delete;
@@ -46,15 +46,9 @@ private:
 
 #if defined(__linux__)
   void pin(std::span<const int> cores);
-  void prefer(int priority);
-  void give_way(int nice);
+  void renice(int nice);
 
-  struct policy {
-    int number;
-    sched_param parameters;
-  };
   std::optional<cpu_set_t> cores_before_;
-  std::optional<policy> policy_before_;
   std::optional<int> nice_before_;
 #endif
 };
@@ -62,8 +56,8 @@ private:
 inline void thread_scheduling::require_valid(std::span<const int> cores, int priority) {
   for (const int core : cores)
     if (core < 0) fail(error_code::bad_argument, "scheduling", "a core's number is negative");
-  if (priority < -19 || priority > 99)
-    fail(error_code::bad_argument, "scheduling", "priority must be -19 to 99");
+  if (priority < -19 || priority > 20)
+    fail(error_code::bad_argument, "scheduling", "priority must be -19 to 20");
 }
 
 #if defined(__linux__)
@@ -71,13 +65,10 @@ inline void thread_scheduling::require_valid(std::span<const int> cores, int pri
 inline thread_scheduling::thread_scheduling(std::span<const int> cores, int priority) {
   require_valid(cores, priority);
   if (!cores.empty()) pin(cores);
-  if (priority > 0) prefer(priority);
-  if (priority < 0) give_way(-priority);
+  if (priority != 0) renice(-priority);
 }
 
 inline thread_scheduling::~thread_scheduling() {
-  // A thread that was made less nice may always be made nicer again; the reverse was tried before.
-  if (policy_before_) ::sched_setscheduler(0, policy_before_->number, &policy_before_->parameters);
   if (nice_before_) ::setpriority(PRIO_PROCESS, 0, *nice_before_); // Linux: 0 is this thread
   if (cores_before_) ::sched_setaffinity(0, sizeof *cores_before_, &*cores_before_);
 }
@@ -101,27 +92,11 @@ inline void thread_scheduling::pin(std::span<const int> cores) {
       add_note("core " + std::to_string(core) + " is not available");
 }
 
-inline void thread_scheduling::prefer(int priority) {
-  policy before{::sched_getscheduler(0), {}};
-  sched_param wanted{};
-  wanted.sched_priority = priority;
-  if (before.number >= 0 && ::sched_getparam(0, &before.parameters) == 0 &&
-      ::sched_setscheduler(0, SCHED_FIFO, &wanted) == 0) {
-    policy_before_ = before;
-    return;
-  }
-  const std::string refused = std::string("SCHED_FIFO refused: ") + std::strerror(errno);
-  const int nice = std::max(-priority, -20), now = ::getpriority(PRIO_PROCESS, 0);
-  if (now <= nice) return add_note(refused);
-  if (::setpriority(PRIO_PROCESS, 0, nice) != 0)
-    return add_note(refused + ", priority left as it was");
-  nice_before_ = now;
-  add_note(refused + ", nice value " + std::to_string(nice) + " instead");
-}
-
-inline void thread_scheduling::give_way(int nice) {
+inline void thread_scheduling::renice(int nice) {
   const int now = ::getpriority(PRIO_PROCESS, 0);
-  if (now >= nice || ::setpriority(PRIO_PROCESS, 0, nice) != 0) return; // as nice already
+  if (nice < 0 ? now <= nice : now >= nice) return; // as urgent, or as patient, already
+  if (::setpriority(PRIO_PROCESS, 0, nice) != 0)
+    return add_note(std::string("priority left as it was: ") + std::strerror(errno));
   // Whether the way back is open depends on limits and capabilities: the sure test is to go it.
   if (::setpriority(PRIO_PROCESS, 0, now) == 0 && ::setpriority(PRIO_PROCESS, 0, nice) == 0)
     nice_before_ = now;
