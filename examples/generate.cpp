@@ -11,6 +11,8 @@
 #include <fstream>
 #include <iomanip>
 
+#include <unistd.h>
+
 namespace eq = edgequant;
 using nlohmann::json;
 
@@ -136,9 +138,14 @@ void run(const arguments& a) {
   if (a.prompt.empty()) eq::fail(eq::error_code::bad_argument, "--prompt", "a text is needed");
   eq::pipeline_options options{a.model, a.threads, a.sampling, a.cores, a.priority, {}};
   if (a.budget_ms != 0) options.latency_budget = std::chrono::milliseconds(a.budget_ms);
-  eq::inference_pipeline pipeline(eq::reference_engine({a.threads, cache_of(a.cache), 0, a.mapped}),
-                                  options);
+  eq::progress_bar bar(stderr, isatty(STDERR_FILENO) != 0);
+  eq::reference_engine engine({.threads = a.threads,
+                               .cache = cache_of(a.cache),
+                               .mapped = a.mapped,
+                               .on_load = std::ref(bar)});
+  eq::inference_pipeline pipeline(std::move(engine), options);
   const auto model = pipeline.load_model();
+  bar.clear();
   pipeline.warmup(1);
   if (!a.json) std::cout << a.prompt << std::flush;
   const auto report = pipeline.infer(a.prompt, a.tokens, [&](std::string_view text) {

@@ -19,6 +19,7 @@ struct engine_options {
   /// system could not have back. false: they are copied into a faster layout when the model is
   /// loaded, if that takes at most three quarters of the memory that is free.
   bool mapped = false;
+  progress_callback on_load = {}; ///< in bytes of weights copied
 };
 
 /// Runs Llama-like GGUF models with weights in f32, f16, bf16, q8_0 and q4_0, tensor by tensor in
@@ -101,7 +102,7 @@ inline reference_engine::loaded::loaded(gguf_file file, const engine_options& op
          counted(words.size(), "token") + " where the embedding has " +
              counted(weights.vocabulary(), "row"));
   if (!options.mapped && weights.packed_bytes() <= available_memory() / 4 * 3)
-    weights.pack(options.threads);
+    weights.pack(options.threads, options.on_load);
 }
 
 inline model_facts reference_engine::load(const std::filesystem::path& file) {

@@ -7,6 +7,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <iterator>
 
 namespace edgequant::inline EDGEQUANT_ABI::kernel {
 
@@ -44,29 +46,37 @@ template <int N> struct column_group {
 /// Columns that a tile takes where there are enough: their sums and one register for each fit.
 template <simd::backend S> inline constexpr int tile_columns = S::registers >= 32 ? 8 : 4;
 
-/// Writes `rows` (1 to 16) rows of `groups` blocks each as a panel; rows beyond are zeros.
-template <simd::backend S = simd::native>
-void pack_panel(const block_q8_0* from, std::size_t rows, std::size_t groups,
-                panel_q8_0* to) noexcept {
-  for (std::size_t g = 0; g < groups; ++g)
-    for (std::size_t r = 0; r < 16; ++r) {
-      const block_q8_0* block = from + r * groups + g;
-      to[g].scales[r] = r < rows ? Eigen::numext::bit_cast<std::uint16_t>(block->scale) : 0;
-      for (std::size_t i = 0; i < 32; ++i)
-        to[g].codes[i / 4][r][i % 4] =
-            r < rows ? static_cast<std::int8_t>(block->codes[i] + S::code_offset) : 0;
-    }
+[[nodiscard]] inline const void* codes_of(const block_q8_0& block) noexcept { return block.codes; }
+[[nodiscard]] inline const void* codes_of(const block_q4_0& block) noexcept {
+  return block.nibbles;
 }
-template <simd::backend S = simd::native>
-void pack_panel(const block_q4_0* from, std::size_t rows, std::size_t groups,
-                panel_q4_0* to) noexcept {
-  for (std::size_t g = 0; g < groups; ++g)
-    for (std::size_t r = 0; r < 16; ++r) {
-      const block_q4_0* block = from + r * groups + g;
-      to[g].scales[r] = r < rows ? Eigen::numext::bit_cast<std::uint16_t>(block->scale) : 0;
-      for (std::size_t i = 0; i < 16; ++i)
-        to[g].codes[i / 4][r][i % 4] = r < rows ? block->nibbles[i] : 0;
+
+/// Writes `rows` (1 to 16) rows of `groups` blocks each as a panel; rows beyond are zeros.
+template <simd::backend S = simd::native, class Block>
+void pack_panel(const Block* from, std::size_t rows, std::size_t groups,
+                typename panel_of<Block>::type* to) noexcept {
+  using panel = typename panel_of<Block>::type;
+  // Adding 128 to a byte flips its highest bit.
+  static_assert(S::code_offset == 0 || S::code_offset == 128);
+  constexpr std::uint32_t flip = panel::bits == 8 ? S::code_offset * 0x01010101u : 0;
+  auto next = reinterpret_cast<std::uintptr_t>(from) + groups * sizeof(panel);
+  for (std::size_t g = 0; g < groups; ++g, ++to) {
+    // Sixteen streams are more than a processor looks ahead in, but the panel behind is one.
+    for (std::size_t i = 0; i < sizeof(panel); i += 64)
+      __builtin_prefetch(reinterpret_cast<const void*>(next + i));
+    next += sizeof(panel);
+    if (rows < 16) std::memset(to, 0, sizeof *to);
+    for (std::size_t r = 0; r < rows; ++r) {
+      const Block& block = from[r * groups + g];
+      std::memcpy(to->scales + r, &block.scale, 2);
+      std::uint32_t words[sizeof to->codes / 64];
+      std::memcpy(words, codes_of(block), sizeof words);
+      for (std::size_t k = 0; k < std::size(words); ++k) {
+        words[k] ^= flip;
+        std::memcpy(to->codes[k][r], words + k, 4);
+      }
     }
+  }
 }
 
 /// Codes 4k .. 4k + 3 and 16 + 4k .. 16 + 4k + 3 of the sixteen rows, for k = 0 .. 3.

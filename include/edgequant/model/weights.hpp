@@ -2,6 +2,7 @@
 /// A model's tensors by their role, as they lie in the file or packed for products; never expanded.
 #pragma once
 
+#include "../core/progress.hpp"
 #include "../io/gguf.hpp"
 #include "../kernel/product.hpp"
 #include "../quantizer/row_codec.hpp"
@@ -45,7 +46,7 @@ public:
   /// Copies the quantized matrices into panels, from which products are faster, and lets their
   /// pages of the file go: it takes packed_bytes() of memory in all. What cannot be allocated stays
   /// in the file.
-  void pack(unsigned threads = 0);
+  void pack(unsigned threads = 0, const progress_callback& on_progress = {});
   [[nodiscard]] std::size_t packed_bytes() const noexcept;
 
   [[nodiscard]] const gguf_file& file() const noexcept { return file_; }
@@ -115,13 +116,17 @@ inline std::size_t model_weights::packed_bytes() const noexcept {
   return sum;
 }
 
-inline void model_weights::pack(unsigned threads) {
+inline void model_weights::pack(unsigned threads, const progress_callback& on_progress) {
+  const std::size_t total = packed_bytes();
+  std::size_t done = 0;
   for_each_matrix(*this, [&](named_weight& w) {
     const weight_view rows = w.view;
     if (!can_pack(rows.type) || rows.layout != weight_layout::rows) return;
     auto* bytes = new (std::align_val_t{64}, std::nothrow) std::byte[panel_bytes(rows)];
     if (bytes == nullptr) return;
     panels_.emplace_back(bytes);
+    if (on_progress) on_progress({"load", w.name, done, total});
+    done += panel_bytes(rows);
     w.view = pack_panels(rows, bytes, threads);
     if (file_.file) file_.file->drop({rows.data, w.view.rows * row_bytes(rows.type, rows.columns)});
   });
