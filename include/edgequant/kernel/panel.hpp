@@ -116,7 +116,7 @@ void multiply_panel(const Panel* panel, std::size_t groups, const column_group<C
       total[c] =
           S::multiply_add(S::to_f32(sum[c]), S::mul(scale, S::broadcast(x[g].scales[c])), total[c]);
   }
-  for (int c = 0; c < Columns; ++c) S::store(out + c * stride, total[c]);
+  for (std::size_t c = 0; c < Columns; ++c) S::store(out + c * stride, total[c]);
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI::kernel
