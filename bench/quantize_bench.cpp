@@ -102,7 +102,7 @@ void add(const std::string& name, body run, eq::format type, std::string_view ru
 
 const bool registered = [] {
   for (const auto from : {place::memory, place::cache}) {
-    for (const auto type : {eq::format::q8_0, eq::format::q4_0})
+    for (const auto type : {eq::format::q8_0, eq::format::q5_0, eq::format::q4_0})
       for (const auto rule :
            {eq::scale_rule::absmax, eq::scale_rule::signed_max, eq::scale_rule::ggml,
             eq::scale_rule::percentile, eq::scale_rule::mse}) {

@@ -35,6 +35,7 @@ int main() {
   std::printf(
       "| format | absmax | signed_max | ggml | mse | bits/weight |\n|---|---|---|---|---|---|\n");
   print_row<eq::q8_0>("q8_0", weights);
+  print_row<eq::q5_0>("q5_0", weights);
   print_row<eq::q4_0>("q4_0", weights);
   print_row<eq::symmetric<4, 128, eq::half>>("INT4, groups of 128, f16 scale", weights);
   print_row<eq::symmetric<8, eq::per_channel>>("INT8 per channel", weights);

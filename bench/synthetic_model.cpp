@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Writes a GGUF with the shapes of Llama-3.2-1B, random weights and a made-up vocabulary, to
 // measure the speed of engines with.
-//   edgequant_synthetic_model OUT.gguf [q8_0|q4_0|f16|bf16|f32] [layers=16]
+//   edgequant_synthetic_model OUT.gguf [q8_0|q5_0|q4_0|f16|bf16|f32] [layers=16]
 #include <edgequant/io/gguf_writer.hpp>
 #include <edgequant/model/llama_config.hpp>
 #include <edgequant/model/vocabulary.hpp>
@@ -51,7 +51,8 @@ eq::vocabulary words(std::uint64_t count) {
 std::vector<eq::tensor_info> tensors(const eq::llama_config& c, eq::format type) {
   const auto h = c.hidden_size, inner = c.feed_forward_size, kv = c.kv_heads * c.head_size;
   // As quantize_model has it: the embedding, which is the output matrix too, takes 8 bits.
-  const auto embedding = type == eq::format::q4_0 ? eq::format::q8_0 : type;
+  const int bits = eq::info_of(type).code_bits;
+  const auto embedding = bits > 0 && bits < 8 ? eq::format::q8_0 : type;
   std::vector<eq::tensor_info> all{{"token_embd.weight", {h, c.vocabulary}, embedding}};
   for (std::uint64_t i = 0; i < c.layers; ++i) {
     const std::string at = "blk." + std::to_string(i) + ".";
@@ -109,7 +110,7 @@ int main(int argc, char** argv) {
   std::uint64_t layers = 16;
   if (argc > 3) std::from_chars(argv[3], argv[3] + std::strlen(argv[3]), layers);
   if (argc < 2 || argc > 4 || layers == 0 || layers > 1000) {
-    std::cerr << "usage: " << argv[0] << " OUT.gguf [q8_0|q4_0|f16|bf16|f32] [layers=16]\n";
+    std::cerr << "usage: " << argv[0] << " OUT.gguf [q8_0|q5_0|q4_0|f16|bf16|f32] [layers=16]\n";
     return 2;
   }
   try {

@@ -3,6 +3,8 @@
 #include "command_line.hpp"
 
 #include <edgequant/model/open_model.hpp>
+#include <edgequant/plan/calibrated_model.hpp>
+#include <edgequant/plan/plan_json.hpp>
 #include <edgequant/plan/report.hpp>
 
 #include <optional>
@@ -16,6 +18,9 @@ namespace {
 
 struct arguments {
   std::string input, output, format = "q4_0", scale = "mse", report;
+  std::string method = "rtn", calibration, resume;
+  std::string budget, candidates = "q4_0,q5_0,q8_0", sensitivity = "output", plan, plan_out;
+  std::size_t calibration_tokens = 16384;
   std::vector<std::string> keep;
   unsigned threads = 0;
   bool json = false, dry_run = false;
@@ -28,7 +33,7 @@ void describe(CLI::App& app, arguments& a) {
       "Llama config.json beside it, safetensors become a complete llama model with its\n"
       "vocabulary from tokenizer.model; otherwise tensors keep their names.\n");
   app.footer(
-      "Norms and other 1-D tensors stay f32; with 4-bit formats the embedding and output matrices\n"
+      "Norms and other 1-D tensors stay f32; with q4_0 and q5_0 the embedding and output matrices\n"
       "become q8_0; a matrix whose rows are no multiple of 32 becomes f16. --keep changes that.\n\n"
       "Examples:\n"
       "  quantize_model Llama-3.2-1B/ small.gguf\n"
@@ -39,7 +44,7 @@ void describe(CLI::App& app, arguments& a) {
   app.add_option("IN", a.input, "GGUF, safetensors file, or folder")->required();
   app.add_option("OUT", a.output, "the GGUF to write; replaced only when the new one is complete")
       ->required();
-  app.add_option("--format", a.format, "format of the matrices: q4_0, q8_0, f16, bf16, f32")
+  app.add_option("--format", a.format, "format of the matrices: q4_0, q5_0, q8_0, f16, bf16, f32")
       ->capture_default_str();
   app.add_option("--scale", a.scale,
                  "how a group's scale is chosen: mse (least squared error), absmax,\n"
@@ -50,6 +55,30 @@ void describe(CLI::App& app, arguments& a) {
                  "may be repeated, the last match wins")
       ->take_all()
       ->allow_extra_args(false);
+  app.add_option("--method", a.method,
+                 "how the layers' matrices are rounded: rtn (each weight to the nearest code) or\n"
+                 "gptq (weights make up for each other's errors on the calibration text)")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"rtn", "gptq"}));
+  app.add_option("--calibration", a.calibration, "a text like those the model will see; for gptq");
+  app.add_option("--calibration-tokens", a.calibration_tokens, "tokens of it, from its beginning")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 26));
+  app.add_option("--budget", a.budget,
+                 "the best formats for a file of at most this size, such as 3.2MiB, or these bits\n"
+                 "a weight, such as 5.0bpw; --keep pins what it names");
+  app.add_option("--candidates", a.candidates, "the formats that a budget chooses from")
+      ->capture_default_str();
+  app.add_option("--sensitivity", a.sensitivity,
+                 "what a budget minimises: output (error of the matrices' outputs on the text),\n"
+                 "weight (error of the weights; needs no text), or kld (divergence of the whole\n"
+                 "model, measured tensor by tensor)")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"output", "weight", "kld"}));
+  app.add_option("--plan-out", a.plan_out, "write the plan as JSON: formats, candidates, errors");
+  app.add_option("--plan", a.plan, "take the formats from such a file");
+  app.add_option("--resume", a.resume,
+                 "a folder for finished tensors: an interrupted gptq run goes on from there");
   app.add_option("--threads", a.threads, "threads to use; 0: all")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));
@@ -57,6 +86,50 @@ void describe(CLI::App& app, arguments& a) {
   app.add_flag("--json", a.json, "print the report as JSON instead of a table");
   app.add_flag("--dry-run", a.dry_run,
                "check the input and print what would be done; write nothing");
+}
+
+std::vector<eq::format> candidates_of(const std::string& list) {
+  std::vector<eq::format> formats;
+  for (const auto& name : CLI::detail::split(list, ',')) formats.push_back(eq::parse_format(name));
+  return formats;
+}
+
+/// Chooses formats for the budget and says so in options.
+void plan(const arguments& a, const eq::model_source& source, eq::calibrated_model& model,
+          eq::compress_options& options, const eq::progress_callback& listener) {
+  auto layers = eq::analyze_model(model.weights, model.text, candidates_of(a.candidates), a.threads,
+                                  listener);
+  eq::budget_options budget{eq::parse_budget(a.budget), eq::parse_measure(a.sensitivity)};
+  if (a.method == "gptq") budget.layer_factor = eq::gptq_leaves;
+  if (budget.measure == eq::damage_measure::kld)
+    eq::measure_divergence(model.weights, model.text, 2048, layers, a.threads, listener);
+  const auto plan = eq::plan_for_budget(source, options, layers, budget);
+  options.exact = plan.formats;
+  options.type = plan.main;
+  if (a.plan_out.empty()) return;
+  eq::output_file file(a.plan_out);
+  const std::string json = eq::to_json(plan, layers).dump(2) + "\n";
+  file.write(std::as_bytes(std::span(json)));
+  file.commit();
+}
+
+/// What needs the model to run: a plan for a budget, and tensors that are encoded with a text.
+void prepare(const arguments& a, const eq::model_source& source, eq::compress_options& options,
+             eq::encoded_tensors& encoded, const eq::progress_callback& listener) {
+  if (!a.plan.empty()) options.exact = eq::read_plan(a.plan);
+  if (a.method == "rtn" && a.budget.empty()) return;
+  if (a.calibration.empty())
+    eq::fail(eq::error_code::bad_argument, a.budget.empty() ? "--method " + a.method : "--budget",
+             "needs --calibration TEXT");
+  const eq::calibration_options text{a.calibration, a.calibration_tokens};
+  auto model = eq::open_calibrated(source, a.input, a.output, text, a.threads, listener);
+  if (!a.budget.empty()) plan(a, source, model, options, listener);
+  if (a.method == "rtn" || options.dry_run) return;
+  const auto formats = eq::planned_formats(source, options);
+  if (!a.resume.empty()) encoded = {a.resume, eq::job_key(source, model.text, formats, a.method)};
+  eq::encode_layers_by_gptq(model.weights, model.text, formats, {.threads = a.threads}, encoded,
+                            listener);
+  options.encoded = &encoded;
 }
 
 bool same_file(const std::string& a, const std::string& b) {
@@ -81,6 +154,8 @@ void run(const arguments& a) {
   if (!a.report.empty()) report_file.emplace(a.report);
   eq::progress_bar bar(stderr, isatty(STDERR_FILENO) != 0);
   const auto source = eq::open_model(a.input);
+  eq::encoded_tensors encoded;
+  prepare(a, source, options, encoded, std::ref(bar));
   const auto report = eq::compress(source, a.output, options, std::ref(bar));
   bar.clear();
   const std::string json = eq::to_json(report).dump(2) + "\n";

@@ -15,8 +15,14 @@
 #include "model/open_model.hpp"           // open_model: GGUF, safetensors, checkpoint folders
 #include "model/sampler.hpp"              // the next token: temperature, top-k, top-p, penalty
 #include "model/tokenizer.hpp"            // tokenizer: text to tokens and back
+#include "plan/budget.hpp"                // plan_for_budget: the best formats for a file size
+#include "plan/calibrated_model.hpp"      // a model ready to run on the text that calibrates it
 #include "plan/compress.hpp"              // compress: a model in, a smaller GGUF out
+#include "plan/gptq_model.hpp"            // encode_layers_by_gptq
+#include "plan/mixed_precision.hpp"       // assign_formats, assign_precision: exact optima
 #include "plan/report.hpp"                // its report as a table and as JSON
+#include "plan/sensitivity.hpp"           // analyze_sensitivity: what formats do to a matrix
+#include "quantizer/gptq.hpp"             // gptq_encode
 #include "quantizer/plain.hpp"            // quantize_int8, quantize_int4, pack_int4
 #include "quantizer/quantized_matrix.hpp" // quantize<Format>(matrix)
 #include "quantizer/row_codec.hpp"        // rows of any stored format

@@ -20,7 +20,20 @@ TEST(format_table, every_row_is_found_by_id_and_by_name) {
 
 TEST(format_table, sizes_are_those_of_the_documents) {
   EXPECT_EQ(eq::row_bytes(eq::format::q4_0, 64), 36u);
+  EXPECT_EQ(eq::row_bytes(eq::format::q5_0, 64), 44u);
   EXPECT_EQ(eq::row_bytes(eq::format::q8_0, 64), 68u);
   EXPECT_EQ(eq::row_bytes(eq::format::q6_k, 512), 420u);
   EXPECT_EQ(eq::row_bytes(eq::format::bf16, 7), 14u);
+}
+
+TEST(block_formats, each_row_of_codes_has_a_type) {
+  for (const auto& row : eq::format_table) {
+    int visits = 0;
+    const bool known = eq::visit_block_format(row.id, [&]<class F>(F) {
+      ++visits;
+      EXPECT_EQ(F::id, row.id);
+    });
+    EXPECT_EQ(known, row.code_bits != 0) << row.name;
+    EXPECT_EQ(visits, known ? 1 : 0) << row.name;
+  }
 }

@@ -138,6 +138,9 @@ void run_decode(const codec_input& in, codec_output& out) {
     case 7:
       run_matrix<eq::symmetric<8, eq::per_channel, eq::half>>(in, choice, out);
       break;
+    case 9:
+      run_row(eq::format::q5_0, in, choice, out);
+      break;
     default:
       run_decode(in, out);
     }

@@ -103,6 +103,7 @@ std::map<std::string, std::uint64_t> compute() {
           add_matrix<F>(out, name + "/weighted", w, rule, importance);
       };
       add("q8_0", eq::q8_0{});
+      add("q5_0", eq::q5_0{});
       add("q4_0", eq::q4_0{});
       add("int8_per_channel", eq::symmetric<8, eq::per_channel>{});
       add("int4_per_tensor", eq::symmetric<4, eq::per_tensor, eq::half>{}); // 1668 values: the grid

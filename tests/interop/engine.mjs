@@ -28,7 +28,7 @@ function lines() {
 }
 
 async function greedy(model) {
-  const session = (await model.createContext({ contextSize: 256, threads: 2 })).getSequence();
+  const memory = await model.createContext({ contextSize: 256, threads: 2 }), session = memory.getSequence();
   let next = [model.tokens.bos, ...model.tokenize(prompt)];
   const found = [];
   while (found.length < length) {
@@ -40,11 +40,12 @@ async function greedy(model) {
     found.push(best);
     next = [best];
   }
+  await memory.dispose();
   return found;
 }
 
 async function expectedPerplexity(model, ids) {
-  const session = (await model.createContext({ contextSize: context + 8, threads: 2 })).getSequence();
+  const memory = await model.createContext({ contextSize: context + 8, threads: 2 }), session = memory.getSequence();
   let sum = 0, count = 0;
   for (let i = 0; i < ids.length; i += context - 1) {
     const chunk = [model.tokens.bos, ...ids.slice(i, i + context - 1)];
@@ -54,10 +55,13 @@ async function expectedPerplexity(model, ids) {
     steps.forEach((step, k) => { sum -= Math.log(step.next.probabilities.get(chunk[k + 1])); });
     count += steps.length;
   }
+  await memory.dispose();
   return [Math.exp(sum / count), count];
 }
 
-let failed = false;
+// A promise that nobody keeps ends the process without a word: that is no success.
+let finished = false, failed = false;
+process.on("exit", () => { if (!finished) { console.log("FAILED the judge stopped early"); process.exitCode = 1; } });
 const check = (good, text) => { failed ||= !good; console.log(`${good ? "ok    " : "FAILED"} ${text}`); };
 const texts = lines();
 writeFileSync("lines.jsonl", texts.map((text) => JSON.stringify(text)).join("\n") + "\n");
@@ -78,4 +82,5 @@ for (let i = 0; i < tests.length; i += 2) {
   }
   await model.dispose();
 }
+finished = true;
 process.exit(failed ? 1 : 0);

@@ -34,7 +34,7 @@ each_model() {
     stories260K-f32) input=$1/../shared/data/models/stories260K/$model.gguf ;;
     esac
     [ -e "$input" ] || continue
-    for format in f32 f16 q8_0 q4_0; do
+    for format in f32 f16 q8_0 q5_0 q4_0; do
       "$2" "$input" "$model.$format.gguf" --format "$format" >"$model.$format.log"
     done
     "$3" "$model"
@@ -42,12 +42,13 @@ each_model() {
 }
 
 judge_files() {
-  node llama.mjs "$story" "$1.f32.gguf" 0.001 "$1.f16.gguf" 0.02 "$1.q8_0.gguf" 0.1 "$1.q4_0.gguf"
+  node llama.mjs "$story" "$1.f32.gguf" 0.001 "$1.f16.gguf" 0.02 "$1.q8_0.gguf" 0.05 "$1.q5_0.gguf" \
+    0.1 "$1.q4_0.gguf"
 }
 
 judge_engine() {
   node engine.mjs "$generate" "$perplexity" "$story" 0.0005 "$1.f32.gguf" 0.0005 "$1.f16.gguf" \
-    0.005 "$1.q8_0.gguf" 0.005 "$1.q4_0.gguf"
+    0.005 "$1.q8_0.gguf" 0.005 "$1.q5_0.gguf" 0.005 "$1.q4_0.gguf"
 }
 
 install_judges

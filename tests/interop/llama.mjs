@@ -27,6 +27,8 @@ const expected = await evaluate(reference);
 console.log(`${basename(reference)}: ${expected.tokens.length} tokens, perplexity ${expected.perplexity.toFixed(4)}`);
 // A broken reference would excuse everything: these models know stories, so a token costs few bits.
 let failed = !(expected.perplexity < 20);
+let finished = false; // a promise that nobody keeps ends the process without a word
+process.on("exit", () => { if (!finished) { console.log("FAILED the judge stopped early"); process.exitCode = 1; } });
 if (expected.tokens.length < 200) failed = true;
 for (let i = 0; i < tests.length; i += 2) {
   const limit = Number(tests[i]), found = await evaluate(tests[i + 1]);
@@ -36,4 +38,5 @@ for (let i = 0; i < tests.length; i += 2) {
   console.log(`${good ? "ok    " : "FAILED"} ${basename(tests[i + 1])}: perplexity ${found.perplexity.toFixed(4)}, ` +
     `${(100 * growth).toFixed(3)} % (limit ${(100 * limit).toFixed(1)} %)`);
 }
+finished = true;
 process.exit(failed ? 1 : 0);

@@ -70,10 +70,14 @@ TYPED_TEST(kernels, codes_equal_scalar) {
                 (quantized<scalar, 8, kernel::rounding::half_even>(v, inverse)));
       ASSERT_EQ((quantized<TypeParam, 4, kernel::rounding::half_even>(v, inverse)),
                 (quantized<scalar, 4, kernel::rounding::half_even>(v, inverse)));
+      ASSERT_EQ((quantized<TypeParam, 5, kernel::rounding::half_even>(v, inverse)),
+                (quantized<scalar, 5, kernel::rounding::half_even>(v, inverse)));
       ASSERT_EQ((quantized<TypeParam, 8, kernel::rounding::ggml>(v, inverse)),
                 (quantized<scalar, 8, kernel::rounding::ggml>(v, inverse)));
       ASSERT_EQ((quantized<TypeParam, 4, kernel::rounding::ggml>(v, inverse)),
                 (quantized<scalar, 4, kernel::rounding::ggml>(v, inverse)));
+      ASSERT_EQ((quantized<TypeParam, 5, kernel::rounding::ggml>(v, inverse)),
+                (quantized<scalar, 5, kernel::rounding::ggml>(v, inverse)));
     }
   });
 }
@@ -90,6 +94,10 @@ TYPED_TEST(kernels, codes_follow_the_definition_of_rounding) {
             (std::vector<std::int8_t>{1, 2, 3, -1, -2, 7, 8, 9, -9, 127, 127, -127}));
   EXPECT_EQ((quantized<TypeParam, 4, kernel::rounding::ggml>(halves, 1)),
             (std::vector<std::int8_t>{1, 2, 3, 0, -1, 7, 7, 7, -8, 7, 7, -8}));
+  EXPECT_EQ((quantized<TypeParam, 5, kernel::rounding::half_even>(halves, 1)),
+            (std::vector<std::int8_t>{0, 2, 2, 0, -2, 6, 8, 8, -8, 15, 15, -16}));
+  EXPECT_EQ((quantized<TypeParam, 5, kernel::rounding::ggml>(halves, 1)),
+            (std::vector<std::int8_t>{1, 2, 3, 0, -1, 7, 8, 9, -8, 15, 15, -16}));
 }
 
 TYPED_TEST(kernels, dequantize_equals_scalar) {
@@ -126,6 +134,7 @@ template <class S, class Block> void expect_equal_blocks() {
 TYPED_TEST(kernels, blocks_equal_scalar) {
   expect_equal_blocks<TypeParam, eq::block_q8_0>();
   expect_equal_blocks<TypeParam, eq::block_q4_0>();
+  expect_equal_blocks<TypeParam, eq::block_q5_0>();
 }
 
 TEST(blocks, q4_0_keeps_value_j_beside_value_j_plus_16) {
@@ -136,6 +145,49 @@ TEST(blocks, q4_0_keeps_value_j_beside_value_j_plus_16) {
   kernel::quantize_block(v, 1.0f, block);
   EXPECT_EQ(block.nibbles[0], 0xf0); // -8 + 8 low, 7 + 8 high
   EXPECT_EQ(block.nibbles[1], 0x11);
+}
+
+/// The code of value j of a q5_0 block, from ggml's description of the layout.
+int code_of(const eq::block_q5_0& b, std::size_t j) {
+  const int low = j < 16 ? b.nibbles[j] & 15 : b.nibbles[j - 16] >> 4;
+  return (low | (b.high_bits[j / 8] >> j % 8 & 1) << 4) - 16;
+}
+
+/// Each code at each place of a q5_0 block, beside codes of every kind, there and back.
+TYPED_TEST(kernels, q5_0_blocks_round_trip) {
+  std::mt19937 random(5);
+  for (std::size_t place = 0; place < 32; ++place)
+    for (int code = -16; code < 16; ++code)
+      for (int round = 0; round < 4; ++round) {
+        eq::block_q5_0 block{}, back{};
+        block.scale = back.scale = eq::half(-0.5f);
+        const auto any = [&] { // zeros, anything, every other bit, ones
+          return static_cast<std::uint8_t>(round == 1 ? random()
+                                                      : 85u * static_cast<unsigned>(round));
+        };
+        for (auto& byte : block.high_bits) byte = any();
+        for (auto& byte : block.nibbles) byte = any();
+        auto& nibbles = block.nibbles[place % 16];
+        const unsigned u = static_cast<unsigned>(code + 16), shift = place < 16 ? 0 : 4;
+        nibbles = static_cast<std::uint8_t>((nibbles & ~(15u << shift)) | (u & 15) << shift);
+        auto& bits = block.high_bits[place / 8];
+        bits = static_cast<std::uint8_t>((bits & ~(1u << place % 8)) | u >> 4 << place % 8);
+
+        guarded<float> values(32);
+        guarded<std::int8_t> codes(32);
+        kernel::dequantize_block<TypeParam>(block, values.data());
+        kernel::unpack_block<TypeParam>(block, codes.data());
+        ASSERT_EQ(codes.data()[place], code);
+        for (std::size_t j = 0; j < 32; ++j) {
+          ASSERT_EQ(codes.data()[j], code_of(block, j));
+          ASSERT_EQ(values.data()[j], static_cast<float>(code_of(block, j)) * -0.5f);
+        }
+        ASSERT_TRUE(values.intact() && codes.intact());
+        kernel::quantize_block<kernel::rounding::half_even, TypeParam>(values.data(), -2.0f, back);
+        ASSERT_TRUE(same_bits(&block, &back, 1));
+        kernel::quantize_block<kernel::rounding::ggml, TypeParam>(values.data(), -2.0f, back);
+        ASSERT_TRUE(same_bits(&block, &back, 1));
+      }
 }
 
 TYPED_TEST(kernels, nibbles_round_trip_and_equal_scalar) {
@@ -236,6 +288,8 @@ TYPED_TEST(kernels, code_sums_equal_scalar) {
     for (const float inverse : {31.7f, -250.0f}) {
       ASSERT_TRUE(equal((kernel::sum_codes<4, TypeParam>(v, {}, {}, inverse)),
                         (kernel::sum_codes<4, scalar>(v, {}, {}, inverse))));
+      ASSERT_TRUE(equal((kernel::sum_codes<5, TypeParam>(v, weighted, importance, inverse)),
+                        (kernel::sum_codes<5, scalar>(v, weighted, importance, inverse))));
       ASSERT_TRUE(equal((kernel::sum_codes<8, TypeParam>(v, weighted, importance, inverse)),
                         (kernel::sum_codes<8, scalar>(v, weighted, importance, inverse))));
     }

@@ -50,12 +50,19 @@ TYPED_TEST(product_tiles, sums_of_whole_numbers_are_exact) {
   for (const std::size_t groups : {1u, 2u, 3u, 9u})
     for (const std::size_t rows : {1u, 15u, 16u}) {
       std::vector<eq::block_q8_0> wide(rows * groups);
+      std::vector<eq::block_q5_0> middle(rows * groups);
       std::vector<eq::block_q4_0> narrow(rows * groups);
       const bool extreme = rows == 15;
       for (auto& b : wide) {
         b.scale = eq::half(1.0f);
         for (auto& c : b.codes)
           c = static_cast<std::int8_t>(extreme ? -128 : static_cast<int>(random() % 256) - 128);
+      }
+      for (auto& b : middle) {
+        b.scale = eq::half(1.0f);
+        // -16 everywhere, or anything.
+        for (auto& bits : b.high_bits) bits = static_cast<std::uint8_t>(extreme ? 0 : random());
+        for (auto& n : b.nibbles) n = static_cast<std::uint8_t>(extreme ? 0 : random());
       }
       for (auto& b : narrow) {
         b.scale = eq::half(1.0f);
@@ -92,8 +99,14 @@ TYPED_TEST(product_tiles, sums_of_whole_numbers_are_exact) {
       const auto nibble = [](const eq::block_q4_0& b, std::size_t i) {
         return (i < 16 ? b.nibbles[i] & 15 : b.nibbles[i - 16] >> 4) - 8;
       };
+      const auto five_bits = [](const eq::block_q5_0& b, std::size_t i) {
+        const int low = i < 16 ? b.nibbles[i] & 15 : b.nibbles[i - 16] >> 4;
+        return (low | (b.high_bits[i / 8] >> i % 8 & 1) << 4) - 16;
+      };
       expect(wide, byte, std::integral_constant<int, most>{});
       expect(wide, byte, std::integral_constant<int, 1>{});
+      expect(middle, five_bits, std::integral_constant<int, most>{});
+      expect(middle, five_bits, std::integral_constant<int, 1>{});
       expect(narrow, nibble, std::integral_constant<int, most>{});
       expect(narrow, nibble, std::integral_constant<int, 1>{});
     }
@@ -116,8 +129,8 @@ TYPED_TEST(product_tiles, dots_and_scaled_sums_touch_what_they_are_given) {
 }
 
 TEST(product, agrees_with_a_sum_in_double) {
-  for (const auto type :
-       {eq::format::f32, eq::format::f16, eq::format::bf16, eq::format::q8_0, eq::format::q4_0})
+  for (const auto type : {eq::format::f32, eq::format::f16, eq::format::bf16, eq::format::q8_0,
+                          eq::format::q5_0, eq::format::q4_0})
     for (const std::size_t columns : {32u, 96u, 100u, 17u, 256u}) {
       const bool coded = eq::is_block_format(type);
       if (coded && columns % 32 != 0) continue;
@@ -149,7 +162,7 @@ TEST(product, agrees_with_a_sum_in_double) {
 /// Every row and vector is summed in one order: neither threads, nor the layout, nor the vectors
 /// beside it change a bit.
 TEST(product, depends_on_nothing_but_its_row_and_vector) {
-  for (const auto type : {eq::format::f16, eq::format::q8_0, eq::format::q4_0})
+  for (const auto type : {eq::format::f16, eq::format::q8_0, eq::format::q5_0, eq::format::q4_0})
     for (const std::size_t rows : {1u, 15u, 16u, 64u, 130u}) {
       const auto w = make_matrix(type, rows, 64);
       std::vector<std::byte> packed;
@@ -187,6 +200,19 @@ TEST(product, what_is_not_finite_stays_visible) {
       eq::multiply(w.view, columns, y.data(), 1);
       EXPECT_FALSE(std::isfinite(y[0])) << eq::name_of(type);
     }
+  }
+}
+
+TEST(product, panels_take_a_byte_or_half_a_byte_a_code) {
+  const auto bytes = [](eq::format type) { return eq::panel_bytes({type, 17, 96}); };
+  EXPECT_EQ(bytes(eq::format::q8_0), 32u * 3 * 34);
+  EXPECT_EQ(bytes(eq::format::q5_0), 32u * 3 * 34);
+  EXPECT_EQ(bytes(eq::format::q4_0), 32u * 3 * 18);
+  for (const auto& row : eq::format_table) {
+    const bool plain =
+        row.id == eq::format::f32 || row.id == eq::format::f16 || row.id == eq::format::bf16;
+    EXPECT_EQ(eq::can_pack(row.id), row.code_bits != 0) << row.name;
+    EXPECT_EQ(eq::can_multiply(row.id), plain || row.code_bits != 0) << row.name;
   }
 }
 

@@ -100,13 +100,18 @@ TEST_F(transformer, a_long_prompt_is_the_same_text) {
 TEST_F(transformer, pages_threads_and_packing_change_no_bit) {
   toy_options o;
   o.hidden = 64, o.feed_forward = 96, o.words = 41, o.own_output = true, o.type = eq::format::q4_0;
-  for (const auto& path : {toy(), stories, toy(o)}) {
+  const auto expect_same = [](const fs::path& path) {
     network contiguous(path, eq::kv_format::f32, 1000), paged(path, eq::kv_format::f32, 3, 3);
     paged.weights.pack(2);
     const auto a = contiguous.model.run(some_tokens, contiguous.sequence);
     const auto b = paged.model.run(some_tokens, paged.sequence);
     EXPECT_TRUE(std::equal(a.begin(), a.end(), b.begin()));
-  }
+  };
+  expect_same(toy());
+  expect_same(stories);
+  expect_same(toy(o));
+  o.type = eq::format::q5_0;
+  expect_same(toy(o));
 }
 
 TEST_F(transformer, packing_takes_the_bytes_of_the_file_in_whole_panels) {
@@ -115,6 +120,9 @@ TEST_F(transformer, packing_takes_the_bytes_of_the_file_in_whole_panels) {
   const eq::model_weights weights{eq::read_gguf(toy(o))};
   const std::size_t square = 64 * 64, inner = 64 * 96, output = 48 * 64; // 41 rows in 3 panels
   EXPECT_EQ(weights.packed_bytes(), (2 * (4 * square + 3 * inner) + output) / 32 * 18);
+  o.type = eq::format::q5_0; // a byte a code
+  const eq::model_weights five_bits{eq::read_gguf(toy(o))};
+  EXPECT_EQ(five_bits.packed_bytes(), (2 * (4 * square + 3 * inner) + output) / 32 * 34);
   const eq::model_weights plain{eq::read_gguf(stories)};
   EXPECT_EQ(plain.packed_bytes(), 0u);
 }

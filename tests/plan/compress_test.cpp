@@ -79,7 +79,8 @@ bool same(std::span<const std::byte> a, std::span<const std::byte> b) {
 
 TEST_F(compress, writes_what_the_encoder_says) {
   const auto source = mixed();
-  for (const auto type : {format::q4_0, format::q8_0, format::f16, format::bf16, format::f32}) {
+  for (const auto type :
+       {format::q4_0, format::q5_0, format::q8_0, format::f16, format::bf16, format::f32}) {
     options.type = type;
     const auto report = run(source);
     const auto file = eq::read_gguf(target());

@@ -44,11 +44,12 @@ protected:
 };
 
 constexpr auto f32 = format::f32, f16 = format::f16, bf16 = format::bf16, q8 = format::q8_0,
-               q4 = format::q4_0;
+               q5 = format::q5_0, q4 = format::q4_0;
 using formats = std::vector<format>;
 
 TEST_F(format_plan, has_defaults) {
   EXPECT_EQ(types(q4), (formats{q8, f32, q4, q4, q8}));
+  EXPECT_EQ(types(q5), (formats{q8, f32, q5, q5, q8}));
   EXPECT_EQ(types(q8), (formats{q8, f32, q8, q8, q8}));
   EXPECT_EQ(types(f16), (formats{f16, f32, f16, f16, f16}));
   EXPECT_EQ(types(bf16), (formats{bf16, f32, bf16, bf16, bf16}));
@@ -175,8 +176,8 @@ TEST(keep_rule, a_pattern_cannot_overflow_the_stack) {
 }
 
 TEST(keep_rule, names_the_formats) {
-  EXPECT_EQ(eq::writable_formats(" "), "f32 f16 bf16 q8_0 q4_0");
-  for (const auto type : {f32, f16, bf16, q8, q4})
+  EXPECT_EQ(eq::writable_formats(" "), "f32 f16 bf16 q8_0 q5_0 q4_0");
+  for (const auto type : {f32, f16, bf16, q8, q5, q4})
     EXPECT_EQ(eq::parse_format(eq::name_of(type)), type);
 }
 } // namespace

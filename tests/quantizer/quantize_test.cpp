@@ -144,6 +144,7 @@ TEST(quantize, every_format_and_rule_on_odd_shapes) {
   for (const auto& rule :
        {all_rules[0], all_rules[1], all_rules[2]}) { // the rules that do not clip
     expect_group_error<eq::q8_0>(rule);
+    expect_group_error<eq::q5_0>(rule);
     expect_group_error<eq::q4_0>(rule);
     expect_group_error<eq::symmetric<8, eq::per_channel>>(rule);
     expect_group_error<eq::symmetric<8, eq::per_tensor, eq::half>>(rule);
@@ -163,6 +164,7 @@ TEST(quantize, mse_is_never_worse_than_the_other_rules) {
   for (const auto kind : {inputs::gaussian, inputs::ties, inputs::outliers, inputs::signed_zeros})
     for (const auto& rule : all_rules) {
       const auto w = matrix(20, 172, kind);
+      EXPECT_FALSE(worse(w, rule, eq::q5_0{}));
       EXPECT_FALSE(worse(w, rule, eq::q4_0{}));
       EXPECT_FALSE(worse(w, rule, eq::q8_0{}));
       EXPECT_FALSE(worse(w, rule, eq::symmetric<4, eq::per_channel>{}));
@@ -178,6 +180,7 @@ TEST(quantize, empty_matrices_are_empty) {
 TEST(quantize, bytes_and_bits_are_those_of_the_format) {
   const auto w = matrix(4, 64);
   EXPECT_EQ(eq::quantize<eq::q8_0>(w).bits_per_weight(), 8.5);
+  EXPECT_EQ(eq::quantize<eq::q5_0>(w).bits_per_weight(), 5.5);
   EXPECT_EQ(eq::quantize<eq::q4_0>(w).bits_per_weight(), 4.5);
   EXPECT_EQ((eq::quantize<eq::symmetric<8, eq::per_channel>>(w).bytes()), 4 * 64 + 4 * 4u);
   EXPECT_EQ((eq::quantize<eq::symmetric<4, eq::per_tensor, eq::half>>(w).bytes()), 4 * 32 + 2u);
@@ -211,6 +214,7 @@ template <class F> void expect_groups_alone_equal_groups_in_a_row(inputs::kind k
 TEST(quantize, groups_do_not_depend_on_their_neighbours) {
   for (int k = 0; k < inputs::kinds; ++k) {
     expect_groups_alone_equal_groups_in_a_row<eq::q8_0>(static_cast<inputs::kind>(k));
+    expect_groups_alone_equal_groups_in_a_row<eq::q5_0>(static_cast<inputs::kind>(k));
     expect_groups_alone_equal_groups_in_a_row<eq::q4_0>(static_cast<inputs::kind>(k));
   }
 }
@@ -270,6 +274,68 @@ TEST(quantize, gaussian_q4_0_reaches_the_known_optimum) {
       21.32, 0.03);
 }
 
+/// ggml's q5_0 encoder as its description says, value by value. 1/d that is no number is the one
+/// place where the library departs from it: such a group is zeros.
+eq::block_q5_0 ggml_q5_0(const float* x) {
+  float most = 0, with_sign = 0;
+  for (int j = 0; j < 32; ++j)
+    if (std::fabs(x[j]) > most) most = std::fabs(x[j]), with_sign = x[j];
+  const float d = with_sign / -16;
+  float id = d != 0 ? 1.0f / d : 0.0f;
+  const bool zeros = !std::isfinite(id);
+  if (zeros) id = 0;
+  eq::block_q5_0 block{};
+  block.scale = eq::half(zeros ? std::copysign(0.0f, d) : d);
+  std::uint32_t bits = 0;
+  for (std::size_t j = 0; j < 32; ++j) {
+    const float product = x[j] * id;
+    const volatile float rounded = product; // not fused with the addition
+    const auto u =
+        static_cast<unsigned>(std::min(31, int{static_cast<std::int8_t>(rounded + 16.5f)}));
+    auto& byte = block.nibbles[j % 16];
+    byte = static_cast<std::uint8_t>(byte | (u & 15) << (j < 16 ? 0 : 4));
+    bits |= u >> 4 << j;
+  }
+  for (std::size_t k = 0; k < 4; ++k)
+    block.high_bits[k] = static_cast<std::uint8_t>(bits >> 8 * k & 255);
+  return block;
+}
+
+TEST(quantize, q5_0_by_the_ggml_rule_is_what_ggml_writes) {
+  for (int k = 0; k < inputs::kinds; ++k) {
+    const auto w = matrix(300, 576, static_cast<inputs::kind>(k));
+    const auto q = eq::quantize<eq::q5_0>(w, {.scale = eq::scale_rule::ggml});
+    for (std::size_t b = 0; b < q.storage().blocks.size(); ++b) {
+      const auto expected = ggml_q5_0(w.data() + 32 * b);
+      ASSERT_TRUE(inputs::same_bits(&q.storage().blocks[b], &expected, 1)) << k << " block " << b;
+    }
+  }
+}
+
+/// Each rule by its definition: the scale of scale_rule's comments, and the nearest codes.
+TEST(quantize, q5_0_scales_are_those_of_the_rules) {
+  const auto w = matrix(4, 512, inputs::outliers);
+  for (const auto rule : {eq::scale_rule::absmax, eq::scale_rule::signed_max}) {
+    const auto q = eq::quantize<eq::q5_0>(w, {.scale = rule});
+    for (std::size_t b = 0; b < q.storage().blocks.size(); ++b) {
+      const float* x = w.data() + 32 * b;
+      const float largest = *std::max_element(
+          x, x + 32, [](float a, float c) { return std::fabs(a) < std::fabs(c); });
+      const auto scale =
+          eq::half(rule == eq::scale_rule::absmax ? std::fabs(largest) / 15.0f : largest / -16.0f);
+      const auto& block = q.storage().blocks[b];
+      ASSERT_TRUE(inputs::same_bits(&block.scale, &scale, 1));
+      float values[32];
+      eq::kernel::dequantize_block(block, values);
+      const auto step = static_cast<float>(scale);
+      for (int j = 0; j < 32; ++j) {
+        const float code = std::nearbyint(x[j] * (1.0f / step));
+        ASSERT_EQ(values[j], std::clamp(code, -16.0f, 15.0f) * step) << eq::to_string(rule);
+      }
+    }
+  }
+}
+
 TEST(row_codec, writes_what_it_reads) {
   const auto values = inputs::make(inputs::gaussian, 576, 4);
   for (const auto& row : eq::format_table) {
@@ -280,8 +346,8 @@ TEST(row_codec, writes_what_it_reads) {
     encode(values, {}, 0, bytes.data());
     eq::decode_row(row.id, bytes.data(), back);
     encode(back, {}, 0, again.data());
-    EXPECT_GE(eq::measure_error(values, back).sqnr_db, row.code_bits == 4 ? 20.0 : 40.0)
-        << row.name;
+    const double expected = row.code_bits == 4 ? 20.0 : row.code_bits == 5 ? 26.0 : 40.0;
+    EXPECT_GE(eq::measure_error(values, back).sqnr_db, expected) << row.name;
     if (row.code_bits == 0) {
       EXPECT_EQ(bytes, again) << row.name;
     }

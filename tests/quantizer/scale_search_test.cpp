@@ -69,6 +69,7 @@ constexpr int groups_to_try = 120;
 #endif
 
 TEST(scale_search, four_bit_scale_is_the_optimum) { expect_optimum<4>(groups_to_try); }
+TEST(scale_search, five_bit_scale_is_the_optimum) { expect_optimum<5>(groups_to_try); }
 TEST(scale_search, eight_bit_scale_is_the_optimum) { expect_optimum<8>(groups_to_try); }
 
 TEST(scale_search, ties_go_to_the_smaller_magnitude_then_to_the_positive) {
@@ -77,6 +78,10 @@ TEST(scale_search, ties_go_to_the_smaller_magnitude_then_to_the_positive) {
   EXPECT_EQ(search(std::vector{1.0f}, {}), -0.125f);
   EXPECT_EQ(search(std::vector{-1.0f}, {}), 0.125f);
   EXPECT_EQ(search(std::vector{7.0f, -7.0f}, {}), 1.0f); // both signs are exact: the positive
+  eq::scale_search<5, eq::half> five;
+  EXPECT_EQ(five(std::vector{1.0f}, {}), -0.0625f);
+  EXPECT_EQ(five(std::vector{-1.0f}, {}), 0.0625f);
+  EXPECT_EQ(five(std::vector{15.0f, -15.0f}, {}), 1.0f);
 }
 
 TEST(scale_search, importance_of_zeros_counts_as_none) {

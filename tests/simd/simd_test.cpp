@@ -117,6 +117,20 @@ TYPED_TEST(backend, bounds_ops_equal_scalar) {
   });
 }
 
+TYPED_TEST(backend, every_sixteen_bits_become_lanes_and_bits_again) {
+  using S = TypeParam;
+  const auto zero = S::broadcast(0.0f), below = S::broadcast(-8.0f), above = S::iota();
+  for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const std::uint32_t wider = bits | (bits ^ 0xa5a5) << 16; // the upper half says nothing
+    const auto chosen = S::choose(wider, below, above);
+    ASSERT_EQ(S::less(chosen, zero), bits);
+    if (bits % 251 == 0) {
+      ASSERT_EQ(floats<S>(chosen),
+                floats<scalar>(scalar::choose(bits, scalar::broadcast(-8.0f), scalar::iota())));
+    }
+  }
+}
+
 TYPED_TEST(backend, rounding_equals_scalar) {
   const auto values = interesting_floats();
   for (const float top : {7.0f, 127.0f})

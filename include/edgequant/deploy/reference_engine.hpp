@@ -22,8 +22,8 @@ struct engine_options {
   progress_callback on_load = {}; ///< in bytes of weights copied
 };
 
-/// Runs Llama-like GGUF models with weights in f32, f16, bf16, q8_0 and q4_0, tensor by tensor in
-/// any mixture. The file is mapped: what is not packed is read when it is needed.
+/// Runs Llama-like GGUF models with weights in f32, f16, bf16, q8_0, q5_0 and q4_0, tensor by
+/// tensor in any mixture. The file is mapped: what is not packed is read when it is needed.
 class reference_engine {
 public:
   explicit reference_engine(engine_options options = {}) : options_(options) {}

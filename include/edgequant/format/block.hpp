@@ -23,4 +23,14 @@ struct block_q4_0 {
 };
 static_assert(sizeof(block_q4_0) == 18 && alignof(block_q4_0) == 2);
 
+/// 32 values; value j is (u - 16) * scale, u within 0..31. Byte j of nibbles holds the low four
+/// bits of u of value j in its low nibble and of value j + 16 in its high one; bit j of high_bits,
+/// a little-endian word, is the fifth bit of u of value j. The scale may be negative.
+struct block_q5_0 {
+  half scale;
+  std::uint8_t high_bits[4];
+  std::uint8_t nibbles[16];
+};
+static_assert(sizeof(block_q5_0) == 22 && alignof(block_q5_0) == 2);
+
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -26,13 +26,20 @@ template <int Bits, std::size_t GroupLength, class Scale = float> struct symmetr
   using scale = Scale;
 };
 
-/// ggml's q8_0 and q4_0: groups of 32 with a half scale, stored as blocks.
+/// ggml's q8_0, q5_0 and q4_0: groups of 32 with a half scale, stored as blocks.
 struct q8_0 {
   static constexpr format id = format::q8_0;
   static constexpr int bits = 8;
   static constexpr std::size_t group_length = 32;
   using scale = half;
   using block = block_q8_0;
+};
+struct q5_0 {
+  static constexpr format id = format::q5_0;
+  static constexpr int bits = 5;
+  static constexpr std::size_t group_length = 32;
+  using scale = half;
+  using block = block_q5_0;
 };
 struct q4_0 {
   static constexpr format id = format::q4_0;
@@ -55,9 +62,19 @@ concept block_format = group_format<F> && requires {
   { F::id } -> std::convertible_to<format>;
 };
 
-static_assert(info_of(q8_0::id).block_bytes == sizeof(q8_0::block) &&
-              info_of(q8_0::id).code_bits == q8_0::bits);
-static_assert(info_of(q4_0::id).block_bytes == sizeof(q4_0::block) &&
-              info_of(q4_0::id).code_bits == q4_0::bits);
+/// Every block format, for code that takes one type after the other.
+template <block_format... F> struct format_list {
+  static_assert(((info_of(F::id).block_bytes == sizeof(typename F::block)) && ...));
+  static_assert(((info_of(F::id).block_length == F::group_length) && ...));
+  static_assert(((info_of(F::id).code_bits == F::bits) && ...));
+};
+using block_formats = format_list<q8_0, q5_0, q4_0>;
+
+/// Calls use(F{}) with the block format whose id is `type`; false if there is none.
+template <class Use> constexpr bool visit_block_format(format type, Use&& use) {
+  return [&]<class... F>(format_list<F...>) {
+    return ((F::id == type && (use(F{}), true)) || ...);
+  }(block_formats{});
+}
 
 } // namespace edgequant::inline EDGEQUANT_ABI

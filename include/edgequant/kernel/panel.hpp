@@ -3,7 +3,7 @@
 #pragma once
 
 #include "../format/block.hpp"
-#include "lanes.hpp"
+#include "quantize.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -13,7 +13,7 @@
 namespace edgequant::inline EDGEQUANT_ABI::kernel {
 
 /// A panel is sixteen rows of a matrix, group by group of 32 columns, interleaved so that 64 bytes
-/// hold four consecutive codes of each row. It has as many bytes as the rows have in the file.
+/// hold four consecutive codes of each row.
 ///
 /// codes[k][r] are codes 4k .. 4k + 3 of row r, each with S::code_offset of its backend added.
 struct panel_q8_0 {
@@ -31,8 +31,11 @@ struct panel_q4_0 {
 static_assert(sizeof(panel_q8_0) == 16 * sizeof(block_q8_0));
 static_assert(sizeof(panel_q4_0) == 16 * sizeof(block_q4_0));
 
+/// The panel that blocks become: as many bytes as its rows have in the file, but codes of five bits
+/// take a byte each.
 template <class Block> struct panel_of;
 template <> struct panel_of<block_q8_0> { using type = panel_q8_0; };
+template <> struct panel_of<block_q5_0> { using type = panel_q8_0; };
 template <> struct panel_of<block_q4_0> { using type = panel_q4_0; };
 
 /// 32 activations of each of N columns.
@@ -46,9 +49,19 @@ template <int N> struct column_group {
 /// Columns that a tile takes where there are enough: their sums and one register for each fit.
 template <simd::backend S> inline constexpr int tile_columns = S::registers >= 32 ? 8 : 4;
 
-[[nodiscard]] inline const void* codes_of(const block_q8_0& block) noexcept { return block.codes; }
-[[nodiscard]] inline const void* codes_of(const block_q4_0& block) noexcept {
+/// The codes of a block in the bytes that its panel holds: where they lie, or made in `buffer`.
+template <simd::backend S>
+[[nodiscard]] const void* codes_of(const block_q8_0& block, std::int8_t*) noexcept {
+  return block.codes;
+}
+template <simd::backend S>
+[[nodiscard]] const void* codes_of(const block_q4_0& block, std::int8_t*) noexcept {
   return block.nibbles;
+}
+template <simd::backend S>
+[[nodiscard]] const void* codes_of(const block_q5_0& block, std::int8_t* buffer) noexcept {
+  unpack_block<S>(block, buffer);
+  return buffer;
 }
 
 /// Writes `rows` (1 to 16) rows of `groups` blocks each as a panel; rows beyond are zeros.
@@ -59,18 +72,20 @@ void pack_panel(const Block* from, std::size_t rows, std::size_t groups,
   // Adding 128 to a byte flips its highest bit.
   static_assert(S::code_offset == 0 || S::code_offset == 128);
   constexpr std::uint32_t flip = panel::bits == 8 ? S::code_offset * 0x01010101u : 0;
-  auto next = reinterpret_cast<std::uintptr_t>(from) + groups * sizeof(panel);
+  constexpr std::size_t bytes = 16 * sizeof(Block); // that a panel is made from
+  auto next = reinterpret_cast<std::uintptr_t>(from) + groups * bytes;
   for (std::size_t g = 0; g < groups; ++g, ++to) {
     // Sixteen streams are more than a processor looks ahead in, but the panel behind is one.
-    for (std::size_t i = 0; i < sizeof(panel); i += 64)
+    for (std::size_t i = 0; i < bytes; i += 64)
       __builtin_prefetch(reinterpret_cast<const void*>(next + i));
-    next += sizeof(panel);
+    next += bytes;
     if (rows < 16) std::memset(to, 0, sizeof *to);
     for (std::size_t r = 0; r < rows; ++r) {
       const Block& block = from[r * groups + g];
       std::memcpy(to->scales + r, &block.scale, 2);
       std::uint32_t words[sizeof to->codes / 64];
-      std::memcpy(words, codes_of(block), sizeof words);
+      std::int8_t buffer[32];
+      std::memcpy(words, codes_of<S>(block, buffer), sizeof words);
       for (std::size_t k = 0; k < std::size(words); ++k) {
         words[k] ^= flip;
         std::memcpy(to->codes[k][r], words + k, 4);

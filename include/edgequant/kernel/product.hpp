@@ -3,7 +3,7 @@
 #pragma once
 
 #include "../core/parallel_for.hpp"
-#include "../format/format.hpp"
+#include "../format/group_format.hpp"
 #include "absmax.hpp"
 #include "dot.hpp"
 #include "panel.hpp"
@@ -29,20 +29,25 @@ struct weight_view {
   weight_layout layout = weight_layout::rows;
 };
 
-/// Formats that multiply() takes: f32, f16, bf16, q8_0 and q4_0.
-[[nodiscard]] constexpr bool can_multiply(format type) noexcept {
-  return type == format::f32 || type == format::f16 || type == format::bf16 ||
-         type == format::q8_0 || type == format::q4_0;
-}
-
-/// Whether products of a matrix in this format are faster from panels.
+/// Whether products of a matrix in this format are faster from panels: q8_0, q5_0 and q4_0.
 [[nodiscard]] constexpr bool can_pack(format type) noexcept {
-  return type == format::q8_0 || type == format::q4_0;
+  return visit_block_format(type, [](auto) {});
 }
 
-/// Bytes of the panels of a matrix: those of its rows, rounded up to whole panels.
-[[nodiscard]] inline std::size_t panel_bytes(const weight_view& w) noexcept {
-  return (w.rows + 15) / 16 * 16 * static_cast<std::size_t>(row_bytes(w.type, w.columns));
+/// Formats that multiply() takes: f32, f16, bf16 and those of panels.
+[[nodiscard]] constexpr bool can_multiply(format type) noexcept {
+  return type == format::f32 || type == format::f16 || type == format::bf16 || can_pack(type);
+}
+
+/// Bytes of the panels of a matrix. Its rows count as rounded up to whole panels; each value of
+/// q8_0 and q5_0 takes 34/32 bytes, of q4_0 18/32.
+[[nodiscard]] constexpr std::size_t panel_bytes(const weight_view& w) noexcept {
+  std::size_t bytes = 0;
+  visit_block_format(w.type, [&]<class F>(F) {
+    using panel = typename kernel::panel_of<typename F::block>::type;
+    bytes = (w.rows + 15) / 16 * (w.columns / 32) * sizeof(panel);
+  });
+  return bytes;
 }
 
 /// Copies a matrix into panels at `to`, panel_bytes(w) bytes. Returns the view of them.
@@ -229,20 +234,17 @@ void multiply_values(const weight_view& w, activations& x, float* y, unsigned th
 
 inline weight_view pack_panels(const weight_view& w, std::byte* to, unsigned threads) {
   assert(can_pack(w.type) && w.layout == weight_layout::rows);
-  if (w.type == format::q8_0)
-    detail::pack_panels<block_q8_0>(w, to, threads);
-  else
-    detail::pack_panels<block_q4_0>(w, to, threads);
+  visit_block_format(w.type,
+                     [&]<class F>(F) { detail::pack_panels<typename F::block>(w, to, threads); });
   return {w.type, w.rows, w.columns, to, weight_layout::panels};
 }
 
 inline void multiply(const weight_view& w, activations& x, float* y, unsigned threads) {
   assert(w.columns == x.length() && can_multiply(w.type));
+  const bool coded = visit_block_format(
+      w.type, [&]<class F>(F) { detail::multiply_codes<typename F::block>(w, x, y, threads); });
+  if (coded) return;
   switch (w.type) {
-  case format::q8_0:
-    return detail::multiply_codes<block_q8_0>(w, x, y, threads);
-  case format::q4_0:
-    return detail::multiply_codes<block_q4_0>(w, x, y, threads);
   case format::f16:
     return detail::multiply_values<kernel::f16_bits>(w, x, y, threads);
   case format::bf16:

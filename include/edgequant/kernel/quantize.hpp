@@ -12,14 +12,14 @@ namespace edgequant::inline EDGEQUANT_ABI::kernel {
 /// Codes that `Bits` bits may hold. -128 is left out at 8 bits: it has no negative, which breaks
 /// sign tricks in integer products.
 template <int Bits> struct code_range {
-  static_assert(Bits == 4 || Bits == 8);
-  static constexpr int lowest = Bits == 8 ? -127 : -8;
-  static constexpr int highest = Bits == 8 ? 127 : 7;
+  static_assert(Bits == 4 || Bits == 5 || Bits == 8);
+  static constexpr int highest = (1 << (Bits - 1)) - 1;
+  static constexpr int lowest = Bits == 8 ? -127 : -highest - 1;
 };
 
 enum class rounding {
   half_even, ///< the library's own
-  ggml,      ///< as ggml's reference encoders: away from zero (8 bits), floor(x + 8.5) (4 bits)
+  ggml,      ///< as ggml's reference encoders: away from zero (8 bits), floor(x + 0.5) (4 and 5)
 };
 
 /// 16 codes from 16 values and 1/scale in every lane.
@@ -32,9 +32,10 @@ template <int Bits, rounding R, simd::backend S>
   } else if constexpr (Bits == 8) {
     return S::round_away(S::clamp(S::rounded(scaled), range::lowest, range::highest));
   } else {
-    const auto shifted = S::add(S::rounded(scaled), S::broadcast(8.5f));
-    const auto code = S::to_f32(S::truncate(S::clamp(shifted, 0.0f, 15.0f)));
-    return S::truncate(S::add(code, S::broadcast(-8.0f)));
+    constexpr float zero = -range::lowest, most = range::highest + zero;
+    const auto shifted = S::add(S::rounded(scaled), S::broadcast(zero + 0.5f));
+    const auto code = S::to_f32(S::truncate(S::clamp(shifted, 0.0f, most)));
+    return S::truncate(S::add(code, S::broadcast(-zero)));
   }
 }
 
@@ -75,6 +76,18 @@ inline void quantize_block(const float* values, float inverse, block_q4_0& block
   S::store_nibbles(block.nibbles, low, high, 0x88);
 }
 
+template <rounding R = rounding::half_even, simd::backend S = simd::native>
+inline void quantize_block(const float* values, float inverse, block_q5_0& block) noexcept {
+  const auto factor = S::broadcast(inverse), zero = S::broadcast(0.0f);
+  const auto low = to_codes<5, R, S>(S::load(values), factor);
+  const auto high = to_codes<5, R, S>(S::load(values + 16), factor);
+  // Of a code's five bits, u = code + 16 differs in the fifth, set where the code is not negative.
+  const std::uint32_t fifth =
+      ~(S::less(S::to_f32(low), zero) | S::less(S::to_f32(high), zero) << 16);
+  std::memcpy(block.high_bits, &fifth, sizeof fifth);
+  S::store_nibbles(block.nibbles, low, high, 0);
+}
+
 /// The 32 values of a block.
 template <simd::backend S = simd::native>
 inline void dequantize_block(const block_q8_0& block, float* values) noexcept {
@@ -88,6 +101,35 @@ inline void dequantize_block(const block_q4_0& block, float* values) noexcept {
   const auto factor = S::broadcast(static_cast<float>(block.scale));
   S::store(values, S::mul(S::to_f32(S::load_low_nibbles(block.nibbles, 0x88)), factor));
   S::store(values + 16, S::mul(S::to_f32(S::load_high_nibbles(block.nibbles, 0x88)), factor));
+}
+
+/// The 32 codes of a block, as whole floats: sixteen and sixteen.
+template <simd::backend S> struct float_codes { typename S::f32 low, high; };
+template <simd::backend S>
+[[nodiscard]] inline float_codes<S> read_codes(const block_q5_0& block) noexcept {
+  std::uint32_t fifth;
+  std::memcpy(&fifth, block.high_bits, sizeof fifth);
+  // A nibble n comes as n - 8. With the fifth bit the code is n, 8 more; without it n - 16, 8 less.
+  const auto up = S::broadcast(8.0f), down = S::broadcast(-8.0f);
+  return {S::add(S::to_f32(S::load_low_nibbles(block.nibbles, 0x88)), S::choose(fifth, up, down)),
+          S::add(S::to_f32(S::load_high_nibbles(block.nibbles, 0x88)),
+                 S::choose(fifth >> 16, up, down))};
+}
+
+template <simd::backend S = simd::native>
+inline void dequantize_block(const block_q5_0& block, float* values) noexcept {
+  const auto factor = S::broadcast(static_cast<float>(block.scale));
+  const auto codes = read_codes<S>(block);
+  S::store(values, S::mul(codes.low, factor));
+  S::store(values + 16, S::mul(codes.high, factor));
+}
+
+/// The 32 codes of a block, a byte each.
+template <simd::backend S = simd::native>
+inline void unpack_block(const block_q5_0& block, std::int8_t* codes) noexcept {
+  const auto loaded = read_codes<S>(block);
+  S::store_i8(codes, S::truncate(loaded.low));
+  S::store_i8(codes + 16, S::truncate(loaded.high));
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI::kernel

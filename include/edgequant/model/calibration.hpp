@@ -40,6 +40,29 @@ private:
   std::map<std::string, input_statistics, std::less<>> all_;
 };
 
+/// Hands the inputs of a model's weights to statistics for as long as it lives.
+class observing {
+public:
+  observing(transformer& model, calibration& statistics) : model_(model) {
+    model_.observe(std::ref(statistics));
+  }
+  ~observing() { model_.observe({}); }
+  observing(const observing&) = delete;
+  observing& operator=(const observing&) = delete;
+
+private:
+  transformer& model_;
+};
+
+/// bad_argument for chunks of fewer than 2 tokens or more than the model's context.
+inline void require_context(const model_weights& weights, std::size_t context) {
+  const std::size_t most = weights.shape().context;
+  if (context < 2 || context > most)
+    fail(error_code::bad_argument, weights.file().metadata.place(),
+         "a context of " + std::to_string(context) + " where 2 to " + std::to_string(most) +
+             " are possible");
+}
+
 /// Runs a text through the model in chunks of `context` tokens behind `bos`, each from an empty
 /// cache, and returns the statistics of every weight matrix.
 [[nodiscard]] calibration calibrate(transformer& model, std::span<const std::int32_t> text,
@@ -74,17 +97,9 @@ inline void calibration::operator()(std::string_view weight, const float* x, std
 
 inline calibration calibrate(transformer& model, std::span<const std::int32_t> text,
                              std::int32_t bos, std::size_t context, calibration statistics) {
-  const auto& shape = model.weights().shape();
-  if (context < 2 || context > shape.context)
-    fail(error_code::bad_argument, model.weights().file().metadata.place(),
-         "a context of " + std::to_string(context) + " where 2 to " +
-             std::to_string(shape.context) + " are possible");
+  require_context(model.weights(), context);
   chunk_runner runner(model, context, kv_format::f32);
-  model.observe(std::ref(statistics));
-  struct guard { // the observer ends with this call, however it ends
-    transformer& model;
-    ~guard() { model.observe({}); }
-  } stop{model};
+  const observing watch(model, statistics);
   for_each_chunk(text, context, bos, [&](auto chunk, std::size_t) {
     runner.clear();
     runner.run(chunk);

@@ -37,6 +37,12 @@ public:
   /// The same for the logits behind each token.
   void run(std::span<const std::int32_t> tokens, kv_sequence& sequence, const logits_sink& sink);
 
+  /// For who goes layer by layer: the vectors of tokens before the first layer, hidden floats each.
+  [[nodiscard]] std::vector<float> embedded(std::span<const std::int32_t> tokens);
+  /// Takes such vectors, of tokens 0, 1, ... of a text, through one layer. The sequence holds at
+  /// least as many tokens; their keys and values of this layer are set.
+  void run_layer(std::size_t layer, std::vector<float>& x, kv_sequence& sequence);
+
   /// Sets or, with nothing, removes the observer.
   void observe(activation_observer observer) { observer_ = std::move(observer); }
   [[nodiscard]] const model_weights& weights() const noexcept { return *weights_; }
@@ -152,6 +158,21 @@ inline void transformer::embed(std::span<const std::int32_t> tokens) {
   for (std::size_t i = 0; i < tokens.size(); ++i)
     decode_row(e.type, e.data + static_cast<std::size_t>(tokens[i]) * bytes,
                std::span(x_).subspan(i * e.columns, e.columns));
+}
+
+inline std::vector<float> transformer::embedded(std::span<const std::int32_t> tokens) {
+  embed(tokens);
+  return x_;
+}
+
+inline void transformer::run_layer(std::size_t layer, std::vector<float>& x,
+                                   kv_sequence& sequence) {
+  const std::size_t count = x.size() / shape_.hidden;
+  x_.swap(x);
+  prepare_rope(0, count);
+  attention(layer, 0, count, sequence);
+  feed_forward(weights_->layers()[layer], count);
+  x_.swap(x);
 }
 
 /// cos and sin of each token's angles: position / base^(2i / rope_size) / divisor.

@@ -49,6 +49,12 @@ public:
   void pack(unsigned threads = 0, const progress_callback& on_progress = {});
   [[nodiscard]] std::size_t packed_bytes() const noexcept;
 
+  /// A matrix by its name: where its values are now. bad_argument if there is none.
+  [[nodiscard]] weight_view find_matrix(std::string_view name) const;
+  /// Takes other values for a matrix, row by row in any format that can be multiplied; they must
+  /// live as long as they are used. bad_argument if there is no such matrix of this shape.
+  void replace(std::string_view name, const weight_view& view);
+
   [[nodiscard]] const gguf_file& file() const noexcept { return file_; }
   [[nodiscard]] const model_shape& shape() const noexcept { return shape_; }
   [[nodiscard]] std::size_t vocabulary() const noexcept { return embedding_.view.rows; }
@@ -67,6 +73,10 @@ private:
     for (auto& w : self.layers_)
       for (auto* m : {&w.q, &w.k, &w.v, &w.attention_output, &w.gate, &w.up, &w.down}) body(*m);
     body(self.output_);
+  }
+  [[noreturn]] void refuse_name(std::string_view name) const {
+    fail(error_code::bad_argument, place_of(file_.metadata.place(), "tensor", name),
+         "no matrix of this name and shape");
   }
   [[nodiscard]] const stored_tensor* find(const std::string& name) const;
   [[nodiscard]] const stored_tensor& tensor(const std::string& name, std::size_t columns,
@@ -132,6 +142,27 @@ inline void model_weights::pack(unsigned threads, const progress_callback& on_pr
   });
 }
 
+inline weight_view model_weights::find_matrix(std::string_view name) const {
+  const weight_view* found = embedding_.name == name ? &embedding_.view : nullptr;
+  for_each_matrix(*this, [&](const named_weight& w) {
+    if (w.name == name && found == nullptr) found = &w.view;
+  });
+  if (found == nullptr) refuse_name(name);
+  return *found;
+}
+
+inline void model_weights::replace(std::string_view name, const weight_view& view) {
+  bool found = false;
+  const auto change = [&](named_weight& w) {
+    if (w.name != name || w.view.rows != view.rows || w.view.columns != view.columns) return;
+    w.view = view;
+    found = true;
+  };
+  for_each_matrix(*this, change);
+  change(embedding_);
+  if (!found || !can_multiply(view.type) || view.layout != weight_layout::rows) refuse_name(name);
+}
+
 inline const stored_tensor* model_weights::find(const std::string& name) const {
   const auto found = index_.find(name);
   return found == index_.end() ? nullptr : &file_.tensors[found->second];
@@ -153,7 +184,7 @@ inline named_weight model_weights::matrix(const std::string& name, std::size_t c
   const auto& found = tensor(name, columns, rows);
   if (!can_multiply(found.type))
     refuse(name, "format " + std::string(name_of(found.type)) +
-                     " cannot be run; f32, f16, bf16, q8_0 and q4_0 can");
+                     " cannot be run; f32, f16, bf16, q8_0, q5_0 and q4_0 can");
   if (reinterpret_cast<std::uintptr_t>(found.data.data()) % 4 != 0)
     refuse(name, "its data is not aligned to 4 bytes");
   return {name, {found.type, rows, columns, found.data.data()}};

@@ -7,6 +7,7 @@
 #include "../io/gguf_writer.hpp"
 #include "../metric/error.hpp"
 #include "../quantizer/row_codec.hpp"
+#include "encoded_tensors.hpp"
 #include "format_plan.hpp"
 
 namespace edgequant::inline EDGEQUANT_ABI {
@@ -15,8 +16,11 @@ struct compress_options {
   format type = format::q4_0;
   scale_choice scale = scale_rule::mse;
   std::vector<keep_rule> keep; ///< exceptions, the last match wins
+  named_formats exact = {};    ///< stronger than both
   unsigned threads = 0;        ///< 0: all
   bool dry_run = false;        ///< plan and check, write nothing
+  /// Tensors that are encoded already, in the planned format: they are taken as they are.
+  const encoded_tensors* encoded = nullptr;
 };
 
 struct tensor_report {
@@ -133,6 +137,12 @@ inline void compress_job::write_tensor(gguf_writer& writer, const model_tensor& 
   const std::uint64_t columns = stored.columns(), piece = slab_shape(stored).rows_per_piece;
   const std::uint64_t bytes_per_row = row_bytes(type, columns);
   const std::string place = place_of(source_.name, "tensor", stored.name);
+  const auto* ready = options_.encoded ? options_.encoded->find(stored.name) : nullptr;
+  if (ready != nullptr &&
+      (ready->type != type || ready->bytes.size() != stored.rows() * bytes_per_row))
+    fail(error_code::bad_argument, place,
+         "encoded as " + std::string(name_of(ready->type)) + ", planned as " +
+             std::string(name_of(type)));
   std::vector<std::byte> bytes;
   std::vector<error_accumulator> errors;
   for_each_slab(tensor, "quantize", [&](std::uint64_t first, std::uint64_t rows) {
@@ -145,7 +155,9 @@ inline void compress_job::write_tensor(gguf_writer& writer, const model_tensor& 
         const auto source = tensor.row(first + r);
         std::byte* out = bytes.data() + r * bytes_per_row;
         decode_row(stored.type, source.data(), values);
-        if (type == stored.type) // a second rounding could only lose
+        if (ready != nullptr)
+          std::memcpy(out, ready->bytes.data() + (first + r) * bytes_per_row, bytes_per_row);
+        else if (type == stored.type) // a second rounding could only lose
           std::memcpy(out, source.data(), source.size());
         else
           encode(values, {}, (first + r) * columns, out);
@@ -203,7 +215,7 @@ inline void compress_job::write(gguf_writer& writer, std::span<const tensor_plan
 inline compress_report compress(const model_source& source, const std::filesystem::path& output,
                                 const compress_options& options,
                                 const progress_callback& listener) {
-  const auto plans = plan_formats(source, options.type, options.keep);
+  const auto plans = plan_formats(source, options.type, options.keep, options.exact);
   const gguf_metadata metadata = detail::output_metadata(source, options.type);
   std::vector<tensor_info> infos;
   for (std::size_t i = 0; i < plans.size(); ++i)

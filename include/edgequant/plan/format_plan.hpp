@@ -4,6 +4,7 @@
 
 #include "../model/model_source.hpp"
 
+#include <map>
 #include <regex>
 
 namespace edgequant::inline EDGEQUANT_ABI {
@@ -31,17 +32,27 @@ struct tensor_plan {
   bool fallback = false;   ///< the format asked for does not fit the rows: f16 instead
 };
 
+/// For each tensor the rule that decides, or null. bad_argument for a rule that matches no tensor.
+[[nodiscard]] std::vector<const keep_rule*> deciding_rules(const model_source& source,
+                                                           std::span<const keep_rule> keep);
+
+/// Formats of tensors by their names.
+using named_formats = std::map<std::string, format, std::less<>>;
+
 /// One plan per tensor. Rules, the later ones stronger:
-/// - matrices get `type`; with a 4-bit `type`, token_embd.weight and output.weight get q8_0;
+/// - matrices get `type`; with codes of fewer than 8 bits, token_embd.weight and output.weight get
+///   q8_0;
 /// - 1-D tensors (norms, biases) get f32;
 /// - integer tensors stay as they are;
 /// - the last matching rule of `keep` decides;
+/// - a tensor that `exact` names gets that format;
 /// - rows that are no multiple of the block length of their format get f16.
 ///
 /// bad_argument: a rule that matches no tensor, a block format for a 1-D tensor, a rule for an
 /// integer tensor. bad_file: a tensor whose values cannot be read or whose name is too long.
 [[nodiscard]] std::vector<tensor_plan> plan_formats(const model_source& source, format type,
-                                                    std::span<const keep_rule> keep);
+                                                    std::span<const keep_rule> keep,
+                                                    const named_formats& exact = {});
 
 namespace detail {
 
@@ -76,7 +87,8 @@ inline void require_short_names(const model_source& source) {
   if (tensor.dims.size() == 1) return format::f32;
   const bool large_vocabulary =
       tensor.name == "token_embd.weight" || tensor.name == "output.weight";
-  return large_vocabulary && info_of(type).code_bits == 4 ? format::q8_0 : type;
+  const int bits = info_of(type).code_bits;
+  return large_vocabulary && bits > 0 && bits < 8 ? format::q8_0 : type;
 }
 
 } // namespace detail
@@ -106,8 +118,8 @@ inline keep_rule parse_keep(std::string_view text) {
   return rule;
 }
 
-inline std::vector<tensor_plan> plan_formats(const model_source& source, format type,
-                                             std::span<const keep_rule> keep) {
+inline std::vector<const keep_rule*> deciding_rules(const model_source& source,
+                                                    std::span<const keep_rule> keep) {
   detail::require_short_names(source);
   std::vector<const keep_rule*> chosen(source.tensors.size(), nullptr);
   for (const auto& rule : keep) {
@@ -118,6 +130,13 @@ inline std::vector<tensor_plan> plan_formats(const model_source& source, format 
     if (!used)
       fail(error_code::bad_argument, "rule '" + escaped(rule.pattern) + "'", "matches no tensor");
   }
+  return chosen;
+}
+
+inline std::vector<tensor_plan> plan_formats(const model_source& source, format type,
+                                             std::span<const keep_rule> keep,
+                                             const named_formats& exact) {
+  const auto chosen = deciding_rules(source, keep);
   std::vector<tensor_plan> plans;
   for (std::size_t i = 0; i < chosen.size(); ++i) {
     const stored_tensor& tensor = source.tensors[i].stored;
@@ -133,6 +152,7 @@ inline std::vector<tensor_plan> plan_formats(const model_source& source, format 
       fail(error_code::bad_argument, place,
            "a 1-D tensor cannot be " + std::string(name_of(chosen[i]->type)));
     tensor_plan plan{chosen[i] != nullptr ? chosen[i]->type : detail::default_format(tensor, type)};
+    if (const auto found = exact.find(tensor.name); found != exact.end()) plan.type = found->second;
     if (tensor.columns() % info_of(plan.type).block_length != 0) plan = {format::f16, 0, true};
     plan.bytes = tensor_bytes(plan.type, tensor.dims, error_code::bad_file, place);
     plans.push_back(plan);

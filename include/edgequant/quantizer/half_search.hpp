@@ -66,8 +66,12 @@ private:
   static constexpr int signs = both_signs ? 2 : 1; ///< positive, negative
   static constexpr int levels = -range::lowest;
   /// Up to this multiple of the scale without clipping, blocks would be too short to save work.
-  static constexpr float direct = Bits == 4 ? 0.0f : 1.14f;
-  static constexpr float loss = Bits == 4 ? 0.06f : 0.2f; ///< see block_length(); fastest of some
+  static constexpr float direct = Bits < 8 ? 0.0f : 1.14f;
+  /// See block_length(); fastest of some.
+  static constexpr float loss = Bits == 4 ? 0.06f : Bits == 5 ? 0.12f : 0.2f;
+  /// Of the scale without clipping, a second one to begin with: near the best of bell-shaped
+  /// values.
+  static constexpr double shrunk = Bits == 4 ? 0.92 : Bits == 5 ? 0.96 : 0.996;
 
   /// Consecutive halves.
   struct block {
@@ -163,7 +167,7 @@ template <int Bits> void half_search<Bits>::start() {
   root_ = std::numeric_limits<float>::infinity();
   const double widest = static_cast<double>(group_.largest) / range::lowest;
   per_widest_ = static_cast<float>(1 / std::fabs(widest));
-  for (const double shrink : {1.0, Bits == 4 ? 0.92 : 0.996})
+  for (const double shrink : {1.0, shrunk})
     consider(half_from_bits(bits_of_half(std::fabs(widest * shrink))), both_signs && widest < 0);
 }
 

@@ -14,6 +14,12 @@ namespace edgequant::inline EDGEQUANT_ABI {
 /// bytes need no alignment. A carried format is bad_argument.
 inline void decode_row(format type, const std::byte* bytes, std::span<float> values);
 
+/// No encoder, or that of one of the formats.
+template <class Formats> struct encoders_of;
+template <class... F> struct encoders_of<format_list<F...>> {
+  using type = std::variant<std::monostate, group_encoder<F>...>;
+};
+
 /// Writes rows of one tensor in a writable format. An object is scratch memory for one thread.
 class row_encoder {
 public:
@@ -32,22 +38,8 @@ private:
 
   format type_;
   std::string_view name_;
-  std::variant<std::monostate, group_encoder<q8_0>, group_encoder<q4_0>> groups_;
+  typename encoders_of<block_formats>::type groups_;
 };
-
-/// Calls use(F{}) with the block format whose id is `type`; false if there is none.
-template <class Use> bool visit_block_format(format type, Use&& use) {
-  switch (type) {
-  case format::q8_0:
-    use(q8_0{});
-    return true;
-  case format::q4_0:
-    use(q4_0{});
-    return true;
-  default:
-    return false;
-  }
-}
 
 /// decode_row from bytes that are aligned to 8.
 inline void decode_aligned(format type, const std::byte* bytes, std::span<float> values) {

@@ -31,7 +31,7 @@ private:
 };
 
 /// The scale of ggml's reference encoders. They divide by the scale before it is rounded to half,
-/// and store a negative zero for a 4-bit group of zeros.
+/// and, below 8 bits, store a negative zero for a group of zeros.
 template <int Bits, scale_type Scale>
 [[nodiscard]] group_scale ggml_scale(std::span<const float> values) noexcept {
   constexpr float top = -kernel::code_range<Bits>::lowest;

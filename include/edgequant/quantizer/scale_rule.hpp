@@ -11,10 +11,10 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// "Symmetric" is not one rule: engines differ. L is the largest code, 7 or 127.
+/// "Symmetric" is not one rule: engines differ. L is the largest code: 7, 15 or 127.
 enum class scale_rule {
   absmax,     ///< largest magnitude / L (AWQ, MLC, TFLite)
-  signed_max, ///< the value of largest magnitude maps to -8, or to -127 at 8 bits; may be negative
+  signed_max, ///< the value of largest magnitude maps to -8, -16 or -127; may be negative
   ggml,       ///< byte for byte what llama.cpp's file writer computes, its rounding included
   percentile, ///< the P-th percentile of the magnitudes / L; what lies beyond is clipped
   mse,        ///< least squared error, optionally weighted by column

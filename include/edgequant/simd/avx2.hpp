@@ -69,6 +69,14 @@ struct avx2 {
     return {_mm256_and_ps(_mm256_cmp_ps(x.a, y.a, _CMP_LT_OQ), z.a),
             _mm256_and_ps(_mm256_cmp_ps(x.b, y.b, _CMP_LT_OQ), z.b)};
   }
+  static f32 choose(std::uint32_t bits, f32 x, f32 y) noexcept {
+    const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    const auto lanes = [bit](std::uint32_t eight, __m256 u, __m256 v) {
+      const __m256i set = _mm256_and_si256(_mm256_set1_epi32(static_cast<int>(eight)), bit);
+      return _mm256_blendv_ps(v, u, _mm256_castsi256_ps(_mm256_cmpeq_epi32(set, bit)));
+    };
+    return {lanes(bits, x.a, y.a), lanes(bits >> 8, x.b, y.b)};
+  }
   static f32 iota() noexcept {
     return {_mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7), _mm256_setr_ps(8, 9, 10, 11, 12, 13, 14, 15)};
   }

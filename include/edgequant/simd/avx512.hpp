@@ -51,6 +51,9 @@ struct avx512 {
   static f32 where_less(f32 x, f32 y, f32 z) noexcept {
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, y, _CMP_LT_OQ), z);
   }
+  static f32 choose(std::uint32_t bits, f32 x, f32 y) noexcept {
+    return _mm512_mask_blend_ps(static_cast<__mmask16>(bits & 0xffff), y, x);
+  }
   static f32 iota() noexcept {
     return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   }

@@ -85,6 +85,12 @@ struct neon {
       return vreinterpretq_f32_u32(vandq_u32(lanes, vreinterpretq_u32_f32(z.v[i])));
     });
   }
+  static f32 choose(std::uint32_t bits, f32 x, f32 y) noexcept {
+    const uint32x4_t bit = {1, 2, 4, 8};
+    return each<f32>([&](int i) {
+      return vbslq_f32(vtstq_u32(vdupq_n_u32(bits >> (4 * i)), bit), x.v[i], y.v[i]);
+    });
+  }
   static f32 iota() noexcept {
     const float32x4_t first = {0, 1, 2, 3};
     return each<f32>(

@@ -79,6 +79,10 @@ struct scalar {
   static f32 where_less(f32 a, f32 b, f32 x) noexcept {
     return each<f32>([&](int i) { return a.lane[i] < b.lane[i] ? x.lane[i] : 0.0f; });
   }
+  /// x in the lanes i where bit i is set, y in the others.
+  static f32 choose(std::uint32_t bits, f32 x, f32 y) noexcept {
+    return each<f32>([&](int i) { return (bits >> i & 1) != 0 ? x.lane[i] : y.lane[i]; });
+  }
   /// Lane i holds i.
   static f32 iota() noexcept {
     return each<f32>([](int i) { return static_cast<float>(i); });

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT
+/// From sensitivities and a budget for the finished file to a format for every tensor.
+#pragma once
+
+#include "compress.hpp"
+#include "mixed_precision.hpp"
+#include "sensitivity.hpp"
+
+#include <charconv>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// What a file may take: bytes, metadata and padding included, or bits a weight of the whole file.
+struct file_budget {
+  std::uint64_t bytes = 0;
+  double bits_per_weight = 0; ///< not 0: this counts
+
+  /// Rounded down to whole bytes.
+  [[nodiscard]] std::uint64_t bytes_for(std::uint64_t weights) const noexcept {
+    if (bits_per_weight == 0) return bytes;
+    return static_cast<std::uint64_t>(bits_per_weight * static_cast<double>(weights) / 8);
+  }
+};
+
+/// Reads `3355443`, `3.2MiB`, `700MB`, `1.5GiB` (also KB, KiB, GB) or `5.0bpw`. bad_argument for
+/// anything else, and for what is not above 0.
+[[nodiscard]] file_budget parse_budget(std::string_view text);
+
+/// Which figure of a candidate is its damage.
+enum class damage_measure {
+  weight, ///< squared weight error
+  output, ///< squared output error
+  kld,    ///< divergence, which measure_divergence() has set
+};
+
+/// `weight`, `output` or `kld`; bad_argument for anything else.
+[[nodiscard]] damage_measure parse_measure(std::string_view name);
+
+/// GPTQ leaves so much of the squared output error of plain rounding: 3.5 dB less, the mean over
+/// the matrices of two small models at 4 bits, and hardly more or less at 5 and 8.
+inline constexpr double gptq_leaves = 0.45;
+
+struct budget_options {
+  file_budget budget;
+  damage_measure measure = damage_measure::output;
+  /// Damage of the matrices of layers is multiplied by it: gptq_leaves where they are encoded so.
+  double layer_factor = 1;
+  search_limits limits = {};
+};
+
+struct budget_plan {
+  named_formats formats;     ///< of every tensor that was weighed
+  format main = format::f32; ///< of most weights
+  std::vector<choice_group> groups;
+  assignment result; ///< of groups; costs are bytes in the file, padding included
+  std::uint64_t budget_bytes = 0, file_bytes = 0; ///< of the whole file: at most, and as planned
+};
+
+/// The formats of least damage with which the file stays within the budget. Tensors that `options`
+/// pins by a rule, and those without sensitivity, keep what plan_formats() gives them.
+/// bad_argument for a budget that no choice meets, naming the smallest file, and for a measure that
+/// was not taken.
+[[nodiscard]] budget_plan plan_for_budget(const model_source& source,
+                                          const compress_options& options,
+                                          std::span<const layer_sensitivity> layers,
+                                          const budget_options& limits);
+
+inline file_budget parse_budget(std::string_view text) {
+  struct unit {
+    std::string_view name;
+    double bytes;
+  };
+  constexpr unit units[] = {{"", 1},     {"B", 1},         {"KB", 1e3},      {"MB", 1e6},
+                            {"GB", 1e9}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}};
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::string_view rest = text.substr(static_cast<std::size_t>(end - text.data()));
+  if (error == std::errc{} && number > 0 && std::isfinite(number)) {
+    if (rest == "bpw" && number <= 64) return {0, number};
+    for (const auto& u : units)
+      if (rest == u.name && number * u.bytes >= 1 && number * u.bytes < 0x1p62)
+        return {static_cast<std::uint64_t>(number * u.bytes), 0};
+  }
+  fail(error_code::bad_argument, "budget '" + escaped(text) + "'",
+       "expected a size such as 3.2MiB or bits a weight such as 5.0bpw");
+}
+
+inline damage_measure parse_measure(std::string_view name) {
+  if (name == "weight") return damage_measure::weight;
+  if (name == "output") return damage_measure::output;
+  if (name == "kld") return damage_measure::kld;
+  fail(error_code::bad_argument, "sensitivity '" + escaped(name) + "'",
+       "expected weight, output or kld");
+}
+
+namespace detail {
+
+[[nodiscard]] inline double damage_of(const layer_sensitivity& layer, const format_damage& c,
+                                      const budget_options& options) {
+  const double factor = layer.name.starts_with("blk.") ? options.layer_factor : 1;
+  switch (options.measure) {
+  case damage_measure::weight:
+    return factor * c.weight_error * c.weight_error;
+  case damage_measure::output:
+    return factor * c.output_error * c.output_error;
+  case damage_measure::kld:
+    break;
+  }
+  if (!c.kl) fail(error_code::bad_argument, layer.name, "its divergence was not measured");
+  return factor * *c.kl;
+}
+
+/// Bytes of a tensor's data in the file, with the padding behind them.
+[[nodiscard]] inline std::uint64_t padded(std::uint64_t bytes) {
+  constexpr std::uint64_t alignment = 32;
+  return (bytes + alignment - 1) / alignment * alignment;
+}
+
+/// The file with every tensor as planned, without the padded bytes of those that are weighed.
+[[nodiscard]] inline std::uint64_t fixed_bytes(const model_source& source,
+                                               const compress_options& options,
+                                               std::span<const tensor_plan> plans,
+                                               std::span<const std::size_t> weighed) {
+  std::vector<tensor_info> infos;
+  std::uint64_t last = 0; // the data of the last tensor ends the file, perhaps unpadded
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    const auto& t = source.tensors[i].stored;
+    infos.push_back({t.name, t.dims, plans[i].type});
+    last = padded(plans[i].bytes) - plans[i].bytes;
+  }
+  std::uint64_t bytes = gguf_file_size(output_metadata(source, options.type), infos) + last;
+  for (const std::size_t i : weighed) bytes -= padded(plans[i].bytes);
+  return bytes;
+}
+
+} // namespace detail
+
+inline budget_plan plan_for_budget(const model_source& source, const compress_options& options,
+                                   std::span<const layer_sensitivity> layers,
+                                   const budget_options& limits) {
+  const auto plans = plan_formats(source, options.type, options.keep);
+  const auto rules = deciding_rules(source, options.keep);
+  budget_plan plan;
+  std::vector<std::size_t> weighed;
+  std::uint64_t weights = 0;
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    const auto& t = source.tensors[i].stored;
+    weights += t.values();
+    const auto layer =
+        std::find_if(layers.begin(), layers.end(), [&](const auto& l) { return l.name == t.name; });
+    if (rules[i] != nullptr || layer == layers.end() || layer->candidates.empty()) continue;
+    choice_group group{t.name, {}};
+    for (const auto& c : layer->candidates)
+      group.choices.push_back(
+          {c.type, detail::padded(c.bytes), detail::damage_of(*layer, c, limits)});
+    weighed.push_back(i);
+    plan.groups.push_back(std::move(group));
+  }
+  const std::uint64_t fixed = detail::fixed_bytes(source, options, plans, weighed);
+  plan.budget_bytes = limits.budget.bytes_for(weights);
+  std::uint64_t least = fixed;
+  for (const auto& group : plan.groups)
+    least += std::min_element(group.choices.begin(), group.choices.end(),
+                              [](const auto& a, const auto& b) { return a.cost < b.cost; })
+                 ->cost;
+  if (plan.budget_bytes < least)
+    fail(error_code::bad_argument, "budget of " + std::to_string(plan.budget_bytes) + " bytes",
+         "the smallest file with these formats has " + std::to_string(least));
+  plan.result = assign_formats(plan.groups, plan.budget_bytes - fixed, limits.limits);
+  plan.file_bytes = fixed + plan.result.cost;
+  std::map<format, std::uint64_t> values;
+  for (std::size_t i = 0; i < plan.groups.size(); ++i) {
+    const format type = plan.groups[i].choices[plan.result.chosen[i]].type;
+    plan.formats[plan.groups[i].name] = type;
+    values[type] += source.tensors[weighed[i]].stored.values();
+  }
+  for (const auto& [type, count] : values)
+    if (plan.main == format::f32 || count > values[plan.main]) plan.main = type;
+  return plan;
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT
+/// Undominated partial plans of a multiple-choice knapsack problem, a group at a time. Source:
+/// Pisinger, "A minimal algorithm for the multiple-choice knapsack problem", European Journal of
+/// Operational Research 83, 1995.
+#pragma once
+
+#include "../core/checked.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// When a search gives up. What it has found by then is still a plan, with an honest bound.
+struct search_limits {
+  std::chrono::milliseconds time_limit{10'000}; ///< 0: the greedy plan, the relaxation's bound
+  std::size_t max_states = 4'000'000;           ///< partial plans, at most about 100 bytes each
+};
+
+namespace detail {
+
+/// Costs of a problem add up to less than 2^53: their sums and differences are exact in double.
+struct priced_choice {
+  std::uint64_t cost = 0;
+  double damage = 0;
+  std::uint32_t index = 0; ///< the caller's
+};
+
+/// By rising cost and falling damage: no choice is as good as another one at most as dear.
+using priced_group = std::vector<priced_choice>;
+
+/// One position in its group for each group.
+using positions = std::vector<std::uint32_t>;
+
+/// Damages as multiples of 2^-shift. A plan's sums then do not depend on their order.
+struct damage_scale {
+  int shift = 0;
+  /// `largest` becomes 2^59 to 2^60.
+  explicit damage_scale(double largest) : shift(largest > 0 ? 59 - std::ilogb(largest) : 0) {}
+  /// `damage` is at most 2 * largest; rounds to nearest.
+  [[nodiscard]] std::int64_t whole(double damage) const noexcept {
+    return std::llround(std::ldexp(damage, shift));
+  }
+};
+
+/// A choice, or a plan of some groups, against a reference.
+struct knapsack_state {
+  std::int64_t cost = 0, damage = 0;
+  std::int64_t excess = 0; ///< what it adds to the lower bound of every plan that holds it
+  std::uint32_t trail = 0; ///< of a plan: its last choice; of a choice: its position
+};
+
+/// Undominated plans of a growing set of groups, by rising cost and falling damage. Of plans equal
+/// in both, the one that comes first in the order of all groups stays: whatever the other groups
+/// choose, it still comes first.
+class knapsack_states {
+public:
+  knapsack_states(std::span<const priced_group> groups, const search_limits& limits)
+      : groups_(groups), time_limit_(limits.time_limit),
+        room_(std::min<std::size_t>(limits.max_states, ~std::uint32_t{0})),
+        start_(std::chrono::steady_clock::now()) {}
+
+  /// Adds a group. Plans with more of anything than `most` are dropped. False: a limit was reached,
+  /// and the plans are as before.
+  [[nodiscard]] bool extend(std::uint32_t group, std::span<const knapsack_state> choices,
+                            const knapsack_state& most);
+  /// Keeps at most `count` plans, spread over the costs, those of least excess; lifts the limit on
+  /// states.
+  void thin(std::size_t count);
+  [[nodiscard]] std::span<const knapsack_state> plans() const noexcept { return plans_; }
+  /// Overwrites the positions of the groups that `plan` chooses for.
+  void apply(const knapsack_state& plan, positions& at) const;
+
+private:
+  struct link {
+    std::uint32_t before, at;
+  };
+
+  [[nodiscard]] bool precedes(link a, link b, std::size_t depth) const noexcept;
+  [[nodiscard]] bool late() const {
+    const auto spent = std::chrono::steady_clock::now() - start_;
+    return std::chrono::duration_cast<std::chrono::milliseconds>(spent) >= time_limit_;
+  }
+
+  std::span<const priced_group> groups_;
+  std::chrono::milliseconds time_limit_;
+  std::size_t room_; // for links
+  std::chrono::steady_clock::time_point start_;
+  std::vector<knapsack_state> plans_{{}};
+  std::vector<link> links_{{0, 0}};  // the choices of all plans; link 0 is none
+  std::vector<std::uint32_t> added_; // groups
+};
+
+/// All undominated plans by rising cost, or nothing where there are more than `max_plans`.
+[[nodiscard]] std::optional<std::vector<positions>>
+whole_frontier(std::span<const priced_group> groups, std::size_t max_plans);
+
+inline bool knapsack_states::precedes(link a, link b, std::size_t depth) const noexcept {
+  bool first = false;
+  for (std::uint32_t least = ~0u; depth-- > 0; a = links_[a.before], b = links_[b.before]) {
+    if (a.at != b.at && added_[depth] < least) {
+      least = added_[depth];
+      first = groups_[least][a.at].index < groups_[least][b.at].index;
+    }
+    if (a.before == b.before) break;
+  }
+  return first;
+}
+
+inline bool knapsack_states::extend(std::uint32_t group, std::span<const knapsack_state> choices,
+                                    const knapsack_state& most) {
+  added_.push_back(group);
+  const std::size_t before = links_.size();
+  std::vector<knapsack_state> merged;
+  std::vector<std::size_t> next(choices.size(), 0); // plan that each choice extends next
+  for (std::size_t turn = 0;; ++turn) {
+    if ((turn % 1024 == 0 && late()) || links_.size() >= room_) {
+      links_.resize(before);
+      added_.pop_back();
+      return false;
+    }
+    constexpr std::size_t none = ~std::size_t{0};
+    std::size_t best = none;
+    knapsack_state least;
+    for (std::size_t k = 0; k < choices.size(); ++k) {
+      while (next[k] < plans_.size() && (plans_[next[k]].excess > most.excess - choices[k].excess ||
+                                         plans_[next[k]].damage > most.damage - choices[k].damage))
+        ++next[k];
+      if (next[k] == plans_.size()) continue;
+      const knapsack_state& plan = plans_[next[k]];
+      const std::int64_t cost = plan.cost + choices[k].cost;
+      const std::int64_t damage = plan.damage + choices[k].damage;
+      if (cost > most.cost) continue; // and so are all after it
+      if (best != none && (cost > least.cost || (cost == least.cost && damage >= least.damage)))
+        continue;
+      best = k;
+      least = {cost, damage, plan.excess + choices[k].excess, plan.trail};
+    }
+    if (best == none) break;
+    ++next[best];
+    const link last{least.trail, choices[best].trail};
+    if (merged.empty() || least.damage < merged.back().damage) {
+      least.trail = static_cast<std::uint32_t>(links_.size());
+      merged.push_back(least);
+      links_.push_back(last);
+    } else if (least.damage == merged.back().damage && least.cost == merged.back().cost &&
+               precedes(last, links_.back(), added_.size())) {
+      least.trail = merged.back().trail;
+      merged.back() = least;
+      links_.back() = last;
+    }
+  }
+  plans_ = std::move(merged);
+  return true;
+}
+
+inline void knapsack_states::thin(std::size_t count) {
+  room_ = ~std::uint32_t{0};
+  if (plans_.size() <= count) return;
+  const std::size_t stride = ceil_divide(plans_.size(), count);
+  std::size_t kept = 0;
+  for (std::size_t begin = 0; begin < plans_.size(); begin += stride) {
+    const auto first = plans_.begin() + static_cast<std::ptrdiff_t>(begin);
+    const auto width = static_cast<std::ptrdiff_t>(std::min(stride, plans_.size() - begin));
+    plans_[kept++] = *std::min_element(
+        first, first + width, [](const auto& a, const auto& b) { return a.excess < b.excess; });
+  }
+  plans_.resize(kept);
+}
+
+inline void knapsack_states::apply(const knapsack_state& plan, positions& at) const {
+  link last = links_[plan.trail];
+  for (std::size_t depth = added_.size(); depth-- > 0; last = links_[last.before])
+    at[added_[depth]] = last.at;
+}
+
+inline std::optional<std::vector<positions>> whole_frontier(std::span<const priced_group> groups,
+                                                            std::size_t max_plans) {
+  double most_damage = 0;
+  for (const auto& group : groups) most_damage += group.front().damage;
+  const damage_scale scale(most_damage);
+  constexpr auto any = std::numeric_limits<std::int64_t>::max();
+  knapsack_states states(groups, {std::chrono::milliseconds::max(), ~std::size_t{0}});
+  for (std::uint32_t g = 0; g < groups.size(); ++g) {
+    std::vector<knapsack_state> choices;
+    for (std::uint32_t at = 0; at < groups[g].size(); ++at)
+      choices.push_back({static_cast<std::int64_t>(groups[g][at].cost),
+                         scale.whole(groups[g][at].damage), 0, at});
+    if (!states.extend(g, choices, {any, any, any}) || states.plans().size() > max_plans)
+      return std::nullopt;
+  }
+  std::vector<positions> plans;
+  for (const auto& state : states.plans()) {
+    plans.emplace_back(groups.size());
+    states.apply(state, plans.back());
+  }
+  return plans;
+}
+
+} // namespace detail
+} // namespace edgequant::inline EDGEQUANT_ABI

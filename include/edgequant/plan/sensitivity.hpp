@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: MIT
+/// What each candidate format does to a matrix, with and without calibration data.
+#pragma once
+
+#include "../core/matrix.hpp"
+#include "../metric/error.hpp"
+#include "../model/evaluate.hpp"
+#include "../model/layer_walk.hpp"
+#include "../quantizer/row_codec.hpp"
+#include "gptq_model.hpp"
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// A matrix in one format, rounded by the mse rule. Errors are ratios, 0 for an exact copy.
+struct format_damage {
+  format type = format::f32;
+  std::uint64_t bytes = 0;       ///< of the tensor's data
+  double weight_error = 0;       ///< |W - Q| / |W|, Frobenius norms
+  double column_error = 0;       ///< the same with columns weighted by the mean square of inputs
+  double output_error = 0;       ///< |X (W - Q)^T| / |X W^T|, from X^T X alone
+  std::optional<double> kl = {}; ///< divergence of the model with this tensor alone quantized, nats
+};
+
+/// How much a matrix minds being quantized.
+struct layer_sensitivity {
+  std::string name;
+  std::uint64_t rows = 0, columns = 0;
+  double kurtosis = 0;    ///< of the weights: 3 for Gaussian ones, more with outliers
+  double sensitivity = 0; ///< the output error in the first candidate
+  std::vector<format_damage> candidates;
+};
+
+/// Formats that sensitivity is asked for unless the caller names others: from small to large.
+inline constexpr format default_candidates[] = {format::q4_0, format::q5_0, format::q8_0};
+
+/// Sensitivity of one matrix. `inputs`: statistics of what it multiplies, with their Gram matrix;
+/// without a Gram matrix the output error is the column error, and without inputs the weight error.
+/// Cost: columns^2 x rows a candidate, however many inputs there were. bad_value for weights that
+/// are not finite, naming the matrix; bad_argument for a candidate that cannot be written, and for
+/// inputs of another length. A format whose groups do not fit the rows is left out.
+[[nodiscard]] layer_sensitivity
+analyze_sensitivity(std::string name, Eigen::Ref<const matrix_f> weights,
+                    const input_statistics& inputs = {},
+                    std::span<const format> candidates = default_candidates, unsigned threads = 0);
+
+/// The same for the matrices of all layers of a model, on a text, and without inputs for embedding
+/// and output. Memory: the Gram matrices of one layer.
+[[nodiscard]] std::vector<layer_sensitivity>
+analyze_model(const model_weights& weights, const calibration_text& text,
+              std::span<const format> candidates = default_candidates, unsigned threads = 0,
+              const progress_callback& listener = {});
+
+/// Sets kl of every candidate: that of the first is measured, on the first `tokens` of the text, by
+/// running the model with this tensor alone quantized; the others follow by their squared output
+/// errors, which a small divergence is proportional to. The weights are afterwards as they were.
+void measure_divergence(model_weights& weights, const calibration_text& text, std::size_t tokens,
+                        std::vector<layer_sensitivity>& layers, unsigned threads = 0,
+                        const progress_callback& listener = {});
+
+namespace detail {
+
+/// Rows that are handled together: what they sum up to does not depend on threads.
+inline constexpr Eigen::Index sensitivity_rows = 64;
+
+struct damage_sums {
+  double weight = 0, column = 0, output = 0;
+  void add(const damage_sums& other) {
+    weight += other.weight, column += other.column, output += other.output;
+  }
+};
+
+/// Squared norms of some rows under the three measures.
+[[nodiscard]] inline damage_sums measure_rows(const Eigen::MatrixXd& rows,
+                                              const input_statistics& inputs) {
+  damage_sums s;
+  s.weight = rows.squaredNorm();
+  s.column = s.weight;
+  if (inputs.squares.size() != 0) s.column = rows.colwise().squaredNorm().dot(inputs.squares);
+  s.output = s.column;
+  if (inputs.gram.size() != 0) {
+    const Eigen::MatrixXd pulled = rows * inputs.gram.selfadjointView<Eigen::Lower>();
+    s.output = rows.cwiseProduct(pulled).sum();
+  }
+  return s;
+}
+
+/// sqrt(a / b), and 0 where nothing is lost.
+[[nodiscard]] inline double error_ratio(double lost, double whole) {
+  return lost > 0 ? std::sqrt(lost / whole) : 0;
+}
+
+/// A matrix rounded to a format and read again.
+[[nodiscard]] inline std::vector<std::byte> rounded_matrix(Eigen::Ref<const matrix_f> weights,
+                                                           format type, std::string_view name,
+                                                           unsigned threads) {
+  const auto columns = static_cast<std::size_t>(weights.cols());
+  const std::size_t bytes_per_row = row_bytes(type, columns);
+  std::vector<std::byte> bytes(static_cast<std::size_t>(weights.rows()) * bytes_per_row);
+  parallel_for(static_cast<std::size_t>(weights.rows()), threads, [&](std::size_t r) {
+    row_encoder encode(type, scale_rule::mse, name);
+    encode({weights.row(static_cast<Eigen::Index>(r)).data(), columns}, {}, r * columns,
+           bytes.data() + r * bytes_per_row);
+  });
+  return bytes;
+}
+
+[[nodiscard]] inline matrix_f decoded_matrix(format type, const std::byte* data, std::size_t rows,
+                                             std::size_t columns, unsigned threads) {
+  matrix_f values(static_cast<Eigen::Index>(rows), static_cast<Eigen::Index>(columns));
+  const std::size_t bytes_per_row = row_bytes(type, columns);
+  parallel_for(rows, threads, [&](std::size_t r) {
+    decode_row(type, data + r * bytes_per_row, std::span(values.data() + r * columns, columns));
+  });
+  return values;
+}
+[[nodiscard]] inline matrix_f decoded_matrix(const weight_view& w, unsigned threads) {
+  return decoded_matrix(w.type, w.data, w.rows, w.columns, threads);
+}
+
+/// Sums over all rows, in pieces whose order is fixed.
+template <class Rows>
+[[nodiscard]] damage_sums sum_over_rows(Eigen::Index rows, const input_statistics& inputs,
+                                        unsigned threads, Rows rows_at) {
+  const auto pieces = static_cast<std::size_t>((rows + sensitivity_rows - 1) / sensitivity_rows);
+  std::vector<damage_sums> parts(pieces);
+  parallel_for(pieces, threads, [&](std::size_t p) {
+    const auto first = static_cast<Eigen::Index>(p) * sensitivity_rows;
+    parts[p] = measure_rows(rows_at(first, std::min(sensitivity_rows, rows - first)), inputs);
+  });
+  damage_sums sum;
+  for (const auto& part : parts) sum.add(part);
+  return sum;
+}
+
+[[nodiscard]] inline double kurtosis_of(Eigen::Ref<const matrix_f> weights) {
+  const auto values = weights.cast<double>().array();
+  const double mean = values.mean(), count = static_cast<double>(weights.size());
+  const double square = (values - mean).square().sum() / count;
+  return square > 0 ? (values - mean).square().square().sum() / count / (square * square) : 0;
+}
+
+} // namespace detail
+
+inline layer_sensitivity analyze_sensitivity(std::string name, Eigen::Ref<const matrix_f> weights,
+                                             const input_statistics& inputs,
+                                             std::span<const format> candidates, unsigned threads) {
+  const auto rows = static_cast<std::size_t>(weights.rows());
+  const auto columns = static_cast<std::size_t>(weights.cols());
+  if (inputs.squares.size() != 0 && inputs.squares.size() != weights.cols())
+    fail(error_code::bad_argument, name,
+         "inputs of " + std::to_string(inputs.squares.size()) + " values for rows of " +
+             std::to_string(columns));
+  for (std::size_t r = 0; r < rows; ++r)
+    require_finite({weights.row(static_cast<Eigen::Index>(r)).data(), columns}, name, r * columns);
+  layer_sensitivity result{name, rows, columns, detail::kurtosis_of(weights), 0, {}};
+  const auto piece = [&](Eigen::Index first, Eigen::Index count) -> Eigen::MatrixXd {
+    return weights.middleRows(first, count).cast<double>();
+  };
+  const auto whole = detail::sum_over_rows(weights.rows(), inputs, threads, piece);
+  for (const format type : candidates) {
+    if (columns % info_of(type).block_length != 0) continue;
+    const auto bytes = detail::rounded_matrix(weights, type, name, threads);
+    const matrix_f q = detail::decoded_matrix(type, bytes.data(), rows, columns, threads);
+    const auto lost = detail::sum_over_rows(
+        weights.rows(), inputs, threads,
+        [&](Eigen::Index first, Eigen::Index count) -> Eigen::MatrixXd {
+          return (weights.middleRows(first, count) - q.middleRows(first, count)).cast<double>();
+        });
+    result.candidates.push_back({type, bytes.size(), detail::error_ratio(lost.weight, whole.weight),
+                                 detail::error_ratio(lost.column, whole.column),
+                                 detail::error_ratio(lost.output, whole.output), std::nullopt});
+  }
+  if (!result.candidates.empty()) result.sensitivity = result.candidates[0].output_error;
+  return result;
+}
+
+inline std::vector<layer_sensitivity> analyze_model(const model_weights& weights,
+                                                    const calibration_text& text,
+                                                    std::span<const format> candidates,
+                                                    unsigned threads,
+                                                    const progress_callback& listener) {
+  std::vector<layer_sensitivity> result;
+  const auto analyze = [&](const named_weight& w, const input_statistics& inputs) {
+    result.push_back(analyze_sensitivity(w.name, detail::decoded_matrix(w.view, threads), inputs,
+                                         candidates, threads));
+  };
+  layer_walk walk(weights, text.tokens, text.bos, chunk_context(weights, text), threads);
+  analyze(weights.embedding(), {});
+  if (weights.output().name != weights.embedding().name) analyze(weights.output(), {});
+  const std::size_t layers = weights.layers().size();
+  for (std::size_t i = 0; i < layers; ++i) {
+    const auto groups = detail::shared_inputs(weights.layers()[i]);
+    if (listener) listener({"sensitivity", groups[0][0]->name, i, layers, "layers"});
+    const calibration seen = walk.observe([&](std::string_view name) {
+      return std::any_of(groups.begin(), groups.end(),
+                         [&](const auto& group) { return group[0]->name == name; });
+    });
+    for (const auto& group : groups)
+      for (const auto* w : group) analyze(*w, seen.all().find(group[0]->name)->second);
+    walk.advance();
+  }
+  if (listener) listener({"sensitivity", "", layers, layers, "layers"});
+  return result;
+}
+
+inline void measure_divergence(model_weights& weights, const calibration_text& text,
+                               std::size_t tokens, std::vector<layer_sensitivity>& layers,
+                               unsigned threads, const progress_callback& listener) {
+  const auto part = std::span(text.tokens).first(std::min(tokens, text.tokens.size()));
+  const model_weights reference_weights(weights.file());
+  transformer model(weights, threads), reference(reference_weights, threads);
+  const evaluation_options options{chunk_context(weights, text), text.bos, kv_format::f32, {}};
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    auto& layer = layers[i];
+    if (layer.candidates.empty()) continue;
+    if (listener) listener({"divergence", layer.name, i, layers.size(), "tensors"});
+    const weight_view before = weights.find_matrix(layer.name);
+    const format type = layer.candidates[0].type;
+    const auto bytes =
+        detail::rounded_matrix(detail::decoded_matrix(before, threads), type, layer.name, threads);
+    struct restorer { // whatever the run does
+      model_weights& weights;
+      const std::string& name;
+      const weight_view& before;
+      ~restorer() { weights.replace(name, before); }
+    };
+    text_score score;
+    {
+      const restorer restore{weights, layer.name, before};
+      weights.replace(layer.name, {type, before.rows, before.columns, bytes.data()});
+      score = score_text(model, part, options, &reference);
+    }
+    const double first = layer.candidates[0].output_error;
+    for (auto& c : layer.candidates)
+      c.kl = first > 0 ? score.from_reference->kl_mean * (c.output_error / first) *
+                             (c.output_error / first)
+                       : 0;
+  }
+  if (listener) listener({"divergence", "", layers.size(), layers.size(), "tensors"});
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: MIT
+/// GPTQ: codes that make up for each other's rounding errors on given inputs. Source: Frantar et
+/// al. 2022, with the order of columns inside groups by activation, and a descent over codes and
+/// scales.
+#pragma once
+
+#include "../core/checked.hpp"
+#include "../core/parallel_for.hpp"
+#include "row_codec.hpp"
+
+#include <Eigen/Cholesky>
+
+#include <numeric>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+struct gptq_options {
+  double damping = 0.01; ///< share of the mean of the Gram matrix's diagonal that is added to it
+  unsigned passes = 3;   ///< of the descent after the sweep; 0: plain GPTQ
+  unsigned threads = 0;  ///< 0: all
+};
+
+using row_major_d = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+/// What the Gram matrix of the inputs says of the columns; matrices with the same inputs share it.
+class gptq_columns {
+public:
+  /// `gram`: the lower triangle of X^T X, columns x columns, from any number of inputs, 0 included.
+  /// A column that is never used counts like the average one. Damping is raised tenfold until the
+  /// factorisation succeeds; a matrix that is not finite, or all zeros, says nothing: every column
+  /// then counts the same.
+  explicit gptq_columns(const Eigen::MatrixXd& gram, double damping = 0.01);
+
+  [[nodiscard]] Eigen::Index size() const noexcept { return gram_.rows(); }
+  /// Share of the mean diagonal that was added in the end; 0 where the Gram matrix said nothing.
+  [[nodiscard]] double damping() const noexcept { return damping_; }
+  /// X^T X as it is used: both triangles, over its mean diagonal, damped.
+  [[nodiscard]] const Eigen::MatrixXd& gram() const noexcept { return gram_; }
+  /// order()[i] is the column that is rounded as number i: by falling diagonal inside each group of
+  /// 32, groups in the order of the file.
+  [[nodiscard]] const std::vector<Eigen::Index>& order() const noexcept { return order_; }
+  /// U with U^T U = the inverse of gram() in that order: upper triangular.
+  [[nodiscard]] const row_major_d& factor() const noexcept { return factor_; }
+
+private:
+  void sort_columns();
+  [[nodiscard]] bool factorise();
+
+  double damping_;
+  Eigen::MatrixXd gram_;
+  row_major_d factor_;
+  std::vector<Eigen::Index> order_;
+};
+
+/// What GPTQ did to a matrix. Errors are sums of squares of X (W - Q)^T in units of the damped Gram
+/// matrix over its mean diagonal.
+struct gptq_report {
+  double error = 0;         ///< of the result
+  double rounded_error = 0; ///< of the same scales and plain rounding
+};
+
+/// Encodes `rows` rows of inputs.size() floats into a block format, rows one after the other, like
+/// row_encoder. Scales follow the mse rule, weighted by the columns' own error, then the descent. A
+/// row for which that comes out worse than plain rounding by the mse rule is rounded plainly. The
+/// bytes do not depend on the number of threads. `name` is for messages; bad_argument for a format
+/// without groups and rows that are no multiple of 32; bad_value as in row_encoder.
+gptq_report gptq_encode(format type, const float* weights, std::size_t rows,
+                        const gptq_columns& inputs, const gptq_options& options,
+                        std::string_view name, std::byte* bytes);
+
+inline gptq_columns::gptq_columns(const Eigen::MatrixXd& gram, double damping)
+    : damping_(damping), gram_(gram.selfadjointView<Eigen::Lower>()) {
+  const Eigen::Index n = gram_.rows();
+  const double largest = n == 0 ? 0 : gram_.diagonal().maxCoeff();
+  if (!gram_.allFinite() || !(largest > 0)) {
+    damping_ = 0;
+    gram_ = Eigen::MatrixXd::Identity(n, n);
+  } else {
+    gram_ /= largest; // sums of squares may be anywhere in the range of double
+    gram_ /= gram_.diagonal().mean();
+    for (Eigen::Index i = 0; i < n; ++i)
+      if (!(gram_(i, i) > 0)) gram_(i, i) = 1;
+    gram_.diagonal().array() += damping_;
+  }
+  sort_columns();
+  while (!factorise()) { // at the latest when the diagonal is all that counts
+    gram_.diagonal().array() += 9 * damping_;
+    damping_ *= 10;
+  }
+}
+
+inline void gptq_columns::sort_columns() {
+  order_.resize(static_cast<std::size_t>(gram_.rows()));
+  std::iota(order_.begin(), order_.end(), Eigen::Index{0});
+  for (std::size_t begin = 0; begin < order_.size(); begin += 32) {
+    const auto first = order_.begin() + static_cast<std::ptrdiff_t>(begin);
+    const auto last =
+        first + static_cast<std::ptrdiff_t>(std::min<std::size_t>(32, order_.size() - begin));
+    std::stable_sort(first, last,
+                     [&](Eigen::Index a, Eigen::Index b) { return gram_(a, a) > gram_(b, b); });
+  }
+}
+
+/// With the order of columns turned round, gram = L L^T; turned back, gram = R R^T with R upper
+/// triangular, so that U = R^-1: one factorisation, where inverse and factor would take three.
+inline bool gptq_columns::factorise() {
+  const Eigen::Index n = gram_.rows();
+  Eigen::MatrixXd turned(n, n);
+  const auto from = [&](Eigen::Index i) { return order_[static_cast<std::size_t>(n - 1 - i)]; };
+  for (Eigen::Index c = 0; c < n; ++c)
+    for (Eigen::Index r = 0; r < n; ++r) turned(r, c) = gram_(from(r), from(c));
+  Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>> cholesky(turned);
+  if (cholesky.info() != Eigen::Success) return false;
+  Eigen::MatrixXd inverse = Eigen::MatrixXd::Identity(n, n);
+  cholesky.matrixL().solveInPlace(inverse);
+  factor_ = inverse.reverse();
+  return factor_.allFinite();
+}
+
+namespace detail {
+
+/// Rows that are encoded together: a number that does not depend on threads.
+inline constexpr Eigen::Index gptq_rows = 32;
+
+/// GPTQ of a few rows into format F.
+template <class F> class gptq_job {
+public:
+  gptq_job(const gptq_columns& inputs, const gptq_options& options, std::string_view name)
+      : inputs_(inputs), options_(options), weighted_(scale_rule::mse, name) {
+    const auto n = inputs.size();
+    for (Eigen::Index i = 0; i < n; ++i) {
+      const auto column = static_cast<std::size_t>(inputs.order()[static_cast<std::size_t>(i)]);
+      importance_.resize(static_cast<std::size_t>(n));
+      // The error that rounding a column leaves behind, all later ones adapted to it.
+      const double u = inputs.factor()(i, i);
+      importance_[column] = static_cast<float>(1 / (u * u));
+    }
+  }
+
+  /// `first`: index of the first value in the tensor.
+  gptq_report run(const float* weights, Eigen::Index rows, std::uint64_t first,
+                  typename F::block* blocks);
+
+private:
+  using matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic>;
+  using range = kernel::code_range<F::bits>;
+  static constexpr auto group = static_cast<Eigen::Index>(F::group_length);
+
+  void choose_scales(const matrix& w, Eigen::Index g, std::uint64_t first);
+  void sweep(std::uint64_t first);
+  void descend(Eigen::Index row);
+  bool move_codes(Eigen::Index row, Eigen::Index g);
+  bool move_scale(Eigen::Index row, Eigen::Index g);
+  void shift(Eigen::Index row, Eigen::Index column, double step);
+  void store(Eigen::Index row, typename F::block* blocks) const;
+  [[nodiscard]] double error_of(Eigen::Index row) const {
+    return off_.col(row).dot(pull_.col(row));
+  }
+
+  const gptq_columns& inputs_;
+  const gptq_options& options_;
+  group_encoder<F> weighted_;
+  std::vector<float> importance_;
+  matrix weights_; ///< columns x rows from here on: a row of the tensor is contiguous
+  matrix codes_, scales_, inverses_;
+  matrix off_, pull_; ///< W - Q, and gram times it
+};
+
+template <class F>
+gptq_report gptq_job<F>::run(const float* weights, Eigen::Index rows, std::uint64_t first,
+                             typename F::block* blocks) {
+  const Eigen::Index n = inputs_.size();
+  weights_ = Eigen::Map<const Eigen::MatrixXf>(weights, n, rows).template cast<double>();
+  codes_.resize(n, rows);
+  scales_.resize(n / group, rows);
+  inverses_.resize(n / group, rows);
+  gptq_report report;
+  // Plain rounding at the scales of the untouched weights, to compare with.
+  for (Eigen::Index g = 0; g < n / group; ++g) choose_scales(weights_, g, first);
+  for (Eigen::Index r = 0; r < rows; ++r)
+    for (Eigen::Index c = 0; c < n; ++c)
+      codes_(c, r) = std::clamp<double>(std::nearbyint(weights_(c, r) * inverses_(c / group, r)),
+                                        range::lowest, range::highest);
+  const auto settle = [&] {
+    off_ = weights_;
+    for (Eigen::Index r = 0; r < rows; ++r)
+      for (Eigen::Index c = 0; c < n; ++c) off_(c, r) -= codes_(c, r) * scales_(c / group, r);
+    pull_.noalias() = inputs_.gram() * off_;
+  };
+  settle();
+  std::vector<double> rounded(static_cast<std::size_t>(rows));
+  for (Eigen::Index r = 0; r < rows; ++r) rounded[static_cast<std::size_t>(r)] = error_of(r);
+  const matrix plain_codes = codes_, plain_scales = scales_;
+  sweep(first);
+  settle();
+  for (Eigen::Index r = 0; r < rows; ++r) {
+    descend(r);
+    double error = error_of(r);
+    const double plain = rounded[static_cast<std::size_t>(r)];
+    if (!(error <= plain)) { // also what is not a number
+      codes_.col(r) = plain_codes.col(r);
+      scales_.col(r) = plain_scales.col(r);
+      error = plain;
+    }
+    report.error += error;
+    report.rounded_error += plain;
+    store(r, blocks + r * (n / group));
+  }
+  return report;
+}
+
+template <class F>
+void gptq_job<F>::choose_scales(const matrix& w, Eigen::Index g, std::uint64_t first) {
+  for (Eigen::Index r = 0; r < w.cols(); ++r) {
+    float values[F::group_length];
+    for (Eigen::Index i = 0; i < group; ++i) values[i] = static_cast<float>(w(g * group + i, r));
+    if (kernel::find_non_finite(std::span<const float>(values))) continue; // keeps what it had
+    const auto s = weighted_.choose(
+        values, part_of(importance_, static_cast<std::size_t>(g * group), F::group_length),
+        first + static_cast<std::uint64_t>(r * inputs_.size() + g * group));
+    scales_(g, r) = double{s.stored};
+    inverses_(g, r) = s.inverse == 0 ? 0 : 1 / double{s.stored};
+  }
+}
+
+/// Column after column: its rounding error moves to the columns that are still to come. Columns of
+/// a block of four groups at once; what concerns those beyond it follows in one product.
+template <class F> void gptq_job<F>::sweep(std::uint64_t first) {
+  const Eigen::Index n = inputs_.size(), rows = weights_.cols(), step = 4 * group;
+  const auto& order = inputs_.order();
+  const auto& u = inputs_.factor();
+  matrix w(n, rows), errors(step, rows); // w: in the order of the sweep
+  for (Eigen::Index i = 0; i < n; ++i) w.row(i) = weights_.row(order[static_cast<std::size_t>(i)]);
+  matrix natural(n, rows);
+  for (Eigen::Index begin = 0; begin < n; begin += step) {
+    const Eigen::Index end = std::min(n, begin + step);
+    for (Eigen::Index i = begin; i < end; ++i) {
+      if (i % group == 0) { // the scale of what the group has become
+        for (Eigen::Index k = i; k < i + group; ++k)
+          natural.row(order[static_cast<std::size_t>(k)]) = w.row(k);
+        choose_scales(natural, i / group, first);
+      }
+      const Eigen::Index column = order[static_cast<std::size_t>(i)];
+      for (Eigen::Index r = 0; r < rows; ++r) {
+        const double code = std::clamp<double>(std::nearbyint(w(i, r) * inverses_(i / group, r)),
+                                               range::lowest, range::highest);
+        codes_(column, r) = code;
+        const double error = (w(i, r) - code * scales_(i / group, r)) / u(i, i);
+        errors(i - begin, r) = error;
+        for (Eigen::Index k = i + 1; k < end; ++k) w(k, r) -= error * u(i, k);
+      }
+    }
+    w.bottomRows(n - end).noalias() -=
+        u.block(begin, end, end - begin, n - end).transpose() * errors.topRows(end - begin);
+  }
+}
+
+/// Moves single codes and scales as long as that lowers the error of the row.
+template <class F> void gptq_job<F>::descend(Eigen::Index row) {
+  for (unsigned pass = 0; pass < options_.passes; ++pass) {
+    bool moved = false;
+    for (Eigen::Index g = 0; g < scales_.rows(); ++g) {
+      moved |= move_scale(row, g);
+      moved |= move_codes(row, g);
+    }
+    if (!moved) return;
+  }
+}
+
+/// A step of the value in `column`: value + step.
+template <class F> void gptq_job<F>::shift(Eigen::Index row, Eigen::Index column, double step) {
+  off_(column, row) -= step;
+  pull_.col(row) -= step * inputs_.gram().col(column);
+}
+
+template <class F> bool gptq_job<F>::move_codes(Eigen::Index row, Eigen::Index g) {
+  const double scale = scales_(g, row);
+  if (scale == 0) return false;
+  bool moved = false;
+  for (Eigen::Index c = g * group; c < (g + 1) * group; ++c) {
+    // The error is a parabola in the code, with its vertex here; codes between it and the present
+    // one are better too.
+    const double vertex = codes_(c, row) + pull_(c, row) / (inputs_.gram()(c, c) * scale);
+    const double code = std::clamp<double>(std::nearbyint(vertex), range::lowest, range::highest);
+    if (code == codes_(c, row) || !std::isfinite(code)) continue;
+    shift(row, c, (code - codes_(c, row)) * scale);
+    codes_(c, row) = code;
+    moved = true;
+  }
+  return moved;
+}
+
+/// The best scale for the codes as they are, if its half is another one and better.
+template <class F> bool gptq_job<F>::move_scale(Eigen::Index row, Eigen::Index g) {
+  const auto codes = codes_.block(g * group, row, group, 1);
+  const Eigen::VectorXd bent = inputs_.gram().block(g * group, g * group, group, group) * codes;
+  const double curvature = codes.col(0).dot(bent);
+  const double slope = codes.col(0).dot(pull_.block(g * group, row, group, 1).col(0));
+  if (!(curvature > 0)) return false;
+  const float wanted = static_cast<float>(scales_(g, row) + slope / curvature);
+  const auto stored = store_scale<typename F::scale>(wanted, -range::lowest);
+  const double step = double{stored.stored} - scales_(g, row);
+  if (stored.inverse == 0 || !is_finite(stored.stored)) return false;
+  if (!(step * (step * curvature - 2 * slope) < 0)) return false;
+  for (Eigen::Index c = g * group; c < (g + 1) * group; ++c)
+    if (codes_(c, row) != 0) shift(row, c, step * codes_(c, row));
+  scales_(g, row) = double{stored.stored};
+  return true;
+}
+
+template <class F> void gptq_job<F>::store(Eigen::Index row, typename F::block* blocks) const {
+  for (Eigen::Index g = 0; g < scales_.rows(); ++g) {
+    float codes[F::group_length];
+    for (Eigen::Index i = 0; i < group; ++i)
+      codes[i] = static_cast<float>(codes_(g * group + i, row));
+    blocks[g].scale = static_cast<typename F::scale>(static_cast<float>(scales_(g, row)));
+    kernel::quantize_block(codes, 1.0f, blocks[g]);
+  }
+}
+
+} // namespace detail
+
+inline gptq_report gptq_encode(format type, const float* weights, std::size_t rows,
+                               const gptq_columns& inputs, const gptq_options& options,
+                               std::string_view name, std::byte* bytes) {
+  const auto columns = static_cast<std::size_t>(inputs.size());
+  if (columns % 32 != 0)
+    fail(error_code::bad_argument, std::string(name),
+         "rows of " + std::to_string(columns) + " values are no whole groups of 32");
+  const std::size_t tasks = ceil_divide(rows, std::size_t{detail::gptq_rows});
+  std::vector<gptq_report> parts(tasks);
+  const bool known = visit_block_format(type, [&]<class F>(F) {
+    parallel_for(tasks, options.threads, [&](std::size_t task) {
+      const std::size_t begin = task * detail::gptq_rows;
+      const auto count = std::min<std::size_t>(detail::gptq_rows, rows - begin);
+      detail::gptq_job<F> job(inputs, options, name);
+      parts[task] = job.run(
+          weights + begin * columns, static_cast<Eigen::Index>(count), begin * columns,
+          reinterpret_cast<typename F::block*>(bytes) + begin * (columns / F::group_length));
+    });
+  });
+  if (!known)
+    fail(error_code::bad_argument, std::string(name),
+         "GPTQ needs a format with groups, not " + std::string(name_of(type)));
+  gptq_report sum;
+  for (const auto& part : parts) sum.error += part.error, sum.rounded_error += part.rounded_error;
+  return sum;
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

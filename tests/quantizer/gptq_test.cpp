@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT
+#include "inputs.hpp"
+
+#include <edgequant/core/matrix.hpp>
+#include <edgequant/quantizer/gptq.hpp>
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+namespace eq = edgequant;
+using Eigen::Index;
+using eq::format;
+
+namespace {
+
+/// Inputs whose columns depend on each other, as activations do.
+Eigen::MatrixXd correlated_inputs(Index samples, Index columns, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<double> normal;
+  const auto fill = [&](Index r, Index c) {
+    return Eigen::MatrixXd::NullaryExpr(r, c, [&] { return normal(random); }).eval();
+  };
+  const Index hidden = std::max<Index>(1, columns / 4);
+  return fill(samples, hidden) * fill(hidden, columns) + 0.3 * fill(samples, columns);
+}
+
+struct matrix {
+  std::size_t rows, columns;
+  std::vector<float> values;
+  matrix(std::size_t r, std::size_t c, unsigned seed)
+      : rows(r), columns(c), values(inputs::make(inputs::gaussian, r * c, seed)) {}
+  Eigen::Map<const eq::matrix_f> view() const {
+    return {values.data(), static_cast<Index>(rows), static_cast<Index>(columns)};
+  }
+};
+
+std::vector<std::byte> by_gptq(const matrix& w, format type, const Eigen::MatrixXd& gram,
+                               eq::gptq_options options = {}) {
+  std::vector<std::byte> bytes(w.rows * eq::row_bytes(type, w.columns));
+  (void)eq::gptq_encode(type, w.values.data(), w.rows, eq::gptq_columns(gram, options.damping),
+                        options, "w", bytes.data());
+  return bytes;
+}
+
+std::vector<std::byte> by_rounding(const matrix& w, format type) {
+  const std::size_t row = eq::row_bytes(type, w.columns);
+  std::vector<std::byte> bytes(w.rows * row);
+  eq::row_encoder encode(type, eq::scale_rule::mse, "w");
+  for (std::size_t r = 0; r < w.rows; ++r)
+    encode(std::span(w.values).subspan(r * w.columns, w.columns), {}, 0, bytes.data() + r * row);
+  return bytes;
+}
+
+eq::matrix_f decoded(const matrix& w, format type, const std::vector<std::byte>& bytes) {
+  eq::matrix_f values(static_cast<Index>(w.rows), static_cast<Index>(w.columns));
+  const std::size_t row = eq::row_bytes(type, w.columns);
+  for (std::size_t r = 0; r < w.rows; ++r)
+    eq::decode_row(type, bytes.data() + r * row,
+                   std::span(values.data() + r * w.columns, w.columns));
+  return values;
+}
+
+/// |X (W - Q)^T|^2
+double output_error(const matrix& w, format type, const std::vector<std::byte>& bytes,
+                    const Eigen::MatrixXd& x) {
+  const Eigen::MatrixXd off = (w.view() - decoded(w, type, bytes)).cast<double>();
+  return (x * off.transpose()).squaredNorm();
+}
+
+TEST(gptq, factor_is_that_of_the_inverse) {
+  for (const Index n : {1, 32, 45, 96}) {
+    const auto x = correlated_inputs(200, n, 3);
+    const eq::gptq_columns columns(x.transpose() * x);
+    EXPECT_EQ(columns.damping(), 0.01);
+    Eigen::MatrixXd ordered(n, n);
+    for (Index i = 0; i < n; ++i)
+      for (Index k = 0; k < n; ++k)
+        ordered(i, k) = columns.gram()(columns.order()[static_cast<std::size_t>(i)],
+                                       columns.order()[static_cast<std::size_t>(k)]);
+    const Eigen::MatrixXd u = columns.factor();
+    EXPECT_TRUE(u.isUpperTriangular(1e-12));
+    EXPECT_LT((u.transpose() * u * ordered - Eigen::MatrixXd::Identity(n, n)).norm(), 1e-8);
+  }
+}
+
+TEST(gptq, lowers_the_output_error) {
+  const auto x = correlated_inputs(500, 128, 1);
+  const Eigen::MatrixXd gram = x.transpose() * x;
+  const matrix w(40, 128, 2);
+  for (const auto type : {format::q4_0, format::q8_0}) {
+    const double rounded = output_error(w, type, by_rounding(w, type), x);
+    const double swept = output_error(w, type, by_gptq(w, type, gram, {.passes = 0}), x);
+    const double descended = output_error(w, type, by_gptq(w, type, gram), x);
+    EXPECT_LT(swept, 0.63 * rounded); // 2 dB
+    EXPECT_LT(descended, swept);
+  }
+}
+
+/// The method as its paper writes it, column by column and without blocks, in double: with scales
+/// of 1 for all groups, which leave nothing to choose, both round to the same codes.
+TEST(gptq, equals_the_plain_algorithm) {
+  for (const unsigned seed : {1u, 2u, 3u}) {
+    const auto x = correlated_inputs(300, 160, seed);
+    const eq::gptq_columns columns(x.transpose() * x);
+    const std::size_t n = 160;
+    matrix w(3, n, seed);
+    for (std::size_t i = 0; i < w.values.size(); ++i) w.values[i] *= 50;
+    // The scales that the code chooses; the codes must follow from them.
+    const auto bytes = by_gptq(w, format::q4_0, x.transpose() * x, {.passes = 0});
+    const auto* blocks = reinterpret_cast<const eq::block_q4_0*>(bytes.data());
+    std::size_t equal = 0;
+    for (std::size_t r = 0; r < w.rows; ++r) {
+      std::vector<double> left(w.values.begin() + static_cast<long>(r * n),
+                               w.values.begin() + static_cast<long>((r + 1) * n));
+      for (std::size_t i = 0; i < n; ++i) {
+        const auto c = static_cast<std::size_t>(columns.order()[i]);
+        const eq::block_q4_0& block = blocks[r * n / 32 + c / 32];
+        const double scale = static_cast<float>(block.scale);
+        const double code = std::clamp(std::nearbyint(left[c] / scale), -8.0, 7.0);
+        const std::size_t at = c % 32;
+        const int stored = (at < 16 ? block.nibbles[at] & 15 : block.nibbles[at - 16] >> 4) - 8;
+        equal += stored == static_cast<int>(code);
+        const auto row = static_cast<Index>(i);
+        const double error = (left[c] - stored * scale) / columns.factor()(row, row);
+        for (std::size_t k = i + 1; k < n; ++k)
+          left[static_cast<std::size_t>(columns.order()[k])] -=
+              error * columns.factor()(row, static_cast<Index>(k));
+      }
+    }
+    EXPECT_GE(equal, 3 * n - 1); // sums of another order may turn a tie
+  }
+}
+
+TEST(gptq, does_not_depend_on_threads) {
+  const auto x = correlated_inputs(200, 96, 5);
+  const matrix w(70, 96, 6);
+  const Eigen::MatrixXd gram = x.transpose() * x;
+  EXPECT_EQ(by_gptq(w, format::q4_0, gram, {.threads = 1}),
+            by_gptq(w, format::q4_0, gram, {.threads = 3}));
+}
+
+TEST(gptq, survives_inputs_that_say_little) {
+  const matrix w(5, 64, 7);
+  const auto check = [&](const Eigen::MatrixXd& x, const char* what) {
+    const auto bytes = by_gptq(w, format::q4_0, x.transpose() * x);
+    const auto values = decoded(w, format::q4_0, bytes);
+    ASSERT_TRUE(values.allFinite()) << what;
+    // No column is lost, used or not: each value is within some steps of its own.
+    EXPECT_LT((values - w.view()).norm(), 0.6f * w.view().norm()) << what;
+  };
+  check(Eigen::MatrixXd::Zero(3, 64), "zeros");
+  check(Eigen::MatrixXd::Zero(0, 64), "nothing");
+  check(correlated_inputs(1, 64, 8), "one token");
+  Eigen::MatrixXd x = correlated_inputs(20, 64, 9);
+  x.col(3).setZero();
+  x.col(40) = x.col(41);
+  check(x, "a dead column and a double one");
+  x.col(5) *= 1e150;
+  check(x, "a huge column");
+  check(Eigen::MatrixXd::Constant(9, 64, 1e-200), "rank one, hardly there");
+  x(0, 0) = NAN;
+  check(x, "NaN");
+  x(0, 0) = INFINITY;
+  check(x, "infinity");
+}
+
+TEST(gptq, raises_damping_until_it_succeeds) {
+  Eigen::MatrixXd gram = Eigen::MatrixXd::Ones(32, 32); // and below zero by more than 1 %
+  gram.diagonal().array() -= 0.05;
+  const eq::gptq_columns columns(gram);
+  EXPECT_EQ(columns.damping(), 0.1);
+  EXPECT_TRUE(columns.factor().allFinite());
+  EXPECT_EQ(eq::gptq_columns(Eigen::MatrixXd::Zero(32, 32)).damping(), 0);
+}
+
+TEST(gptq, is_never_worse_than_rounding) {
+  const auto x = correlated_inputs(10, 32, 11);
+  const Eigen::MatrixXd gram = x.transpose() * x;
+  const eq::gptq_columns columns(gram);
+  const matrix w(200, 32, 12);
+  std::vector<std::byte> bytes(w.rows * 18);
+  const auto report =
+      eq::gptq_encode(format::q4_0, w.values.data(), w.rows, columns, {}, "w", bytes.data());
+  EXPECT_LE(report.error, report.rounded_error);
+}
+
+TEST(gptq, refuses_what_has_no_groups) {
+  const matrix w(1, 33, 1);
+  std::vector<std::byte> bytes(1000);
+  const auto encode = [&](format type, Index columns) {
+    try {
+      (void)eq::gptq_encode(type, w.values.data(), 1,
+                            eq::gptq_columns(Eigen::MatrixXd::Identity(columns, columns)), {}, "w",
+                            bytes.data());
+    } catch (const eq::exception& error) {
+      return std::string(error.what());
+    }
+    return std::string("encoded");
+  };
+  EXPECT_EQ(encode(format::f16, 32), "w: GPTQ needs a format with groups, not f16");
+  EXPECT_EQ(encode(format::q4_0, 33), "w: rows of 33 values are no whole groups of 32");
+}
+
+} // namespace
