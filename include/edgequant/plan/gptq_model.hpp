@@ -5,6 +5,7 @@
 #include "../core/progress.hpp"
 #include "../model/layer_walk.hpp"
 #include "../quantizer/gptq.hpp"
+#include "../quantizer/matrix_codec.hpp"
 #include "encoded_tensors.hpp"
 #include "format_plan.hpp"
 
@@ -41,12 +42,8 @@ inline std::vector<std::vector<const named_weight*>> shared_inputs(const layer_w
 [[nodiscard]] inline encoded_tensors::tensor encode_by_gptq(const named_weight& w, format type,
                                                             const gptq_columns& columns,
                                                             const gptq_options& options) {
-  const std::uint64_t bytes_per_row = row_bytes(w.view.type, w.view.columns);
-  std::vector<float> values(w.view.rows * w.view.columns);
-  parallel_for(w.view.rows, options.threads, [&](std::size_t r) {
-    decode_row(w.view.type, w.view.data + r * bytes_per_row,
-               std::span(values).subspan(r * w.view.columns, w.view.columns));
-  });
+  const matrix_f values =
+      decode_matrix(w.view.type, w.view.data, w.view.rows, w.view.columns, options.threads);
   encoded_tensors::tensor result{type, {}};
   result.bytes.resize(w.view.rows * row_bytes(type, w.view.columns));
   (void)gptq_encode(type, values.data(), w.view.rows, columns, options, w.name,

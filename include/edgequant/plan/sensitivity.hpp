@@ -2,11 +2,10 @@
 /// What each candidate format does to a matrix, with and without calibration data.
 #pragma once
 
-#include "../core/matrix.hpp"
 #include "../metric/error.hpp"
 #include "../model/evaluate.hpp"
 #include "../model/layer_walk.hpp"
-#include "../quantizer/row_codec.hpp"
+#include "../quantizer/matrix_codec.hpp"
 #include "gptq_model.hpp"
 
 namespace edgequant::inline EDGEQUANT_ABI {
@@ -89,34 +88,6 @@ struct damage_sums {
   return lost > 0 ? std::sqrt(lost / whole) : 0;
 }
 
-/// A matrix rounded to a format and read again.
-[[nodiscard]] inline std::vector<std::byte> rounded_matrix(Eigen::Ref<const matrix_f> weights,
-                                                           format type, std::string_view name,
-                                                           unsigned threads) {
-  const auto columns = static_cast<std::size_t>(weights.cols());
-  const std::size_t bytes_per_row = row_bytes(type, columns);
-  std::vector<std::byte> bytes(static_cast<std::size_t>(weights.rows()) * bytes_per_row);
-  parallel_for(static_cast<std::size_t>(weights.rows()), threads, [&](std::size_t r) {
-    row_encoder encode(type, scale_rule::mse, name);
-    encode({weights.row(static_cast<Eigen::Index>(r)).data(), columns}, {}, r * columns,
-           bytes.data() + r * bytes_per_row);
-  });
-  return bytes;
-}
-
-[[nodiscard]] inline matrix_f decoded_matrix(format type, const std::byte* data, std::size_t rows,
-                                             std::size_t columns, unsigned threads) {
-  matrix_f values(static_cast<Eigen::Index>(rows), static_cast<Eigen::Index>(columns));
-  const std::size_t bytes_per_row = row_bytes(type, columns);
-  parallel_for(rows, threads, [&](std::size_t r) {
-    decode_row(type, data + r * bytes_per_row, std::span(values.data() + r * columns, columns));
-  });
-  return values;
-}
-[[nodiscard]] inline matrix_f decoded_matrix(const weight_view& w, unsigned threads) {
-  return decoded_matrix(w.type, w.data, w.rows, w.columns, threads);
-}
-
 /// Sums over all rows, in pieces whose order is fixed.
 template <class Rows>
 [[nodiscard]] damage_sums sum_over_rows(Eigen::Index rows, const input_statistics& inputs,
@@ -159,8 +130,8 @@ inline layer_sensitivity analyze_sensitivity(std::string name, Eigen::Ref<const 
   const auto whole = detail::sum_over_rows(weights.rows(), inputs, threads, piece);
   for (const format type : candidates) {
     if (columns % info_of(type).block_length != 0) continue;
-    const auto bytes = detail::rounded_matrix(weights, type, name, threads);
-    const matrix_f q = detail::decoded_matrix(type, bytes.data(), rows, columns, threads);
+    const auto bytes = encode_matrix(type, scale_rule::mse, weights, name, threads);
+    const matrix_f q = decode_matrix(type, bytes.data(), rows, columns, threads);
     const auto lost = detail::sum_over_rows(
         weights.rows(), inputs, threads,
         [&](Eigen::Index first, Eigen::Index count) -> Eigen::MatrixXd {
@@ -181,8 +152,9 @@ inline std::vector<layer_sensitivity> analyze_model(const model_weights& weights
                                                     const progress_callback& listener) {
   std::vector<layer_sensitivity> result;
   const auto analyze = [&](const named_weight& w, const input_statistics& inputs) {
-    result.push_back(analyze_sensitivity(w.name, detail::decoded_matrix(w.view, threads), inputs,
-                                         candidates, threads));
+    result.push_back(analyze_sensitivity(
+        w.name, decode_matrix(w.view.type, w.view.data, w.view.rows, w.view.columns, threads),
+        inputs, candidates, threads));
   };
   layer_walk walk(weights, text.tokens, text.bos, chunk_context(weights, text), threads);
   analyze(weights.embedding(), {});
@@ -217,7 +189,9 @@ inline void measure_divergence(model_weights& weights, const calibration_text& t
     const weight_view before = weights.find_matrix(layer.name);
     const format type = layer.candidates[0].type;
     const auto bytes =
-        detail::rounded_matrix(detail::decoded_matrix(before, threads), type, layer.name, threads);
+        encode_matrix(type, scale_rule::mse,
+                      decode_matrix(before.type, before.data, before.rows, before.columns, threads),
+                      layer.name, threads);
     struct restorer { // whatever the run does
       model_weights& weights;
       const std::string& name;

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+#include "plan/support.hpp"
+
+namespace {
+using namespace plan_test;
+
+class gptq_model : public plans {
+protected:
+  eq::compress_options options;
+  gptq_model() { options.keep = {eq::parse_keep("blk.1.ffn_up=f16")}; }
+
+  void encode(eq::encoded_tensors& encoded, unsigned threads = 1,
+              const eq::progress_callback& listener = {}) const {
+    auto ready = open();
+    eq::encode_layers_by_gptq(ready.weights, ready.text, eq::planned_formats(source, options),
+                              {.threads = threads}, encoded, listener);
+  }
+  std::string file_of(const eq::encoded_tensors& encoded) {
+    options.encoded = &encoded;
+    (void)eq::compress(source, folder / "out.gguf", options);
+    return eq::read_text_file(folder / "out.gguf");
+  }
+  std::string key() const {
+    return eq::job_key(source, open().text, eq::planned_formats(source, options), "gptq");
+  }
+  /// Output error of a tensor's bytes on inputs that the layers before give it.
+  static double squared(const Eigen::MatrixXd& gram, const eq::matrix_f& w, const eq::matrix_f& q) {
+    const Eigen::MatrixXd off = (w - q).cast<double>();
+    return (off * gram.selfadjointView<Eigen::Lower>()).cwiseProduct(off).sum();
+  }
+};
+
+TEST_F(gptq_model, encodes_the_layers_better_than_rounding) {
+  eq::encoded_tensors encoded;
+  encode(encoded);
+  EXPECT_EQ(encoded.size(), 13u); // 14 matrices, one of them pinned to f16
+  EXPECT_EQ(encoded.find("blk.1.ffn_up.weight"), nullptr);
+  const auto ready = open();
+  eq::layer_walk walk(ready.weights, ready.text.tokens, ready.text.bos, 64, 1);
+  const auto seen = walk.observe([](std::string_view) { return true; });
+  for (const auto& group : eq::detail::shared_inputs(ready.weights.layers()[0]))
+    for (const auto* w : group) {
+      const auto& gram = seen.all().at(w->name).gram;
+      const eq::matrix_f exact =
+          eq::decode_matrix(w->view.type, w->view.data, w->view.rows, w->view.columns);
+      const auto* t = encoded.find(w->name);
+      ASSERT_NE(t, nullptr);
+      const auto rows = w->view.rows, columns = w->view.columns;
+      const auto plain = eq::encode_matrix(t->type, eq::scale_rule::mse, exact, "w");
+      EXPECT_LT(squared(gram, exact, eq::decode_matrix(t->type, t->bytes.data(), rows, columns)),
+                0.8 * squared(gram, exact, eq::decode_matrix(t->type, plain.data(), rows, columns)))
+          << w->name;
+    }
+}
+
+TEST_F(gptq_model, gives_the_same_bytes_on_any_threads) {
+  eq::encoded_tensors one, three;
+  encode(one, 1);
+  encode(three, 3);
+  EXPECT_EQ(file_of(one), file_of(three));
+}
+
+TEST_F(gptq_model, goes_on_where_it_stopped) {
+  eq::encoded_tensors whole;
+  encode(whole);
+  const std::string expected = file_of(whole);
+  for (int stop = 1; stop < 13; stop += 4) {
+    const auto parts = folder / ("parts" + std::to_string(stop));
+    int left = stop;
+    try {
+      eq::encoded_tensors some(parts, key());
+      encode(some, 1, [&](const eq::progress& p) {
+        if (p.stage == "gptq" && left-- == 0) throw std::runtime_error("the power goes");
+      });
+      FAIL();
+    } catch (const std::runtime_error&) {
+    }
+    eq::encoded_tensors rest(parts, key());
+    EXPECT_EQ(rest.size(), static_cast<std::size_t>(stop));
+    encode(rest);
+    EXPECT_EQ(file_of(rest), expected);
+  }
+}
+
+TEST_F(gptq_model, parts_of_another_job_are_refused) {
+  const auto parts = folder / "parts";
+  { eq::encoded_tensors some(parts, "a job\n"); }
+  EXPECT_EQ(message_of([&] { eq::encoded_tensors other(parts, key()); }),
+            parts.string() + ": belongs to another job (other input, options or calibration text)");
+  { eq::encoded_tensors again(parts, "a job\n"); }
+  std::ofstream(parts / "x.tensor") << "abc";
+  EXPECT_EQ(message_of([&] { eq::encoded_tensors again(parts, "a job\n"); }),
+            (parts / "x.tensor").string() + ": no tensor of an earlier run");
+}
+
+TEST_F(gptq_model, tensors_in_another_format_than_planned_are_refused) {
+  eq::encoded_tensors encoded;
+  encode(encoded);
+  options.type = format::q8_0;
+  EXPECT_EQ(message_of([&] { (void)file_of(encoded); }),
+            model.string() + ": tensor 'blk.0.attn_q.weight': encoded as q4_0, planned as q8_0");
+}
+
+TEST_F(gptq_model, a_checkpoint_runs_from_a_copy_that_goes_away) {
+  const auto stories = fs::path(EDGEQUANT_SOURCE_DIR) / "../shared/data/models/stories260K";
+  if (!fs::exists(stories)) GTEST_SKIP() << "no " << stories;
+  const auto checkpoint = eq::open_model(stories);
+  if (!checkpoint.metadata.find("tokenizer.ggml.tokens")) GTEST_SKIP() << "no vocabulary there";
+  (void)eq::open_calibrated(checkpoint, stories, folder / "x.gguf", {text, 10}, 1);
+  EXPECT_FALSE(fs::exists(folder / "x.gguf.calibration"));
+}
+
+TEST_F(gptq_model, texts_that_say_nothing_are_refused) {
+  std::ofstream(folder / "empty.txt") << "";
+  const auto message = message_of([&] {
+    (void)eq::open_calibrated(source, model, folder / "x.gguf", {folder / "empty.txt", 10}, 1);
+  });
+  EXPECT_TRUE(is_one_line(message)) << message;
+  EXPECT_NE(message, "");
+}
+
+} // namespace

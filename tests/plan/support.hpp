@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+/// A model that runs and a text for it, for the tests of plans.
+#pragma once
+
+#include "model/toy_model.hpp"
+#include "model/words.hpp"
+
+#include <edgequant/model/open_model.hpp>
+#include <edgequant/plan/calibrated_model.hpp>
+
+namespace plan_test {
+using namespace model_test;
+using eq::format;
+
+/// A toy of two layers whose words are the 256 bytes, `<s>` and `</s>`; its rows fit every format.
+inline fs::path write_speaker(const fs::path& path, format type = format::f32) {
+  auto vocabulary = byte_level({});
+  const auto begin = vocabulary.add("<s>", eq::token_type::control);
+  const auto end = vocabulary.add("</s>", eq::token_type::control);
+  toy_options o;
+  o.words = 258, o.hidden = 64, o.feed_forward = 96, o.type = type;
+  o.change_keys = [&](eq::gguf_metadata& keys) {
+    for (const auto& item : vocabulary.keys()) keys.set_entry(item);
+    keys.set("tokenizer.ggml.bos_token_id", static_cast<std::uint32_t>(begin));
+    keys.set("tokenizer.ggml.eos_token_id", static_cast<std::uint32_t>(end));
+  };
+  write_toy(path, o);
+  return path;
+}
+
+inline std::string some_text(std::size_t length) {
+  std::mt19937 random(3);
+  std::string text;
+  while (text.size() < length) text += static_cast<char>('a' + random() % 26);
+  return text;
+}
+
+class plans : public testing::Test {
+protected:
+  temporary_folder folder;
+  fs::path model = write_speaker(folder / "model.gguf"), text = folder / "text.txt";
+  eq::model_source source = eq::open_model(model);
+
+  plans() { std::ofstream(text) << some_text(600); }
+  eq::calibrated_model open(std::size_t tokens = 500) const {
+    return eq::open_calibrated(source, model, folder / "out.gguf", {text, tokens}, 1);
+  }
+};
+
+} // namespace plan_test
