@@ -148,7 +148,7 @@ TEST(sensitivity, sums_of_divergences_rank_plans) {
   for (int plan = 0; plan < 20; ++plan) {
     std::vector<std::vector<std::byte>> kept;
     double sum = 0;
-    const unsigned narrow = 1 + random() % 9; // of ten tensors so many have the first format
+    const auto narrow = 1 + random() % 9; // of ten tensors so many have the first format
     for (const auto& l : layers) {
       const auto& c = l.candidates[random() % 10 < narrow ? 0 : 1 + random() % 2];
       const auto w = exact.find_matrix(l.name);
