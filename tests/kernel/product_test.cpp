@@ -172,10 +172,11 @@ TEST(product, depends_on_nothing_but_its_row_and_vector) {
         panels = eq::pack_panels(w.view, packed.data(), 2);
       }
       const auto x = inputs::make(inputs::gaussian, 79 * 64);
-      std::vector<float> y(79 * rows), again(79 * rows);
+      std::vector<float> y(79 * rows + 1, 42.0f), again(y); // a guard is behind them
       eq::activations columns;
       columns.assign(x.data(), 79, 64);
       eq::multiply(w.view, columns, y.data(), 1);
+      EXPECT_EQ(y.back(), 42.0f);
       eq::multiply(w.view, columns, again.data(), 3);
       EXPECT_EQ(y, again);
       eq::multiply(panels, columns, again.data(), 3);
