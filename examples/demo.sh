@@ -15,14 +15,40 @@ cmake --build --preset release --target quickstart quantize_model generate perpl
 echo
 echo "== quickstart: one matrix"
 build/release/examples/quickstart
-for format in q8_0 q4_0; do
-  echo
-  echo "== quantize_model: the demo model as $format"
-  build/release/examples/quantize_model examples/data/stories-2m-f16.gguf "build/stories-2m-$format.gguf" --format "$format"
+demo=examples/data/stories-2m-f16.gguf bin=build/release/examples
+
+echo
+echo "== generate: a text to calibrate with, told by the model itself"
+: >build/calibration.txt
+for seed in $(seq 1 40); do
+  "$bin/generate" "$demo" --prompt "Once upon a time" --tokens 200 --temperature 1 --seed "$seed" --json |
+    sed -n 's/^  "text": "\(.*\)",$/\1/p' >>build/calibration.txt
 done
-for model in examples/data/stories-2m-f16 build/stories-2m-q8_0 build/stories-2m-q4_0; do
+wc build/calibration.txt
+
+# make NAME OPTION...: build/stories-2m-NAME.gguf
+make() {
   echo
-  echo "== generate and perplexity: $model.gguf, $(wc -c <"$model.gguf") bytes"
-  build/release/examples/generate "$model.gguf" --prompt "Once upon a time" --tokens 80
-  build/release/examples/perplexity "$model.gguf" examples/data/story.txt --reference examples/data/stories-2m-f16.gguf
+  echo "== quantize_model: ${*:2}"
+  "$bin/quantize_model" "$demo" "build/stories-2m-$1.gguf" "${@:2}"
+}
+make q8_0 --format q8_0
+make q4_0 --format q4_0
+make best --calibration build/calibration.txt --method gptq --budget 1700000 --sensitivity kld
+for model in "$demo" build/stories-2m-q8_0.gguf build/stories-2m-q4_0.gguf build/stories-2m-best.gguf; do
+  echo
+  echo "== generate and perplexity: $model, $(wc -c <"$model") bytes"
+  "$bin/generate" "$model" --prompt "Once upon a time" --tokens 80
+  "$bin/perplexity" "$model" examples/data/story.txt --reference "$demo"
+done
+
+# field NAME: of a JSON object, one member a line
+field() { sed -n "s/^ *\"$1\": \"\{0,1\}\([^\",]*\).*/\1/p"; }
+echo
+printf '%-36s %9s %11s %9s  %s\n' model bytes perplexity KL "Once upon a time"
+for model in "$demo" build/stories-2m-q8_0.gguf build/stories-2m-q4_0.gguf build/stories-2m-best.gguf; do
+  score=$("$bin/perplexity" "$model" examples/data/story.txt --reference "$demo" --json)
+  text=$("$bin/generate" "$model" --prompt "Once upon a time" --tokens 16 --json | sed -n 's/^  "text": "\(.*\)",$/\1/p')
+  printf '%-36s %9s %11.4f %9.5f  %s\n' "$(basename "$model")" "$(wc -c <"$model")" \
+    "$(field perplexity <<<"$score")" "$(field kl_mean <<<"$score")" "$text"
 done

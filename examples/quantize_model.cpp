@@ -38,6 +38,8 @@ void describe(CLI::App& app, arguments& a) {
       "Examples:\n"
       "  quantize_model Llama-3.2-1B/ small.gguf\n"
       "  quantize_model model-f16.gguf model-q8.gguf --format q8_0\n"
+      "  quantize_model model-f16.gguf best.gguf --calibration text.txt --method gptq --budget "
+      "5.0bpw\n"
       "  quantize_model model-f16.gguf mixed.gguf --keep 'ffn_down=q8_0' --keep "
       "'blk\\.0\\.=f16'\n\n"
       "Exit status: 0, or 1 with one line on stderr and no output file.");
@@ -64,9 +66,10 @@ void describe(CLI::App& app, arguments& a) {
   app.add_option("--calibration-tokens", a.calibration_tokens, "tokens of it, from its beginning")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 26));
-  app.add_option("--budget", a.budget,
-                 "the best formats for a file of at most this size, such as 3.2MiB, or these bits\n"
-                 "a weight, such as 5.0bpw; --keep pins what it names");
+  auto* budget = app.add_option(
+      "--budget", a.budget,
+      "the best formats for a file of at most this size, such as 3.2MiB, or these bits\n"
+      "a weight, such as 5.0bpw; --keep pins what it names");
   app.add_option("--candidates", a.candidates, "the formats that a budget chooses from")
       ->capture_default_str();
   app.add_option("--sensitivity", a.sensitivity,
@@ -75,8 +78,9 @@ void describe(CLI::App& app, arguments& a) {
                  "model, measured tensor by tensor)")
       ->capture_default_str()
       ->check(CLI::IsMember({"output", "weight", "kld"}));
-  app.add_option("--plan-out", a.plan_out, "write the plan as JSON: formats, candidates, errors");
-  app.add_option("--plan", a.plan, "take the formats from such a file");
+  app.add_option("--plan-out", a.plan_out, "write the plan as JSON: formats, candidates, errors")
+      ->needs(budget);
+  app.add_option("--plan", a.plan, "take the formats from such a file")->excludes(budget);
   app.add_option("--resume", a.resume,
                  "a folder for finished tensors: an interrupted gptq run goes on from there");
   app.add_option("--threads", a.threads, "threads to use; 0: all")
@@ -148,8 +152,11 @@ void run(const arguments& a) {
   options.threads = a.threads;
   options.dry_run = a.dry_run;
 
-  if (same_file(a.report, a.output) || same_file(a.report, a.input))
-    eq::fail(eq::error_code::bad_argument, eq::place_of(a.report), "the report needs its own file");
+  for (const auto& own : {a.report, a.plan_out})
+    if (same_file(own, a.output) || same_file(own, a.input))
+      eq::fail(eq::error_code::bad_argument, eq::place_of(own), "needs a file of its own");
+  if (same_file(a.report, a.plan_out))
+    eq::fail(eq::error_code::bad_argument, eq::place_of(a.report), "needs a file of its own");
   std::optional<eq::output_file> report_file; // opened first: a wrong path costs no work
   if (!a.report.empty()) report_file.emplace(a.report);
   eq::progress_bar bar(stderr, isatty(STDERR_FILENO) != 0);

@@ -2,6 +2,7 @@
 /// A precision plan as JSON, and back.
 #pragma once
 
+#include "../metric/rank_correlation.hpp"
 #include "budget.hpp"
 
 #include <nlohmann/json.hpp>
@@ -10,13 +11,32 @@ namespace edgequant::inline EDGEQUANT_ABI {
 
 /// One object: budget_bytes, file_bytes, damage, lower_bound, proven, and tensors: name, format,
 /// shape, kurtosis, and for each candidate format, bytes, weight_error, column_error, output_error,
-/// kl (nats, null where it was not measured).
+/// kl (nats, null where it was not measured); rank_correlation: how well each error ranks the
+/// tensors in their first candidate by the measured divergence (Spearman), null without it.
 [[nodiscard]] nlohmann::json to_json(const budget_plan& plan,
                                      std::span<const layer_sensitivity> layers);
 
 /// The formats in such an object, whatever else it holds. bad_file, at `place`, for anything that
 /// is no list of tensors with name and writable format, and for a name that is there twice.
 [[nodiscard]] named_formats read_plan(const std::filesystem::path& file);
+
+namespace detail {
+
+[[nodiscard]] inline nlohmann::json rank_correlations(std::span<const layer_sensitivity> layers) {
+  std::vector<double> weight, column, output, kl;
+  for (const auto& layer : layers) {
+    if (layer.candidates.empty() || !layer.candidates[0].kl) continue;
+    const auto& c = layer.candidates[0];
+    weight.push_back(c.weight_error), column.push_back(c.column_error);
+    output.push_back(c.output_error), kl.push_back(*c.kl);
+  }
+  if (kl.size() < 2) return nullptr;
+  return {{"weight_error", rank_correlation(weight, kl)},
+          {"column_error", rank_correlation(column, kl)},
+          {"output_error", rank_correlation(output, kl)}};
+}
+
+} // namespace detail
 
 inline nlohmann::json to_json(const budget_plan& plan, std::span<const layer_sensitivity> layers) {
   using nlohmann::json;
@@ -38,9 +58,11 @@ inline nlohmann::json to_json(const budget_plan& plan, std::span<const layer_sen
                        {"kurtosis", layer.kurtosis},
                        {"candidates", std::move(candidates)}});
   }
-  return {{"budget_bytes", plan.budget_bytes}, {"file_bytes", plan.file_bytes},
-          {"damage", plan.result.damage},      {"lower_bound", plan.result.lower_bound},
-          {"proven", plan.result.proven},      {"tensors", std::move(tensors)}};
+  return {
+      {"budget_bytes", plan.budget_bytes}, {"file_bytes", plan.file_bytes},
+      {"damage", plan.result.damage},      {"lower_bound", plan.result.lower_bound},
+      {"proven", plan.result.proven},      {"rank_correlation", detail::rank_correlations(layers)},
+      {"tensors", std::move(tensors)}};
 }
 
 inline named_formats read_plan(const std::filesystem::path& file) {

@@ -42,6 +42,12 @@ analyze_sensitivity(std::string name, Eigen::Ref<const matrix_f> weights,
                     const input_statistics& inputs = {},
                     std::span<const format> candidates = default_candidates, unsigned threads = 0);
 
+/// The same with what a calibration has seen under this name; bad_argument if it has not.
+[[nodiscard]] layer_sensitivity
+analyze_sensitivity(const std::string& name, Eigen::Ref<const matrix_f> weights,
+                    const calibration& seen,
+                    std::span<const format> candidates = default_candidates, unsigned threads = 0);
+
 /// The same for the matrices of all layers of a model, on a text, and without inputs for embedding
 /// and output. Memory: the Gram matrices of one layer.
 [[nodiscard]] std::vector<layer_sensitivity>
@@ -143,6 +149,16 @@ inline layer_sensitivity analyze_sensitivity(std::string name, Eigen::Ref<const 
   }
   if (!result.candidates.empty()) result.sensitivity = result.candidates[0].output_error;
   return result;
+}
+
+inline layer_sensitivity analyze_sensitivity(const std::string& name,
+                                             Eigen::Ref<const matrix_f> weights,
+                                             const calibration& seen,
+                                             std::span<const format> candidates, unsigned threads) {
+  const auto found = seen.all().find(name);
+  if (found == seen.all().end())
+    fail(error_code::bad_argument, name, "the calibration has not seen it");
+  return analyze_sensitivity(name, weights, found->second, candidates, threads);
 }
 
 inline std::vector<layer_sensitivity> analyze_model(const model_weights& weights,
