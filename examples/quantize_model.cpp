@@ -28,7 +28,7 @@ struct arguments {
 
 void describe(CLI::App& app, arguments& a) {
   app.description(
-      "Quantizes a model to INT8 or INT4 and writes a GGUF that llama.cpp opens.\n"
+      "Quantizes a model to INT8, INT5 or INT4 and writes a GGUF that llama.cpp opens.\n"
       "IN is a GGUF, a safetensors file, or a folder with safetensors (sharded too). With a\n"
       "Llama config.json beside it, safetensors become a complete llama model with its\n"
       "vocabulary from tokenizer.model; otherwise tensors keep their names.\n");
@@ -57,12 +57,14 @@ void describe(CLI::App& app, arguments& a) {
                  "may be repeated, the last match wins")
       ->take_all()
       ->allow_extra_args(false);
-  app.add_option("--method", a.method,
-                 "how the layers' matrices are rounded: rtn (each weight to the nearest code) or\n"
-                 "gptq (weights make up for each other's errors on the calibration text)")
+  app.add_option(
+         "--method", a.method,
+         "how the layers' matrices are rounded: rtn (each weight to the nearest code), gptq\n"
+         "(weights make up for each other's errors on the calibration text), awq (columns\n"
+         "with large inputs are scaled up first), or awq+gptq")
       ->capture_default_str()
-      ->check(CLI::IsMember({"rtn", "gptq"}));
-  app.add_option("--calibration", a.calibration, "a text like those the model will see; for gptq");
+      ->check(CLI::IsMember({"rtn", "gptq", "awq", "awq+gptq"}));
+  app.add_option("--calibration", a.calibration, "a text like those the model will see");
   app.add_option("--calibration-tokens", a.calibration_tokens, "tokens of it, from its beginning")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 26));
@@ -82,7 +84,7 @@ void describe(CLI::App& app, arguments& a) {
       ->needs(budget);
   app.add_option("--plan", a.plan, "take the formats from such a file")->excludes(budget);
   app.add_option("--resume", a.resume,
-                 "a folder for finished tensors: an interrupted gptq run goes on from there");
+                 "a folder for finished tensors: an interrupted run goes on from there");
   app.add_option("--threads", a.threads, "threads to use; 0: all")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));
@@ -104,7 +106,7 @@ void plan(const arguments& a, const eq::model_source& source, eq::calibrated_mod
   auto layers = eq::analyze_model(model.weights, model.text, candidates_of(a.candidates), a.threads,
                                   listener);
   eq::budget_options budget{eq::parse_budget(a.budget), eq::parse_measure(a.sensitivity)};
-  if (a.method == "gptq") budget.layer_factor = eq::gptq_leaves;
+  if (eq::parse_method(a.method).gptq) budget.layer_factor = eq::gptq_leaves;
   if (budget.measure == eq::damage_measure::kld)
     eq::measure_divergence(model.weights, model.text, 2048, layers, a.threads, listener);
   const auto plan = eq::plan_for_budget(source, options, layers, budget);
@@ -131,8 +133,9 @@ void prepare(const arguments& a, const eq::model_source& source, eq::compress_op
   if (a.method == "rtn" || options.dry_run) return;
   const auto formats = eq::planned_formats(source, options);
   if (!a.resume.empty()) encoded = {a.resume, eq::job_key(source, model.text, formats, a.method)};
-  eq::encode_layers_by_gptq(model.weights, model.text, formats, {.threads = a.threads}, encoded,
-                            listener);
+  auto method = eq::parse_method(a.method);
+  method.options.threads = a.threads;
+  eq::encode_layers(model.weights, model.text, formats, method, encoded, listener);
   options.encoded = &encoded;
 }
 

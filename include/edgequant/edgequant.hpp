@@ -18,11 +18,12 @@
 #include "plan/budget.hpp"                // plan_for_budget: the best formats for a file size
 #include "plan/calibrated_model.hpp"      // a model ready to run on the text that calibrates it
 #include "plan/compress.hpp"              // compress: a model in, a smaller GGUF out
-#include "plan/gptq_model.hpp"            // encode_layers_by_gptq
+#include "plan/layer_encoding.hpp"        // encode_layers: GPTQ and AWQ, layer by layer
 #include "plan/mixed_precision.hpp"       // assign_formats, assign_precision: exact optima
 #include "plan/report.hpp"                // its report as a table and as JSON
 #include "plan/sensitivity.hpp"           // analyze_sensitivity: what formats do to a matrix
-#include "quantizer/gptq.hpp"             // gptq_encode
+#include "quantizer/awq.hpp"              // awq_factors: columns scaled before they are rounded
+#include "quantizer/gptq.hpp"             // gptq_encode: errors that make up for each other
 #include "quantizer/plain.hpp"            // quantize_int8, quantize_int4, pack_int4
 #include "quantizer/quantized_matrix.hpp" // quantize<Format>(matrix)
 #include "quantizer/row_codec.hpp"        // rows of any stored format

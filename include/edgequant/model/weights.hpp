@@ -54,6 +54,8 @@ public:
   /// Takes other values for a matrix, row by row in any format that can be multiplied; they must
   /// live as long as they are used. bad_argument if there is no such matrix of this shape.
   void replace(std::string_view name, const weight_view& view);
+  /// The same for a norm or a bias of a layer, by its whole name.
+  void replace_vector(std::size_t layer, std::string_view name, std::vector<float> values);
 
   [[nodiscard]] const gguf_file& file() const noexcept { return file_; }
   [[nodiscard]] const model_shape& shape() const noexcept { return shape_; }
@@ -161,6 +163,23 @@ inline void model_weights::replace(std::string_view name, const weight_view& vie
   for_each_matrix(*this, change);
   change(embedding_);
   if (!found || !can_multiply(view.type) || view.layout != weight_layout::rows) refuse_name(name);
+}
+
+inline void model_weights::replace_vector(std::size_t layer, std::string_view name,
+                                          std::vector<float> values) {
+  auto& w = layers_.at(layer);
+  const std::pair<const char*, std::vector<float>*> vectors[] = {
+      {"attn_norm.weight", &w.attention_norm},
+      {"ffn_norm.weight", &w.feed_forward_norm},
+      {"attn_q.bias", &w.q_bias},
+      {"attn_k.bias", &w.k_bias},
+      {"attn_v.bias", &w.v_bias}};
+  for (const auto& [ending, vector] : vectors)
+    if (name == "blk." + std::to_string(layer) + "." + ending && vector->size() == values.size()) {
+      *vector = std::move(values);
+      return;
+    }
+  refuse_name(name);
 }
 
 inline const stored_tensor* model_weights::find(const std::string& name) const {

@@ -4,7 +4,7 @@
 
 #include "../model/tokenizer.hpp"
 #include "compress.hpp"
-#include "gptq_model.hpp"
+#include "layer_encoding.hpp"
 
 namespace edgequant::inline EDGEQUANT_ABI {
 

@@ -6,7 +6,7 @@
 #include "../model/evaluate.hpp"
 #include "../model/layer_walk.hpp"
 #include "../quantizer/matrix_codec.hpp"
-#include "gptq_model.hpp"
+#include "layer_encoding.hpp"
 
 namespace edgequant::inline EDGEQUANT_ABI {
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "../core/checked.hpp"
+#include "../core/matrix.hpp"
 #include "../core/parallel_for.hpp"
 #include "row_codec.hpp"
 
@@ -67,6 +68,16 @@ struct gptq_report {
 gptq_report gptq_encode(format type, const float* weights, std::size_t rows,
                         const gptq_columns& inputs, const gptq_options& options,
                         std::string_view name, std::byte* bytes);
+
+/// The same for a whole matrix, to bytes of its own.
+[[nodiscard]] inline std::vector<std::byte>
+gptq_matrix(format type, Eigen::Ref<const matrix_f> weights, const gptq_columns& inputs,
+            const gptq_options& options, std::string_view name) {
+  const auto rows = static_cast<std::size_t>(weights.rows());
+  std::vector<std::byte> bytes(rows * row_bytes(type, static_cast<std::uint64_t>(weights.cols())));
+  (void)gptq_encode(type, weights.data(), rows, inputs, options, name, bytes.data());
+  return bytes;
+}
 
 inline gptq_columns::gptq_columns(const Eigen::MatrixXd& gram, double damping)
     : damping_(damping), gram_(gram.selfadjointView<Eigen::Lower>()) {
