@@ -6,7 +6,8 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
-flags=(-std=c++20 -O1 -DNDEBUG -march=native -w -I"$copy/include" -Itests -isystem /usr/include/eigen3 -DEDGEQUANT_EXPECT_ISA='""')
+flags=(-std=c++20 -O1 -DNDEBUG -march=native -w -I"$copy/include" -Itests -isystem /usr/include/eigen3 -DEDGEQUANT_EXPECT_ISA='""'
+  -DEDGEQUANT_SOURCE_DIR="\"$PWD\"")
 missed=0
 only=${1:-}
 
@@ -24,7 +25,9 @@ mutate() {
     if g++ "${flags[@]}" tests/$program/*_test.cpp -o "$copy/$program" -lgtest -lgtest_main 2>"$copy/log"; then
       noticed+=$("$copy/$program" --gtest_brief=1 2>/dev/null | sed -n 's,^.  FAILED  . \([^ ,]*\).* ms)$,\1,p' | sort -u | head -n 3 | sed "s/^/$program./" | tr '\n' ' ')
     else
-      noticed+="($program does not compile) "
+      echo "| $1 | $program does not compile: $(grep -m1 error "$copy/log") |"
+      missed=$((missed + 1))
+      return 0
     fi
   done
   if [[ "$rooms" == *quantizer* ]] && g++ "${flags[@]}" tests/golden/exactness.cpp -o "$copy/exactness" 2>"$copy/log"; then
@@ -63,7 +66,7 @@ mutate "wrong offset of q4_0 panels" kernel/panel.hpp 'S::broadcast(x[g].minus_8
 mutate "codes of a panel without their offset" kernel/panel.hpp 'words[k] ^= flip;' 'words[k] ^= 0;'
 mutate "the last panel stores past its rows" kernel/product.hpp 'if (left >= 16)' 'if (left >= 15)'
 mutate "a tile takes the vector beside its own" kernel/product.hpp 'values_ + (first + c) * length_' 'values_ + (first + (c + 1) % N) * length_'
-rooms="model deploy"
+rooms=model
 mutate "values read where keys are" model/kv_cache.hpp 'load(locate(layer, 1, head, token), values' 'load(locate(layer, 0, head, token), values'
 mutate "a token does not see itself" model/transformer.hpp 'const std::size_t past = position + t + 1;' 'const std::size_t past = std::max<std::size_t>(1, position + t);'
 mutate "the second part of a long prompt attends as the first" model/transformer.hpp 'const std::size_t first = task / shape_.kv_heads * part;' 'const std::size_t first = task / shape_.kv_heads * part * (count <= 200);'

@@ -174,6 +174,29 @@ TEST(gptq, raises_damping_until_it_succeeds) {
   EXPECT_EQ(eq::gptq_columns(Eigen::MatrixXd::Zero(32, 32)).damping(), 0);
 }
 
+TEST(gptq, damping_of_nothing_is_raised_too) {
+  const eq::gptq_columns columns(Eigen::MatrixXd::Ones(32, 32), 0);
+  EXPECT_EQ(columns.damping(), 1e-4);
+}
+
+TEST(gptq, weights_that_cannot_be_stored_are_named) {
+  matrix w(2, 64, 1);
+  const Eigen::MatrixXd gram = Eigen::MatrixXd::Identity(64, 64);
+  const auto refusal = [&] {
+    try {
+      (void)by_gptq(w, format::q4_0, gram);
+    } catch (const eq::exception& error) {
+      return std::string(error.what());
+    }
+    return std::string("encoded");
+  };
+  w.values[100] = 1e6f;
+  EXPECT_EQ(refusal(), "w: the scale of the group at index 96 is above 65504, the largest f16 "
+                       "(absmax rule)");
+  w.values[100] = NAN;
+  EXPECT_EQ(refusal(), "w: value at index 100 is NaN");
+}
+
 TEST(gptq, is_never_worse_than_rounding) {
   const auto x = correlated_inputs(10, 32, 11);
   const Eigen::MatrixXd gram = x.transpose() * x;

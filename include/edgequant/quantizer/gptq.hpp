@@ -70,9 +70,10 @@ gptq_report gptq_encode(format type, const float* weights, std::size_t rows,
                         std::string_view name, std::byte* bytes);
 
 /// The same for a whole matrix, to bytes of its own.
-[[nodiscard]] inline std::vector<std::byte>
-gptq_matrix(format type, Eigen::Ref<const matrix_f> weights, const gptq_columns& inputs,
-            const gptq_options& options, std::string_view name) {
+[[nodiscard]] inline std::vector<std::byte> gptq_matrix(format type, const matrix_f& weights,
+                                                        const gptq_columns& inputs,
+                                                        const gptq_options& options,
+                                                        std::string_view name) {
   const auto rows = static_cast<std::size_t>(weights.rows());
   std::vector<std::byte> bytes(rows * row_bytes(type, static_cast<std::uint64_t>(weights.cols())));
   (void)gptq_encode(type, weights.data(), rows, inputs, options, name, bytes.data());
@@ -95,8 +96,9 @@ inline gptq_columns::gptq_columns(const Eigen::MatrixXd& gram, double damping)
   }
   sort_columns();
   while (!factorise()) { // at the latest when the diagonal is all that counts
-    gram_.diagonal().array() += 9 * damping_;
-    damping_ *= 10;
+    const double more = std::max(10 * damping_, 1e-4);
+    gram_.diagonal().array() += more - damping_;
+    damping_ = more;
   }
 }
 
@@ -137,7 +139,7 @@ inline constexpr Eigen::Index gptq_rows = 32;
 template <class F> class gptq_job {
 public:
   gptq_job(const gptq_columns& inputs, const gptq_options& options, std::string_view name)
-      : inputs_(inputs), options_(options), weighted_(scale_rule::mse, name) {
+      : inputs_(inputs), options_(options), name_(name), chooser_(scale_rule::mse) {
     const auto n = inputs.size();
     for (Eigen::Index i = 0; i < n; ++i) {
       const auto column = static_cast<std::size_t>(inputs.order()[static_cast<std::size_t>(i)]);
@@ -157,8 +159,10 @@ private:
   using range = kernel::code_range<F::bits>;
   static constexpr auto group = static_cast<Eigen::Index>(F::group_length);
 
-  void choose_scales(const matrix& w, Eigen::Index g, std::uint64_t first);
-  void sweep(std::uint64_t first);
+  /// Of what weights have become: a scale that cannot be stored is then no reason to fail.
+  void choose_scales(const matrix& w, Eigen::Index g);
+  void require_scales(const float* weights, Eigen::Index rows, std::uint64_t first);
+  void sweep();
   void descend(Eigen::Index row);
   bool move_codes(Eigen::Index row, Eigen::Index g);
   bool move_scale(Eigen::Index row, Eigen::Index g);
@@ -170,7 +174,8 @@ private:
 
   const gptq_columns& inputs_;
   const gptq_options& options_;
-  group_encoder<F> weighted_;
+  std::string_view name_;
+  scale_chooser<F::bits, typename F::scale> chooser_;
   std::vector<float> importance_;
   matrix weights_; ///< columns x rows from here on: a row of the tensor is contiguous
   matrix codes_, scales_, inverses_;
@@ -182,12 +187,13 @@ gptq_report gptq_job<F>::run(const float* weights, Eigen::Index rows, std::uint6
                              typename F::block* blocks) {
   const Eigen::Index n = inputs_.size();
   weights_ = Eigen::Map<const Eigen::MatrixXf>(weights, n, rows).template cast<double>();
-  codes_.resize(n, rows);
-  scales_.resize(n / group, rows);
-  inverses_.resize(n / group, rows);
+  codes_.setZero(n, rows);
+  scales_.setZero(n / group, rows);
+  inverses_.setZero(n / group, rows);
   gptq_report report;
   // Plain rounding at the scales of the untouched weights, to compare with.
-  for (Eigen::Index g = 0; g < n / group; ++g) choose_scales(weights_, g, first);
+  require_scales(weights, rows, first);
+  for (Eigen::Index g = 0; g < n / group; ++g) choose_scales(weights_, g);
   for (Eigen::Index r = 0; r < rows; ++r)
     for (Eigen::Index c = 0; c < n; ++c)
       codes_(c, r) = std::clamp<double>(std::nearbyint(weights_(c, r) * inverses_(c / group, r)),
@@ -202,7 +208,7 @@ gptq_report gptq_job<F>::run(const float* weights, Eigen::Index rows, std::uint6
   std::vector<double> rounded(static_cast<std::size_t>(rows));
   for (Eigen::Index r = 0; r < rows; ++r) rounded[static_cast<std::size_t>(r)] = error_of(r);
   const matrix plain_codes = codes_, plain_scales = scales_;
-  sweep(first);
+  sweep();
   settle();
   for (Eigen::Index r = 0; r < rows; ++r) {
     descend(r);
@@ -220,15 +226,23 @@ gptq_report gptq_job<F>::run(const float* weights, Eigen::Index rows, std::uint6
   return report;
 }
 
+/// bad_value where a group of the weights themselves has no scale that can be stored.
 template <class F>
-void gptq_job<F>::choose_scales(const matrix& w, Eigen::Index g, std::uint64_t first) {
+void gptq_job<F>::require_scales(const float* weights, Eigen::Index rows, std::uint64_t first) {
+  group_encoder<F> rounding(scale_rule::absmax, name_);
+  const auto values = static_cast<std::size_t>(rows * inputs_.size());
+  for (std::size_t i = 0; i < values; i += F::group_length)
+    (void)rounding.choose({weights + i, F::group_length}, {}, first + i);
+}
+
+template <class F> void gptq_job<F>::choose_scales(const matrix& w, Eigen::Index g) {
   for (Eigen::Index r = 0; r < w.cols(); ++r) {
     float values[F::group_length];
     for (Eigen::Index i = 0; i < group; ++i) values[i] = static_cast<float>(w(g * group + i, r));
-    if (kernel::find_non_finite(std::span<const float>(values))) continue; // keeps what it had
-    const auto s = weighted_.choose(
-        values, part_of(importance_, static_cast<std::size_t>(g * group), F::group_length),
-        first + static_cast<std::uint64_t>(r * inputs_.size() + g * group));
+    if (kernel::find_non_finite(std::span<const float>(values))) continue;
+    const auto s = chooser_(
+        values, part_of(importance_, static_cast<std::size_t>(g * group), F::group_length));
+    if (!is_finite(s.stored)) continue;
     scales_(g, r) = double{s.stored};
     inverses_(g, r) = s.inverse == 0 ? 0 : 1 / double{s.stored};
   }
@@ -236,7 +250,7 @@ void gptq_job<F>::choose_scales(const matrix& w, Eigen::Index g, std::uint64_t f
 
 /// Column after column: its rounding error moves to the columns that are still to come. Columns of
 /// a block of four groups at once; what concerns those beyond it follows in one product.
-template <class F> void gptq_job<F>::sweep(std::uint64_t first) {
+template <class F> void gptq_job<F>::sweep() {
   const Eigen::Index n = inputs_.size(), rows = weights_.cols(), step = 4 * group;
   const auto& order = inputs_.order();
   const auto& u = inputs_.factor();
@@ -249,7 +263,7 @@ template <class F> void gptq_job<F>::sweep(std::uint64_t first) {
       if (i % group == 0) { // the scale of what the group has become
         for (Eigen::Index k = i; k < i + group; ++k)
           natural.row(order[static_cast<std::size_t>(k)]) = w.row(k);
-        choose_scales(natural, i / group, first);
+        choose_scales(natural, i / group);
       }
       const Eigen::Index column = order[static_cast<std::size_t>(i)];
       for (Eigen::Index r = 0; r < rows; ++r) {
@@ -338,6 +352,7 @@ inline gptq_report gptq_encode(format type, const float* weights, std::size_t ro
   if (columns % 32 != 0)
     fail(error_code::bad_argument, std::string(name),
          "rows of " + std::to_string(columns) + " values are no whole groups of 32");
+  require_finite({weights, rows * columns}, name);
   const std::size_t tasks = ceil_divide(rows, std::size_t{detail::gptq_rows});
   std::vector<gptq_report> parts(tasks);
   const bool known = visit_block_format(type, [&]<class F>(F) {
