@@ -140,6 +140,21 @@ TEST(gptq, does_not_depend_on_threads) {
             by_gptq(w, format::q4_0, gram, {.threads = 3}));
 }
 
+/// Columns enough that Eigen, left to itself, would round sums elsewhere on several threads: the
+/// errors are equal to the last bit.
+TEST(gptq, sums_do_not_depend_on_threads) {
+  const auto x = correlated_inputs(100, 640, 5);
+  const matrix w(64, 640, 6);
+  const eq::gptq_columns columns(x.transpose() * x);
+  const auto error = [&](unsigned threads) {
+    std::vector<std::byte> bytes(w.rows * eq::row_bytes(format::q4_0, w.columns));
+    return eq::gptq_encode(format::q4_0, w.values.data(), w.rows, columns, {.threads = threads},
+                           "w", bytes.data())
+        .error;
+  };
+  EXPECT_EQ(error(1), error(2));
+}
+
 TEST(gptq, survives_inputs_that_say_little) {
   const matrix w(5, 64, 7);
   const auto check = [&](const Eigen::MatrixXd& x, const char* what) {

@@ -30,6 +30,28 @@ inline constexpr unsigned most_threads = 1024;
 #endif
 }
 
+/// While it lives, Eigen's products on this thread use no other thread: Eigen cuts sums elsewhere
+/// where it has more of them, so that their last bits would depend on the number.
+class serial_products {
+public:
+  serial_products() = default;
+  serial_products(const serial_products&) = delete;
+  serial_products& operator=(const serial_products&) = delete;
+#if defined(_OPENMP)
+  ~serial_products() { omp_set_num_threads(before_); }
+
+private:
+  static int set_one() noexcept {
+    const int before = omp_get_max_threads();
+    omp_set_num_threads(1);
+    return before;
+  }
+  int before_ = set_one();
+#else
+  ~serial_products() {} // NOLINT: so that an object that only lives is no unused variable
+#endif
+};
+
 /// Calls body(i) once for each i in [0, count), on up to `threads` threads (0: all), each call on
 /// one thread. If calls throw, the exception of the smallest i that threw is rethrown at the end.
 template <class Body> void parallel_for(std::size_t count, unsigned threads, Body&& body) {

@@ -13,6 +13,12 @@ namespace edgequant::inline EDGEQUANT_ABI {
 
 /// Sums over the inputs x of one weight matrix, one entry a column of the weights.
 struct input_statistics {
+  input_statistics() = default;
+  /// Of no vectors yet, of `length` floats.
+  explicit input_statistics(std::size_t length, bool with_gram = false);
+  /// Counts `vectors` more, which follow each other.
+  void add(const float* x, std::size_t vectors);
+
   std::size_t count = 0;   ///< vectors seen
   Eigen::VectorXd squares; ///< sum of x^2; over count: the mean
   Eigen::VectorXf largest; ///< largest |x|
@@ -77,22 +83,30 @@ inline std::vector<float> input_statistics::mean_squares() const {
   return means;
 }
 
+inline input_statistics::input_statistics(std::size_t length, bool with_gram)
+    : squares(Eigen::VectorXd::Zero(static_cast<Eigen::Index>(length))),
+      largest(Eigen::VectorXf::Zero(static_cast<Eigen::Index>(length))) {
+  if (with_gram) gram = Eigen::MatrixXd::Zero(squares.size(), squares.size());
+}
+
+inline void input_statistics::add(const float* x, std::size_t vectors) {
+  count += vectors;
+  const Eigen::Map<const Eigen::MatrixXf> inputs(x, squares.size(),
+                                                 static_cast<Eigen::Index>(vectors));
+  largest = largest.cwiseMax(inputs.cwiseAbs().rowwise().maxCoeff());
+  const Eigen::MatrixXd exact = inputs.cast<double>();
+  squares += exact.rowwise().squaredNorm();
+  if (gram.size() != 0) gram.selfadjointView<Eigen::Lower>().rankUpdate(exact);
+}
+
 inline void calibration::operator()(std::string_view weight, const float* x, std::size_t count,
                                     std::size_t length) {
   auto found = all_.find(weight);
-  const auto n = static_cast<Eigen::Index>(length);
-  if (found == all_.end()) {
-    input_statistics fresh{0, Eigen::VectorXd::Zero(n), Eigen::VectorXf::Zero(n), {}};
-    if (with_gram_ && with_gram_(weight)) fresh.gram = Eigen::MatrixXd::Zero(n, n);
-    found = all_.emplace(std::string(weight), std::move(fresh)).first;
-  }
-  input_statistics& s = found->second;
-  s.count += count;
-  const Eigen::Map<const Eigen::MatrixXf> inputs(x, n, static_cast<Eigen::Index>(count));
-  s.largest = s.largest.cwiseMax(inputs.cwiseAbs().rowwise().maxCoeff());
-  const Eigen::MatrixXd exact = inputs.cast<double>();
-  s.squares += exact.rowwise().squaredNorm();
-  if (s.gram.size() != 0) s.gram.selfadjointView<Eigen::Lower>().rankUpdate(exact);
+  if (found == all_.end())
+    found = all_.emplace(std::string(weight),
+                         input_statistics(length, with_gram_ && with_gram_(weight)))
+                .first;
+  found->second.add(x, count);
 }
 
 inline calibration calibrate(transformer& model, std::span<const std::int32_t> text,

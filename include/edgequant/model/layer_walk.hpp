@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
-/// A text read layer by layer, so that a layer can be changed between its inputs and its outputs.
+/// A text read sublayer by sublayer, so that weights can be changed between what they read and what
+/// comes of it.
 #pragma once
 
 #include "calibration.hpp"
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// All tokens of a text, in chunks, as far as one layer has brought them. Memory: hidden floats a
-/// token. The weights must outlive the object; their layers may be replaced meanwhile.
+/// All tokens of a text, in chunks, as far as one sublayer has brought them. Memory: hidden floats
+/// a token. The weights must outlive the object; their layers may be replaced meanwhile.
 class layer_walk {
 public:
   /// Chunks of `context` tokens behind `bos`, as calibrate() makes them. bad_argument for a context
@@ -15,21 +16,31 @@ public:
   layer_walk(const model_weights& weights, std::span<const std::int32_t> text, std::int32_t bos,
              std::size_t context, unsigned threads = 0);
 
-  /// The layer before which the tokens stand.
+  /// Where the tokens stand: before this sublayer of this layer.
   [[nodiscard]] std::size_t layer() const noexcept { return layer_; }
-  /// What the matrices of this layer see; the tokens stay before it. `with_gram` chooses those that
-  /// get a Gram matrix.
-  [[nodiscard]] calibration observe(std::function<bool(std::string_view)> with_gram);
-  /// Takes the tokens through this layer, with the weights that it has now.
+  [[nodiscard]] sublayer part() const noexcept { return part_; }
+
+  [[nodiscard]] std::size_t hidden() const noexcept { return model_.weights().shape().hidden; }
+  [[nodiscard]] std::size_t chunks() const noexcept { return chunks_.size(); }
+  /// The vectors of a chunk, hidden floats a token.
+  [[nodiscard]] const std::vector<float>& vectors(std::size_t chunk) const {
+    return chunks_[chunk];
+  }
+  /// What the matrices at one end of this sublayer read of a chunk; valid until the next call.
+  [[nodiscard]] std::span<const float> inputs(std::size_t chunk, sublayer_end end) {
+    return model_.sublayer_inputs(layer_, part_, end, chunks_[chunk], sequence_);
+  }
+  /// Statistics of that over all chunks, with the Gram matrix.
+  [[nodiscard]] input_statistics statistics(sublayer_end end);
+  /// Takes the tokens through this sublayer, with the weights that it has now.
   void advance();
 
 private:
-  void run(std::vector<float>& x) { model_.run_layer(layer_, x, sequence_); }
-
   transformer model_;
   kv_pool pool_;
   kv_sequence sequence_;
   std::size_t layer_ = 0;
+  sublayer part_ = sublayer::attention;
   std::vector<std::vector<float>> chunks_;
 };
 
@@ -43,20 +54,21 @@ inline layer_walk::layer_walk(const model_weights& weights, std::span<const std:
   sequence_.extend(std::min(context, text.size() + 1));
 }
 
-inline calibration layer_walk::observe(std::function<bool(std::string_view)> with_gram) {
-  calibration statistics(std::move(with_gram));
-  const observing watch(model_, statistics);
-  std::vector<float> x;
-  for (const auto& chunk : chunks_) {
-    x = chunk;
-    run(x);
+inline input_statistics layer_walk::statistics(sublayer_end end) {
+  input_statistics sums;
+  for (std::size_t i = 0; i < chunks(); ++i) {
+    const std::size_t count = chunks_[i].size() / hidden();
+    const auto x = inputs(i, end);
+    if (sums.count == 0) sums = input_statistics(x.size() / count, true);
+    sums.add(x.data(), count);
   }
-  return statistics;
+  return sums;
 }
 
 inline void layer_walk::advance() {
-  for (auto& chunk : chunks_) run(chunk);
-  ++layer_;
+  for (auto& chunk : chunks_) model_.run_sublayer(layer_, part_, chunk, sequence_);
+  if (part_ == sublayer::feed_forward) ++layer_;
+  part_ = part_ == sublayer::attention ? sublayer::feed_forward : sublayer::attention;
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

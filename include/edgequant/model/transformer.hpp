@@ -21,6 +21,15 @@ using activation_observer = std::function<void(std::string_view weight, const fl
 /// Receives the logits behind token `index` of a run, one float a word of the vocabulary.
 using logits_sink = std::function<void(std::size_t index, std::span<const float> logits)>;
 
+/// The halves of a layer. Each normalises the vectors, and adds to them what it makes of that.
+enum class sublayer { attention, feed_forward };
+
+/// Where matrices stand in a sublayer.
+enum class sublayer_end {
+  in, ///< they read the normalised vectors: q, k and v, or gate and up
+  out ///< it writes what is added: attention output or down
+};
+
 /// The network with its scratch memory, for one run at a time. The weights must outlive it.
 class transformer {
 public:
@@ -39,9 +48,12 @@ public:
 
   /// For who goes layer by layer: the vectors of tokens before the first layer, hidden floats each.
   [[nodiscard]] std::vector<float> embedded(std::span<const std::int32_t> tokens);
-  /// Takes such vectors, of tokens 0, 1, ... of a text, through one layer. The sequence holds at
+  /// Takes such vectors, of tokens 0, 1, ... of a text, through one sublayer. The sequence holds at
   /// least as many tokens; their keys and values of this layer are set.
-  void run_layer(std::size_t layer, std::vector<float>& x, kv_sequence& sequence);
+  void run_sublayer(std::size_t layer, sublayer part, std::vector<float>& x, kv_sequence& sequence);
+  /// What the matrices at one end of it read when such vectors come in; valid until the next run.
+  std::span<const float> sublayer_inputs(std::size_t layer, sublayer part, sublayer_end end,
+                                         const std::vector<float>& x, kv_sequence& sequence);
 
   /// Sets or, with nothing, removes the observer.
   void observe(activation_observer observer) { observer_ = std::move(observer); }
@@ -70,9 +82,11 @@ private:
   void embed(std::span<const std::int32_t> tokens);
   void prepare_rope(std::size_t position, std::size_t count);
   void attention(std::size_t layer, std::size_t position, std::size_t count, kv_sequence& cache);
+  void mix_values(std::size_t layer, std::size_t position, std::size_t count, kv_sequence& cache);
   void attend(std::size_t layer, std::size_t position, std::size_t first, std::size_t count,
               std::size_t kv_head, const kv_sequence& cache, attention_scratch& scratch);
   void feed_forward(const layer_weights& w, std::size_t count);
+  void activate(const layer_weights& w, std::size_t count);
   void rotate(float* head, const float* angles) const noexcept;
   void normalize(const float* x, std::size_t count, const std::vector<float>& weight);
   /// Sets the input of the products that follow.
@@ -165,14 +179,35 @@ inline std::vector<float> transformer::embedded(std::span<const std::int32_t> to
   return x_;
 }
 
-inline void transformer::run_layer(std::size_t layer, std::vector<float>& x,
-                                   kv_sequence& sequence) {
+inline void transformer::run_sublayer(std::size_t layer, sublayer part, std::vector<float>& x,
+                                      kv_sequence& sequence) {
   const std::size_t count = x.size() / shape_.hidden;
   x_.swap(x);
-  prepare_rope(0, count);
-  attention(layer, 0, count, sequence);
-  feed_forward(weights_->layers()[layer], count);
+  if (part == sublayer::attention) {
+    prepare_rope(0, count);
+    attention(layer, 0, count, sequence);
+  } else {
+    feed_forward(weights_->layers()[layer], count);
+  }
   x_.swap(x);
+}
+
+inline std::span<const float> transformer::sublayer_inputs(std::size_t layer, sublayer part,
+                                                           sublayer_end end,
+                                                           const std::vector<float>& x,
+                                                           kv_sequence& sequence) {
+  const auto& w = weights_->layers()[layer];
+  const bool is_attention = part == sublayer::attention;
+  const std::size_t count = x.size() / shape_.hidden;
+  normalize(x.data(), count, is_attention ? w.attention_norm : w.feed_forward_norm);
+  if (end == sublayer_end::in) return normal_;
+  if (!is_attention) {
+    activate(w, count);
+    return gate_;
+  }
+  prepare_rope(0, count);
+  mix_values(layer, 0, count, sequence);
+  return mixed_;
 }
 
 /// cos and sin of each token's angles: position / base^(2i / rope_size) / divisor.
@@ -233,8 +268,18 @@ inline void add_bias(std::vector<float>& y, const std::vector<float>& bias) {
 inline void transformer::attention(std::size_t layer, std::size_t position, std::size_t count,
                                    kv_sequence& cache) {
   const auto& w = weights_->layers()[layer];
-  const std::size_t d = shape_.head_size, pairs = shape_.rope_size / 2;
   normalize(x_.data(), count, w.attention_norm);
+  mix_values(layer, position, count, cache);
+  input(mixed_, count, shape_.heads * shape_.head_size);
+  product(w.attention_output, change_);
+  kernel::add_scaled(1.0f, change_.data(), x_.data(), x_.size());
+}
+
+/// mixed_ = values mixed by attention, for what is in normal_.
+inline void transformer::mix_values(std::size_t layer, std::size_t position, std::size_t count,
+                                    kv_sequence& cache) {
+  const auto& w = weights_->layers()[layer];
+  const std::size_t d = shape_.head_size, pairs = shape_.rope_size / 2;
   input(normal_, count, shape_.hidden);
   product(w.q, q_);
   product(w.k, k_);
@@ -263,9 +308,6 @@ inline void transformer::attention(std::size_t layer, std::size_t position, std:
     attend(layer, position, first, std::min(part, count - first), task % shape_.kv_heads, cache,
            scratch_[task]);
   });
-  input(mixed_, count, shape_.heads * d);
-  product(w.attention_output, change_);
-  kernel::add_scaled(1.0f, change_.data(), x_.data(), x_.size());
 }
 
 /// Softmax attention of tokens first .. first + count for the heads that share one of the keys.
@@ -300,6 +342,14 @@ inline void transformer::attend(std::size_t layer, std::size_t position, std::si
 
 inline void transformer::feed_forward(const layer_weights& w, std::size_t count) {
   normalize(x_.data(), count, w.feed_forward_norm);
+  activate(w, count);
+  input(gate_, count, shape_.feed_forward);
+  product(w.down, change_);
+  kernel::add_scaled(1.0f, change_.data(), x_.data(), x_.size());
+}
+
+/// gate_ = silu(gate) * up, for what is in normal_.
+inline void transformer::activate(const layer_weights& w, std::size_t count) {
   input(normal_, count, shape_.hidden);
   product(w.gate, gate_);
   product(w.up, up_);
@@ -309,9 +359,6 @@ inline void transformer::feed_forward(const layer_weights& w, std::size_t count)
     for (std::size_t i = 0; i < shape_.feed_forward; ++i) // SwiGLU: silu(gate) * up
       gate[i] = gate[i] / (1.0f + std::exp(-gate[i])) * up[i];
   });
-  input(gate_, count, shape_.feed_forward);
-  product(w.down, change_);
-  kernel::add_scaled(1.0f, change_.data(), x_.data(), x_.size());
 }
 
 /// Logits of tokens first .. first + count of the chunk that begins at `index`.

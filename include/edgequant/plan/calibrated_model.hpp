@@ -124,7 +124,7 @@ inline std::string job_key(const model_source& source, const calibration_text& t
     hash = detail::hash_bytes(std::as_bytes(std::span(name)), hash);
     hash = detail::hash_bytes(std::as_bytes(std::span(&type, 1)), hash);
   }
-  return "edgequant job 1, " + std::to_string(hash) + "\n" + std::string(settings) + "\n";
+  return "edgequant job 2, " + std::to_string(hash) + "\n" + std::string(settings) + "\n";
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

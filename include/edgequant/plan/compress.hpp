@@ -28,7 +28,9 @@ struct tensor_report {
   std::vector<std::uint64_t> dims; ///< dims[0] is the length of a row
   format source_type = format::f32, type = format::f32;
   std::uint64_t bytes_before = 0, bytes_after = 0;
-  error_accumulator error; ///< empty after a dry run and for integers
+  error_accumulator error;                 ///< empty after a dry run and for integers
+  std::optional<double> output_error = {}; ///< of tensors that were encoded with a text: what is
+                                           ///< lost of their outputs, as a ratio
 };
 
 struct compress_report {
@@ -180,6 +182,8 @@ inline void compress_job::write(gguf_writer& writer, std::span<const tensor_plan
     else
       write_tensor(writer, tensor, plans[i].type, report.tensors[i].error);
     report.error.merge(report.tensors[i].error);
+    if (const auto* ready = options_.encoded ? options_.encoded->find(tensor.stored.name) : nullptr)
+      report.tensors[i].output_error = ready->output_error;
   }
 }
 
@@ -207,6 +211,9 @@ inline void compress_job::write(gguf_writer& writer, std::span<const tensor_plan
       report.notes.push_back(escaped(t.name) + " (" + format_shape(t.dims) +
                              ") becomes f16: its rows are no multiple of 32");
   }
+  if (options.encoded != nullptr && options.encoded->size() != 0)
+    report.notes.push_back("matrices of layers follow the original's outputs on the calibration "
+                           "text, so their SQNR, which compares weights, understates them");
   return report;
 }
 

@@ -6,6 +6,7 @@
 #include "../format/format.hpp"
 #include "../io/output_file.hpp"
 
+#include <cmath>
 #include <map>
 #include <optional>
 
@@ -16,7 +17,8 @@ class encoded_tensors {
 public:
   struct tensor {
     format type = format::f32;
-    std::vector<std::byte> bytes; ///< rows one after the other, as in the file
+    std::vector<std::byte> bytes;            ///< rows one after the other, as in the file
+    std::optional<double> output_error = {}; ///< see output_error(), against what was to be encoded
   };
 
   /// Keeps everything in memory.
@@ -44,6 +46,12 @@ private:
 };
 
 namespace detail {
+
+/// What a file of a finished tensor begins with.
+struct tensor_head {
+  std::uint32_t type = 0xffffffff, name_bytes = 0;
+  double output_error = 0;
+};
 
 inline std::string read_small_file(const std::filesystem::path& path) {
   const mapped_file file(path);
@@ -87,14 +95,16 @@ inline std::string encoded_tensors::file_name(std::string_view name) {
   return text + ".tensor";
 }
 
-/// A file holds the type, the length of the name, the name, and the bytes. It appeared at once, so
+/// A file holds the type, the length of the name, the output error (NaN: none), the name, and the
+/// bytes. It appeared at once, so
 /// it is whole.
 inline void encoded_tensors::put(const std::string& name, tensor t) {
   if (folder_) {
-    const std::uint32_t head[2] = {static_cast<std::uint32_t>(t.type),
-                                   static_cast<std::uint32_t>(name.size())};
+    const detail::tensor_head head{static_cast<std::uint32_t>(t.type),
+                                   static_cast<std::uint32_t>(name.size()),
+                                   t.output_error.value_or(std::nan(""))};
     output_file file(*folder_ / file_name(name));
-    file.write(std::as_bytes(std::span(head)));
+    file.write(std::as_bytes(std::span(&head, 1)));
     file.write(std::as_bytes(std::span(name)));
     file.write(t.bytes);
     file.commit();
@@ -105,14 +115,16 @@ inline void encoded_tensors::put(const std::string& name, tensor t) {
 inline void encoded_tensors::read_back(const std::filesystem::path& path) {
   const mapped_file file(path);
   const auto bytes = file.bytes();
-  std::uint32_t head[2] = {};
-  if (bytes.size() >= sizeof head) std::memcpy(head, bytes.data(), sizeof head);
-  if (find_format(head[0]) == nullptr || bytes.size() < sizeof head + head[1])
+  detail::tensor_head head;
+  if (bytes.size() >= sizeof head) std::memcpy(&head, bytes.data(), sizeof head);
+  if (find_format(head.type) == nullptr || bytes.size() < sizeof head + head.name_bytes)
     fail(error_code::bad_file, place_of(path), "no tensor of an earlier run");
-  const auto name = bytes.subspan(sizeof head, head[1]),
-             data = bytes.subspan(sizeof head + head[1]);
+  const auto name = bytes.subspan(sizeof head, head.name_bytes),
+             data = bytes.subspan(sizeof head + head.name_bytes);
+  tensor t{static_cast<format>(head.type), {data.begin(), data.end()}};
+  if (!std::isnan(head.output_error)) t.output_error = head.output_error;
   all_.insert_or_assign(std::string(reinterpret_cast<const char*>(name.data()), name.size()),
-                        tensor{static_cast<format>(head[0]), {data.begin(), data.end()}});
+                        std::move(t));
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

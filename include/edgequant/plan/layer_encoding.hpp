@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 /// The layers of a model in their formats, one after the other: each calibrates on what the encoded
-/// layers before it give.
+/// ones before it give, and makes up for what they have changed.
 #pragma once
 
 #include "../core/progress.hpp"
-#include "../model/layer_walk.hpp"
+#include "../model/sublayer_matrices.hpp"
 #include "../quantizer/awq.hpp"
 #include "../quantizer/gptq.hpp"
+#include "drift.hpp"
 #include "encoded_tensors.hpp"
 #include "format_plan.hpp"
 
@@ -29,6 +30,9 @@ struct calibration_text {
 struct layer_method {
   bool awq = false;  ///< columns are scaled first; norms, v and up take the scales over
   bool gptq = false; ///< columns make up for each other's errors; else the mse rule alone
+  /// Each matrix, in whatever format, aims at what the original gives on the original's inputs;
+  /// else at what it gives itself on those that the encoded model has.
+  bool compensate = true;
   gptq_options options = {};
 };
 
@@ -38,53 +42,59 @@ struct layer_method {
 /// Encodes the matrices of all layers, each in its format, and puts them into `encoded` under their
 /// names, with AWQ also the vectors that change. Tensors that have no format are left out; those
 /// that are there already are taken as they are. The weights end as the encoded ones, which must
-/// live as long as them. Memory: the encoded tensors, a layer in float, and its Gram matrices.
+/// live as long as them. Memory: the encoded tensors, a sublayer in float, what drift and
+/// gptq_columns say of its columns, and twice the hidden floats of every token.
 void encode_layers(model_weights& weights, const calibration_text& text,
                    const named_formats& formats, const layer_method& method,
                    encoded_tensors& encoded, const progress_callback& listener = {});
 
 namespace detail {
 
-/// Matrices of a layer that read the same inputs: the first of them is observed.
-inline std::vector<std::vector<const named_weight*>> shared_inputs(const layer_weights& w) {
-  return {{&w.q, &w.k, &w.v}, {&w.attention_output}, {&w.gate, &w.up}, {&w.down}};
-}
-
-/// One layer on its way into its formats.
-class layer_encoder {
+/// One sublayer on its way into its formats.
+class sublayer_encoder {
 public:
-  layer_encoder(model_weights& weights, std::size_t layer, const named_formats& formats,
-                const layer_method& method, encoded_tensors& encoded)
-      : weights_(weights), layer_(layer), formats_(formats), method_(method), encoded_(encoded),
-        prefix_("blk." + std::to_string(layer) + ".") {}
+  sublayer_encoder(model_weights& weights, const layer_walk& at, const named_formats& formats,
+                   const layer_method& method, encoded_tensors& encoded)
+      : weights_(weights), layer_(at.layer()), part_(at.part()), formats_(formats), method_(method),
+        encoded_(encoded), matrices_(weights, layer_, part_) {
+    awq_ = method.awq && has_formats();
+  }
 
   /// Whether something of it is still to be encoded.
   [[nodiscard]] bool is_open() const;
-  /// Encodes what is open, with statistics of the first matrix of each group.
-  void encode(const calibration& seen, const std::function<void(const std::string&)>& on_tensor);
+  /// Encodes what is open. Both walks stand before it.
+  void encode(layer_walk& walk, layer_walk& original,
+              const std::function<void(const std::string&)>& on_tensor);
   /// Gives the model's weights the encoded values.
   void install();
 
 private:
-  struct part { // matrices with the same inputs
-    std::vector<const named_weight*> readers;
-    Eigen::MatrixXd gram;
-  };
-
-  [[nodiscard]] const layer_weights& layer() const { return weights_.layers()[layer_]; }
   [[nodiscard]] std::optional<format> format_of(const std::string& name) const;
+  /// Whether everything that AWQ changes is to be encoded.
+  [[nodiscard]] bool has_formats() const;
+  [[nodiscard]] bool is_open(const std::string& name) const {
+    return format_of(name) && encoded_.find(name) == nullptr;
+  }
+  [[nodiscard]] std::vector<const named_weight*> all() const;
   [[nodiscard]] std::vector<std::string> vectors() const;
-  void scale(part& p, std::size_t index);
-  void put(const std::string& name, std::vector<std::byte> bytes);
+  void scale(sublayer_end end, const Eigen::MatrixXd& gram);
+  void divide_feeders(sublayer_end end, const shared_columns& shared,
+                      std::span<const float> factors);
+  void encode_end(sublayer_end end, layer_walk& walk, layer_walk& original,
+                  const std::function<void(const std::string&)>& on_tensor);
+  void encode_vectors();
 
   model_weights& weights_;
   std::size_t layer_;
+  sublayer part_;
   const named_formats& formats_;
   const layer_method& method_;
   encoded_tensors& encoded_;
-  std::string prefix_;
-  std::map<std::string, matrix_f> matrices_;
-  std::map<std::string, std::vector<float>> changed_; // vectors
+  sublayer_matrices matrices_;
+  bool awq_ = false;
+  std::map<std::string, matrix_f> values_;  ///< as they are to be encoded
+  std::map<std::string, matrix_f> targets_; ///< what the original has, outputs in the same units
+  std::map<std::string, std::vector<float>> changed_; ///< vectors
 };
 
 } // namespace detail
@@ -100,112 +110,149 @@ inline layer_method parse_method(std::string_view name) {
 
 namespace detail {
 
-inline std::optional<format> layer_encoder::format_of(const std::string& name) const {
+inline std::optional<format> sublayer_encoder::format_of(const std::string& name) const {
   const auto found = formats_.find(name);
   return found == formats_.end() ? std::nullopt : std::optional(found->second);
 }
 
+inline std::vector<const named_weight*> sublayer_encoder::all() const {
+  auto list = matrices_.readers;
+  list.push_back(matrices_.writer);
+  return list;
+}
+
+inline bool sublayer_encoder::has_formats() const {
+  const auto matrices = all();
+  return format_of(matrices_.norm_name) &&
+         (matrices_.bias->empty() || format_of(matrices_.bias_name)) &&
+         std::all_of(matrices.begin(), matrices.end(),
+                     [&](const auto* w) { return format_of(w->name); });
+}
+
 /// The vectors that AWQ changes.
-inline std::vector<std::string> layer_encoder::vectors() const {
-  if (!method_.awq) return {};
-  std::vector<std::string> names{prefix_ + "attn_norm.weight", prefix_ + "ffn_norm.weight"};
-  if (!layer().v_bias.empty()) names.push_back(prefix_ + "attn_v.bias");
-  return names;
+inline std::vector<std::string> sublayer_encoder::vectors() const {
+  if (!awq_) return {};
+  if (matrices_.bias->empty()) return {matrices_.norm_name};
+  return {matrices_.norm_name, matrices_.bias_name};
 }
 
-inline bool layer_encoder::is_open() const {
-  const auto open = [&](const std::string& name) {
-    return format_of(name) && encoded_.find(name) == nullptr;
-  };
-  for (const auto& group : shared_inputs(layer()))
-    for (const auto* w : group)
-      if (open(w->name)) return true;
+inline bool sublayer_encoder::is_open() const {
+  for (const auto* w : all())
+    if (is_open(w->name)) return true;
   const auto names = vectors();
-  return std::any_of(names.begin(), names.end(), open);
+  return std::any_of(names.begin(), names.end(), [&](const auto& name) { return is_open(name); });
 }
 
-inline void layer_encoder::put(const std::string& name, std::vector<std::byte> bytes) {
-  encoded_.put(name, {*format_of(name), std::move(bytes)});
-}
-
-/// Scales the columns of a part's matrices, and the other way round what feeds them.
-inline void layer_encoder::scale(part& p, std::size_t index) {
+/// Scales the columns of the matrices at one end, and the other way round what feeds them.
+inline void sublayer_encoder::scale(sublayer_end end, const Eigen::MatrixXd& gram) {
   const auto& shape = weights_.shape();
+  const bool by_heads = part_ == sublayer::attention && end == sublayer_end::out;
   const shared_columns shared =
-      index == 1 ? shared_columns{shape.head_size, shape.heads / shape.kv_heads} : shared_columns{};
-  std::vector<rounded_weight> readers;
-  for (const auto* w : p.readers)
-    readers.push_back({w->name, &matrices_.at(w->name), format_of(w->name).value_or(format::f32)});
-  const auto factors = awq_factors(
-      readers, p.gram, shared, method_.gptq ? &method_.options : nullptr, method_.options.threads);
+      by_heads ? shared_columns{shape.head_size, shape.heads / shape.kv_heads} : shared_columns{};
+  const auto group = matrices_.at(end);
+  std::vector<rounded_weight> rounded;
+  for (const auto* w : group)
+    rounded.push_back({w->name, &values_.at(w->name), format_of(w->name).value_or(format::f32)});
+  const auto factors = awq_factors(rounded, gram, shared, method_.gptq ? &method_.options : nullptr,
+                                   method_.options.threads);
   const Eigen::Map<const Eigen::VectorXf> f(factors.data(),
                                             static_cast<Eigen::Index>(factors.size()));
-  for (const auto* w : p.readers) {
-    matrix_f& m = matrices_.at(w->name);
-    m = m * f.asDiagonal();
-  }
-  p.gram = divided_gram(p.gram, f);
+  for (const auto* w : group) values_.at(w->name) *= f.asDiagonal();
+  divide_feeders(end, shared, factors);
+}
+
+inline void sublayer_encoder::divide_feeders(sublayer_end end, const shared_columns& shared,
+                                             std::span<const float> factors) {
   const auto divide = [&](const std::string& name, std::vector<float> values) {
     for (std::size_t i = 0; i < values.size(); ++i) values[i] /= factors[shared.of_row(i)];
+    weights_.replace_vector(layer_, name, values);
     changed_[name] = std::move(values);
   };
-  const auto divide_rows = [&](matrix_f& m) {
+  if (end == sublayer_end::in) return divide(matrices_.norm_name, *matrices_.norm);
+  if (!matrices_.bias->empty()) divide(matrices_.bias_name, *matrices_.bias);
+  for (auto* of : {&values_, &targets_}) {
+    matrix_f& m = of->at(matrices_.readers.back()->name);
     for (Eigen::Index r = 0; r < m.rows(); ++r)
       m.row(r) /= factors[shared.of_row(static_cast<std::size_t>(r))];
-  };
-  switch (index) {
-  case 0:
-    return divide(prefix_ + "attn_norm.weight", layer().attention_norm);
-  case 1:
-    if (!layer().v_bias.empty()) divide(prefix_ + "attn_v.bias", layer().v_bias);
-    return divide_rows(matrices_.at(layer().v.name));
-  case 2:
-    return divide(prefix_ + "ffn_norm.weight", layer().feed_forward_norm);
-  default:
-    return divide_rows(matrices_.at(layer().up.name));
   }
 }
 
-inline void layer_encoder::encode(const calibration& seen,
-                                  const std::function<void(const std::string&)>& on_tensor) {
-  std::vector<part> parts;
-  for (const auto& group : shared_inputs(layer())) {
-    parts.push_back({group, seen.all().find(group[0]->name)->second.gram});
-    for (const auto* w : group)
-      matrices_[w->name] = decode_matrix(w->view.type, w->view.data, w->view.rows, w->view.columns,
-                                         method_.options.threads);
+inline void sublayer_encoder::encode(layer_walk& walk, layer_walk& original,
+                                     const std::function<void(const std::string&)>& on_tensor) {
+  for (const auto* w : all()) {
+    values_[w->name] = decode_matrix(w->view.type, w->view.data, w->view.rows, w->view.columns,
+                                     method_.options.threads);
+    targets_[w->name] = values_[w->name];
   }
-  // What feeds a part is changed before it is encoded itself.
-  for (std::size_t i = 0; method_.awq && i < parts.size(); ++i) scale(parts[i], i);
-  for (const auto& p : parts) {
-    std::optional<gptq_columns> columns;
-    for (const auto* w : p.readers) {
-      if (!format_of(w->name) || encoded_.find(w->name) != nullptr) continue;
-      if (on_tensor) on_tensor(w->name);
-      const format type = *format_of(w->name);
-      const matrix_f& m = matrices_.at(w->name);
-      if (!method_.gptq || !is_block_format(type)) {
-        put(w->name, encode_matrix(type, scale_rule::mse, m, w->name, method_.options.threads));
-        continue;
-      }
-      if (!columns) columns.emplace(p.gram, method_.options.damping);
-      put(w->name, gptq_matrix(type, m, *columns, method_.options, w->name));
+  if (awq_) { // what feeds the writer is changed before it is encoded itself
+    const auto in = walk.statistics(sublayer_end::in).gram;
+    const auto out = walk.statistics(sublayer_end::out).gram;
+    scale(sublayer_end::in, in);
+    scale(sublayer_end::out, out);
+    encode_vectors();
+  }
+  std::map<std::string, weight_view> before;
+  for (const auto* w : all()) before[w->name] = w->view;
+  for (const auto* w : all())
+    weights_.replace(w->name, {format::f32, w->view.rows, w->view.columns,
+                               reinterpret_cast<const std::byte*>(values_.at(w->name).data())});
+  for (const auto end : {sublayer_end::in, sublayer_end::out}) {
+    encode_end(end, walk, original, on_tensor);
+    install();
+  }
+  for (const auto& [name, view] : before)
+    if (encoded_.find(name) == nullptr) weights_.replace(name, view);
+}
+
+inline void sublayer_encoder::encode_end(sublayer_end end, layer_walk& walk, layer_walk& original,
+                                         const std::function<void(const std::string&)>& on_tensor) {
+  const auto group = matrices_.at(end);
+  if (std::none_of(group.begin(), group.end(), [&](auto* w) { return is_open(w->name); })) return;
+  const unsigned threads = method_.options.threads;
+  drift d;
+  Eigen::MatrixXd gram;
+  if (method_.compensate) {
+    d = measure_drift(walk, original, end, threads);
+    gram = d[1].gram.size() == 0 ? d[0].gram : d[0].gram + d[1].gram;
+  } else {
+    gram = walk.statistics(end).gram;
+  }
+  std::optional<gptq_columns> columns;
+  for (const auto* w : group) {
+    if (!is_open(w->name)) continue;
+    if (on_tensor) on_tensor(w->name);
+    const format type = *format_of(w->name);
+    matrix_f& m = values_.at(w->name);
+    if (method_.compensate)
+      m = compensated(m, targets_.at(w->name), d, method_.options.damping, threads);
+    std::vector<std::byte> bytes;
+    if (method_.gptq && is_block_format(type)) {
+      if (!columns) columns.emplace(gram, method_.options.damping);
+      bytes = gptq_matrix(type, m, *columns, method_.options, w->name);
+    } else {
+      bytes = encode_matrix(type, scale_rule::mse, m, w->name, threads);
     }
+    const double error =
+        output_error(m, decode_matrix(type, bytes.data(), w->view.rows, w->view.columns, threads),
+                     gram, threads);
+    encoded_.put(w->name, {type, std::move(bytes), error});
   }
+}
+
+inline void sublayer_encoder::encode_vectors() {
   for (const auto& name : vectors()) {
-    if (!format_of(name) || encoded_.find(name) != nullptr) continue;
+    if (!is_open(name)) continue;
     const auto& values = changed_.at(name);
     std::vector<std::byte> bytes(row_bytes(*format_of(name), values.size()));
     row_encoder(*format_of(name), scale_rule::absmax, name)(values, {}, 0, bytes.data());
-    put(name, std::move(bytes));
+    encoded_.put(name, {*format_of(name), std::move(bytes), {}});
   }
 }
 
-inline void layer_encoder::install() {
-  for (const auto& group : shared_inputs(layer()))
-    for (const auto* w : group)
-      if (const auto* t = encoded_.find(w->name))
-        weights_.replace(w->name, {t->type, w->view.rows, w->view.columns, t->bytes.data()});
+inline void sublayer_encoder::install() {
+  for (const auto* w : all())
+    if (const auto* t = encoded_.find(w->name))
+      weights_.replace(w->name, {t->type, w->view.rows, w->view.columns, t->bytes.data()});
   for (const auto& name : vectors())
     if (const auto* t = encoded_.find(name)) {
       std::vector<float> values(t->bytes.size() / row_bytes(t->type, 1));
@@ -219,27 +266,23 @@ inline void layer_encoder::install() {
 inline void encode_layers(model_weights& weights, const calibration_text& text,
                           const named_formats& formats, const layer_method& method,
                           encoded_tensors& encoded, const progress_callback& listener) {
-  layer_walk walk(weights, text.tokens, text.bos, chunk_context(weights, text),
-                  method.options.threads);
-  const std::size_t layers = weights.layers().size();
-  const auto report = [&](const char* stage, const std::string& item, std::size_t done) {
-    if (listener) listener({stage, item, done, 2 * layers, "steps"});
-  };
-  for (std::size_t i = 0; i < layers; ++i) {
-    detail::layer_encoder layer(weights, i, formats, method, encoded);
-    if (layer.is_open()) {
-      const auto groups = detail::shared_inputs(weights.layers()[i]);
-      report("calibrate", groups[0][0]->name, 2 * i);
-      const calibration seen = walk.observe([&](std::string_view name) {
-        return std::any_of(groups.begin(), groups.end(),
-                           [&](const auto& group) { return group[0]->name == name; });
+  const std::size_t context = chunk_context(weights, text);
+  const unsigned threads = method.options.threads;
+  const model_weights exact(weights.file());
+  layer_walk walk(weights, text.tokens, text.bos, context, threads);
+  layer_walk original(exact, text.tokens, text.bos, context, threads);
+  const std::size_t steps = 2 * weights.layers().size();
+  for (std::size_t done = 0; done < steps; ++done) {
+    detail::sublayer_encoder part(weights, walk, formats, method, encoded);
+    if (part.is_open())
+      part.encode(walk, original, [&](const std::string& name) {
+        if (listener) listener({"encode", name, done, steps, "sublayers"});
       });
-      layer.encode(seen, [&](const std::string& name) { report("encode", name, 2 * i + 1); });
-    }
-    layer.install();
+    part.install();
     walk.advance();
+    original.advance();
   }
-  report("encode", "", 2 * layers);
+  if (listener) listener({"encode", "", steps, steps, "sublayers"});
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

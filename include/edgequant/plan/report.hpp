@@ -12,7 +12,8 @@ namespace edgequant::inline EDGEQUANT_ABI {
 
 /// One object: input, output, format, scale, dry_run, tensors, totals, notes. Sizes are bytes,
 /// sqnr_db is dB and null for an exact copy; a tensor's error is null where none was measured
-/// (integers, a dry run). Names are as in the file, with U+FFFD for what is no UTF-8.
+/// (integers, a dry run); output_error is a ratio, null for what was not encoded with a text. Names
+/// are as in the file, with U+FFFD for what is no UTF-8.
 [[nodiscard]] nlohmann::json to_json(const compress_report& report);
 
 /// A row a tensor (shape, formats, bits per weight, SQNR), the totals, the notes.
@@ -75,7 +76,9 @@ inline nlohmann::json to_json(const compress_report& report) {
                        {"bytes_before", t.bytes_before},
                        {"bytes_after", t.bytes_after},
                        {"bits_per_weight", detail::bits_each(t.bytes_after, values)},
-                       {"error", detail::error_json(t.error)}});
+                       {"error", detail::error_json(t.error)},
+                       {"output_error", t.output_error ? nlohmann::json(*t.output_error)
+                                                       : nlohmann::json(nullptr)}});
   }
   return {{"input", detail::utf8(report.input)},
           {"output", detail::utf8(report.output)},

@@ -6,6 +6,7 @@
 #include "../model/evaluate.hpp"
 #include "../model/layer_walk.hpp"
 #include "../quantizer/matrix_codec.hpp"
+#include "../quantizer/output_error.hpp"
 #include "layer_encoding.hpp"
 
 namespace edgequant::inline EDGEQUANT_ABI {
@@ -82,10 +83,7 @@ struct damage_sums {
   s.column = s.weight;
   if (inputs.squares.size() != 0) s.column = rows.colwise().squaredNorm().dot(inputs.squares);
   s.output = s.column;
-  if (inputs.gram.size() != 0) {
-    const Eigen::MatrixXd pulled = rows * inputs.gram.selfadjointView<Eigen::Lower>();
-    s.output = rows.cwiseProduct(pulled).sum();
-  }
+  if (inputs.gram.size() != 0) s.output = output_power(rows, inputs.gram);
   return s;
 }
 
@@ -176,17 +174,15 @@ inline std::vector<layer_sensitivity> analyze_model(const model_weights& weights
   analyze(weights.embedding(), {});
   if (weights.output().name != weights.embedding().name) analyze(weights.output(), {});
   const std::size_t layers = weights.layers().size();
-  for (std::size_t i = 0; i < layers; ++i) {
-    const auto groups = detail::shared_inputs(weights.layers()[i]);
-    if (listener) listener({"sensitivity", groups[0][0]->name, i, layers, "layers"});
-    const calibration seen = walk.observe([&](std::string_view name) {
-      return std::any_of(groups.begin(), groups.end(),
-                         [&](const auto& group) { return group[0]->name == name; });
-    });
-    for (const auto& group : groups)
-      for (const auto* w : group) analyze(*w, seen.all().find(group[0]->name)->second);
-    walk.advance();
-  }
+  for (std::size_t i = 0; i < layers; ++i)
+    for (int half = 0; half < 2; ++half) {
+      const sublayer_matrices part(weights, i, walk.part());
+      if (listener) listener({"sensitivity", part.readers[0]->name, i, layers, "layers"});
+      const auto seen = walk.statistics(sublayer_end::in);
+      for (const auto* w : part.readers) analyze(*w, seen);
+      analyze(*part.writer, walk.statistics(sublayer_end::out));
+      walk.advance();
+    }
   if (listener) listener({"sensitivity", "", layers, layers, "layers"});
   return result;
 }

@@ -5,6 +5,7 @@
 
 #include "gptq.hpp"
 #include "matrix_codec.hpp"
+#include "output_error.hpp"
 
 #include <limits>
 #include <optional>
@@ -66,11 +67,6 @@ namespace detail {
   return rows;
 }
 
-/// |X D^T|^2 for rows D.
-[[nodiscard]] inline double output_power(const Eigen::MatrixXd& rows, const Eigen::MatrixXd& gram) {
-  return (rows * gram.selfadjointView<Eigen::Lower>()).cwiseProduct(rows).sum();
-}
-
 /// The lower triangle of the Gram matrix of inputs that are divided by factors.
 [[nodiscard]] inline Eigen::MatrixXd divided_gram(const Eigen::MatrixXd& gram,
                                                   const Eigen::VectorXf& factors) {
@@ -92,7 +88,7 @@ inline std::vector<float> awq_factors(std::span<const rounded_weight> weights,
   std::vector<double> wholes;
   for (const auto& w : weights) {
     samples.push_back(detail::sample_rows(*w.values, 512));
-    wholes.push_back(detail::output_power(samples.back().cast<double>(), gram));
+    wholes.push_back(output_power(samples.back().cast<double>(), gram));
   }
   double least = std::numeric_limits<double>::infinity();
   const int steps = gptq != nullptr ? 5 : 20;
@@ -114,7 +110,7 @@ inline std::vector<float> awq_factors(std::span<const rounded_weight> weights,
           decode_matrix(weights[i].type, bytes.data(), static_cast<std::size_t>(scaled.rows()),
                         static_cast<std::size_t>(scaled.cols()), threads);
       const matrix_f off = samples[i] - q * inverse.asDiagonal();
-      error += detail::output_power(off.cast<double>(), gram) / wholes[i];
+      error += output_power(off.cast<double>(), gram) / wholes[i];
     }
     if (!(error < least)) continue; // of equal ones the first, which is the most even
     least = error;

@@ -357,6 +357,7 @@ inline gptq_report gptq_encode(format type, const float* weights, std::size_t ro
   std::vector<gptq_report> parts(tasks);
   const bool known = visit_block_format(type, [&]<class F>(F) {
     parallel_for(tasks, options.threads, [&](std::size_t task) {
+      const serial_products one;
       const std::size_t begin = task * detail::gptq_rows;
       const auto count = std::min<std::size_t>(detail::gptq_rows, rows - begin);
       detail::gptq_job<F> job(inputs, options, name);
