@@ -89,7 +89,8 @@ void describe(CLI::App& app, arguments& a) {
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));
   app.add_option("--report", a.report,
-                 "write the report to this file: a page to look at if it ends in .html, else JSON");
+                 "write the report to this file: a page to look at where it ends in .html, a\n"
+                 "single file that opens offline; else JSON");
   app.add_flag("--json", a.json, "print the report as JSON instead of a table");
   app.add_flag("--dry-run", a.dry_run,
                "check the input and print what would be done; write nothing");
