@@ -5,7 +5,7 @@
 #include <edgequant/model/open_model.hpp>
 #include <edgequant/plan/calibrated_model.hpp>
 #include <edgequant/plan/plan_json.hpp>
-#include <edgequant/plan/report.hpp>
+#include <edgequant/plan/report_page.hpp>
 
 #include <optional>
 #include <span>
@@ -88,7 +88,9 @@ void describe(CLI::App& app, arguments& a) {
   app.add_option("--threads", a.threads, "threads to use; 0: all")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));
-  app.add_option("--report", a.report, "write the report as JSON to this file");
+  app.add_option("--report", a.report,
+                 "write the report to this file: a page to look at where it ends in .html, a\n"
+                 "single file that opens offline; else JSON");
   app.add_flag("--json", a.json, "print the report as JSON instead of a table");
   app.add_flag("--dry-run", a.dry_run,
                "check the input and print what would be done; write nothing");
@@ -100,43 +102,66 @@ std::vector<eq::format> candidates_of(const std::string& list) {
   return formats;
 }
 
+/// How formats were chosen; empty without a budget.
+struct choice_of_formats {
+  std::optional<eq::budget_plan> plan;
+  std::vector<eq::layer_sensitivity> layers;
+};
+
 /// Chooses formats for the budget and says so in options.
-void plan(const arguments& a, const eq::model_source& source, eq::calibrated_model& model,
-          eq::compress_options& options, const eq::progress_callback& listener) {
+choice_of_formats plan(const arguments& a, const eq::model_source& source,
+                       eq::calibrated_model& model, eq::compress_options& options,
+                       const eq::progress_callback& listener) {
   auto layers = eq::analyze_model(model.weights, model.text, candidates_of(a.candidates), a.threads,
                                   listener);
   eq::budget_options budget{eq::parse_budget(a.budget), eq::parse_measure(a.sensitivity)};
   if (eq::parse_method(a.method).gptq) budget.layer_factor = eq::gptq_leaves;
   if (budget.measure == eq::damage_measure::kld)
     eq::measure_divergence(model.weights, model.text, 2048, layers, a.threads, listener);
-  const auto plan = eq::plan_for_budget(source, options, layers, budget);
+  auto plan = eq::plan_for_budget(source, options, layers, budget);
   options.exact = plan.formats;
   options.type = plan.main;
-  if (a.plan_out.empty()) return;
-  eq::output_file file(a.plan_out);
-  const std::string json = eq::to_json(plan, layers).dump(2) + "\n";
-  file.write(std::as_bytes(std::span(json)));
-  file.commit();
+  if (!a.plan_out.empty()) {
+    eq::output_file file(a.plan_out);
+    const std::string json = eq::to_json(plan, layers).dump(2) + "\n";
+    file.write(std::as_bytes(std::span(json)));
+    file.commit();
+  }
+  return {std::move(plan), std::move(layers)};
 }
 
 /// What needs the model to run: a plan for a budget, and tensors that are encoded with a text.
-void prepare(const arguments& a, const eq::model_source& source, eq::compress_options& options,
-             eq::encoded_tensors& encoded, const eq::progress_callback& listener) {
+choice_of_formats prepare(const arguments& a, const eq::model_source& source,
+                          eq::compress_options& options, eq::encoded_tensors& encoded,
+                          const eq::progress_callback& listener) {
   if (!a.plan.empty()) options.exact = eq::read_plan(a.plan);
-  if (a.method == "rtn" && a.budget.empty()) return;
+  choice_of_formats chosen;
+  if (a.method == "rtn" && a.budget.empty()) return chosen;
   if (a.calibration.empty())
     eq::fail(eq::error_code::bad_argument, a.budget.empty() ? "--method " + a.method : "--budget",
              "needs --calibration TEXT");
   const eq::calibration_options text{a.calibration, a.calibration_tokens};
   auto model = eq::open_calibrated(source, a.input, a.output, text, a.threads, listener);
-  if (!a.budget.empty()) plan(a, source, model, options, listener);
-  if (a.method == "rtn" || options.dry_run) return;
+  if (!a.budget.empty()) chosen = plan(a, source, model, options, listener);
+  if (a.method == "rtn" || options.dry_run) return chosen;
   const auto formats = eq::planned_formats(source, options);
   if (!a.resume.empty()) encoded = {a.resume, eq::job_key(source, model.text, formats, a.method)};
   auto method = eq::parse_method(a.method);
   method.options.threads = a.threads;
   eq::encode_layers(model.weights, model.text, formats, method, encoded, listener);
   options.encoded = &encoded;
+  return chosen;
+}
+
+/// What --report writes.
+std::string report_text(const arguments& a, const eq::compress_report& report,
+                        const choice_of_formats& chosen) {
+  if (std::filesystem::path(a.report).extension() != ".html")
+    return eq::to_json(report).dump(2) + "\n";
+  eq::page_details details{.layers = chosen.layers, .method = a.method};
+  if (chosen.plan) details.plan = &*chosen.plan;
+  details.measure = eq::parse_measure(a.sensitivity);
+  return eq::report_page(report, details);
 }
 
 bool same_file(const std::string& a, const std::string& b) {
@@ -165,16 +190,16 @@ void run(const arguments& a) {
   eq::progress_bar bar(stderr, isatty(STDERR_FILENO) != 0);
   const auto source = eq::open_model(a.input);
   eq::encoded_tensors encoded;
-  prepare(a, source, options, encoded, std::ref(bar));
+  const auto chosen = prepare(a, source, options, encoded, std::ref(bar));
   const auto report = eq::compress(source, a.output, options, std::ref(bar));
   bar.clear();
-  const std::string json = eq::to_json(report).dump(2) + "\n";
   if (report_file) {
-    report_file->write(std::as_bytes(std::span(json)));
+    const std::string text = report_text(a, report, chosen);
+    report_file->write(std::as_bytes(std::span(text)));
     report_file->commit();
   }
   if (a.json)
-    std::cout << json;
+    std::cout << eq::to_json(report).dump(2) << '\n';
   else
     eq::print_table(std::cout, report);
 }

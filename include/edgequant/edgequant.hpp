@@ -21,6 +21,7 @@
 #include "plan/layer_encoding.hpp"        // encode_layers: GPTQ and AWQ, layer by layer
 #include "plan/mixed_precision.hpp"       // assign_formats, assign_precision: exact optima
 #include "plan/report.hpp"                // its report as a table and as JSON
+#include "plan/report_page.hpp"           // report_page: the same as one HTML page
 #include "plan/sensitivity.hpp"           // analyze_sensitivity: what formats do to a matrix
 #include "quantizer/awq.hpp"              // awq_factors: columns scaled before they are rounded
 #include "quantizer/gptq.hpp"             // gptq_encode: errors that make up for each other
