@@ -41,6 +41,31 @@ inline constexpr device_class_row device_class_table[] = {
     {device_class::desktop, "desktop"},   {device_class::wearable, "wearable"},
 };
 
+/// Every enumerator has a row.
+[[nodiscard]] constexpr std::string_view name_of(platform id) noexcept {
+  for (const auto& row : platform_table)
+    if (row.id == id) return row.name;
+  return {};
+}
+[[nodiscard]] constexpr std::string_view name_of(device_class id) noexcept {
+  for (const auto& row : device_class_table)
+    if (row.id == id) return row.name;
+  return {};
+}
+
+/// What a name as in the table stands for, or nothing.
+[[nodiscard]] constexpr std::optional<platform> find_platform(std::string_view name) noexcept {
+  for (const auto& row : platform_table)
+    if (row.name == name) return row.id;
+  return std::nullopt;
+}
+[[nodiscard]] constexpr std::optional<device_class>
+find_device_class(std::string_view name) noexcept {
+  for (const auto& row : device_class_table)
+    if (row.name == name) return row.id;
+  return std::nullopt;
+}
+
 /// A neural accelerator beside CPU and GPU.
 struct npu_profile {
   std::string name;                        ///< such as "Hexagon HTP v75"
@@ -48,6 +73,7 @@ struct npu_profile {
   std::optional<double> tops = {};         ///< 10^12 int8 operations a second, as its maker says
   std::vector<std::string> operators = {}; ///< empty: the vendor's
   std::vector<std::string> types = {};     ///< empty: the vendor's
+  friend bool operator==(const npu_profile&, const npu_profile&) = default;
 };
 
 /// Units are in the names; an empty optional is what nobody has published.
@@ -67,6 +93,7 @@ struct device_profile {
   std::optional<double> power_budget_mw = {};
   std::string source = {};     ///< where the figures are from
   std::string confidence = {}; ///< "high", "medium", "low"
+  friend bool operator==(const device_profile&, const device_profile&) = default;
 };
 
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -15,6 +15,7 @@ struct model_figures {
   std::optional<std::uint64_t> file_bytes = {};
   std::optional<double> ms_per_token = {};
   std::optional<std::uint64_t> memory_bytes = {};
+  friend bool operator==(const model_figures&, const model_figures&) = default;
 };
 
 /// A decoder of Llama's kind. Units are in the names.
@@ -28,6 +29,8 @@ struct model_profile {
   std::optional<double> accuracy = {};   ///< 0 to 1, on a benchmark of the caller's choice
   model_figures before = {}, after = {}; ///< compression
   std::string source = {};
+  std::string architecture = "llama"; ///< as GGUF names it; a row of model_family_table, or another
+  friend bool operator==(const model_profile&, const model_profile&) = default;
 };
 
 } // namespace edgequant::inline EDGEQUANT_ABI
