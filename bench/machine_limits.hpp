@@ -6,7 +6,7 @@ namespace bench {
 
 /// GB/s (10^9 bytes a second) between one core and memory, median of nine passes over 256 MiB.
 struct machine_limits {
-  double read;  ///< maxima of vectors, four at a time
+  double read;  ///< sums, see measure_read_bandwidth()
   double write; ///< memset, which does not read what it overwrites
 };
 

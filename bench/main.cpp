@@ -2,12 +2,13 @@
 // Measures the machine's limits, then runs the benchmarks.
 #include "machine_limits.hpp"
 
-#include <edgequant/simd/simd.hpp>
+#include <edgequant/deploy/read_bandwidth.hpp>
 
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -16,39 +17,29 @@
 
 namespace {
 
-/// Median seconds of nine runs.
-template <class Run> double median_seconds(Run run) {
+constexpr std::size_t buffer_bytes = std::size_t{256} << 20;
+
+/// Median of nine passes of memset, in GB/s.
+double write_rate() {
   using clock = std::chrono::steady_clock;
+  const std::unique_ptr<std::byte[]> memory(new std::byte[buffer_bytes]);
+  benchmark::DoNotOptimize(memory.get());
+  std::memset(memory.get(), 1, buffer_bytes); // so that its pages are there
   std::vector<double> seconds;
-  for (int i = 0; i < 9; ++i) {
+  for (int round = 0; round < 9; ++round) {
     const auto start = clock::now();
-    run();
+    std::memset(memory.get(), round, buffer_bytes);
+    benchmark::ClobberMemory();
     seconds.push_back(std::chrono::duration<double>(clock::now() - start).count());
   }
   std::nth_element(seconds.begin(), seconds.begin() + 4, seconds.end());
-  return seconds[4];
+  return buffer_bytes / 1e9 / seconds[4];
 }
 
-bench::machine_limits measure_limits() {
-  using S = edgequant::simd::native;
-  constexpr std::size_t count = std::size_t{64} << 20;
-  constexpr double gigabytes = count * sizeof(float) / 1e9;
-  const std::unique_ptr<float[]> memory(new float[count]);
-  std::memset(memory.get(), 1, count * sizeof(float)); // so that its pages are there
-  int round = 0;
-  const double write =
-      median_seconds([&] { std::memset(memory.get(), ++round, count * sizeof(float)); });
-  const double read = median_seconds([&] {
-    typename S::f32 most[4];
-    for (auto& m : most) m = S::broadcast(0.0f);
-    for (std::size_t i = 0; i < count; i += 64)
-      for (std::size_t k = 0; k < 4; ++k)
-        most[k] = S::max(most[k], S::load(memory.get() + i + 16 * k));
-    float lanes[16];
-    S::store(lanes, S::max(S::max(most[0], most[1]), S::max(most[2], most[3])));
-    benchmark::DoNotOptimize(lanes[0]);
-  });
-  return {gigabytes / read, gigabytes / write};
+double read_rate(unsigned threads) {
+  return edgequant::measure_read_bandwidth(
+             {.threads = threads, .seconds = 60, .passes = 9, .bytes = buffer_bytes})
+      .median_gb_s;
 }
 
 std::string gb_per_second(double rate) {
@@ -60,7 +51,7 @@ std::string gb_per_second(double rate) {
 } // namespace
 
 const bench::machine_limits& bench::limits() {
-  static const machine_limits measured = measure_limits();
+  static const machine_limits measured = {read_rate(1), write_rate()};
   return measured;
 }
 
@@ -68,6 +59,7 @@ int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   benchmark::AddCustomContext("memory read, one core", gb_per_second(bench::limits().read));
+  benchmark::AddCustomContext("memory read, all cores", gb_per_second(read_rate(0)));
   benchmark::AddCustomContext("memory write, one core", gb_per_second(bench::limits().write));
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// How much memory this process may still take.
+/// How much memory there is, and how much of it this process may still take.
 #pragma once
 
 #include "../config.hpp"
@@ -8,7 +8,9 @@
 #include <cstdint>
 #include <fstream>
 #include <limits>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include <unistd.h>
 
@@ -18,6 +20,9 @@ namespace edgequant::inline EDGEQUANT_ABI {
 /// limits of the process's control groups (versions 1 and 2); elsewhere half of what the machine
 /// has. The largest number where the system says nothing.
 [[nodiscard]] std::uint64_t available_memory();
+
+/// Bytes that the machine has, and no more than those limits. 0 where the system says nothing.
+[[nodiscard]] std::uint64_t total_memory();
 
 namespace detail {
 
@@ -50,20 +55,41 @@ inline std::uint64_t control_groups_limit() {
 
 } // namespace detail
 
-inline std::uint64_t available_memory() {
+namespace detail {
+
+/// A figure of /proc/meminfo in bytes.
+inline std::optional<std::uint64_t> read_meminfo(std::string_view name) {
   std::ifstream facts("/proc/meminfo");
   for (std::string key; facts >> key;
        facts.ignore(std::numeric_limits<std::streamsize>::max(), '\n')) {
     std::uint64_t kibibytes = 0;
-    if (key == "MemAvailable:" && facts >> kibibytes)
-      return std::min(kibibytes * 1024, detail::control_groups_limit());
+    if (key == name && facts >> kibibytes) return kibibytes * 1024;
   }
+  return std::nullopt;
+}
+
+/// 0 where the system says nothing.
+inline std::uint64_t physical_memory() {
 #if defined(_SC_PHYS_PAGES)
   const long pages = ::sysconf(_SC_PHYS_PAGES), page = ::sysconf(_SC_PAGESIZE);
   if (pages > 0 && page > 0)
-    return static_cast<std::uint64_t>(pages) / 2 * static_cast<std::uint64_t>(page);
+    return static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page);
 #endif
-  return detail::no_limit;
+  return 0;
+}
+
+} // namespace detail
+
+inline std::uint64_t available_memory() {
+  if (const auto bytes = detail::read_meminfo("MemAvailable:"))
+    return std::min(*bytes, detail::control_groups_limit());
+  const std::uint64_t physical = detail::physical_memory();
+  return physical != 0 ? physical / 2 : detail::no_limit;
+}
+
+inline std::uint64_t total_memory() {
+  const auto bytes = detail::read_meminfo("MemTotal:");
+  return std::min(bytes.value_or(detail::physical_memory()), detail::control_groups_limit());
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -10,6 +10,7 @@
 #include "../kernel/convert.hpp"
 #include "../kernel/quantize.hpp"
 #include "../quantizer/scale_storage.hpp"
+#include "kv_format.hpp"
 
 #include <cstring>
 #include <memory>
@@ -17,13 +18,6 @@
 #include <vector>
 
 namespace edgequant::inline EDGEQUANT_ABI {
-
-/// How a head's key or value is stored.
-enum class kv_format {
-  f32,
-  f16,
-  int8, ///< codes and one float scale (largest magnitude / 127) per head and token
-};
 
 struct kv_shape {
   std::size_t layers = 0, kv_heads = 0, head_size = 0;
@@ -33,7 +27,8 @@ struct kv_shape {
 class kv_pool {
 public:
   /// At most `most_blocks` blocks of `block_tokens` tokens.
-  kv_pool(kv_shape shape, kv_format type, std::size_t most_blocks, std::size_t block_tokens = 16);
+  kv_pool(kv_shape shape, kv_format type, std::size_t most_blocks,
+          std::size_t block_tokens = kv_block_tokens);
 
   [[nodiscard]] const kv_shape& shape() const noexcept { return shape_; }
   [[nodiscard]] kv_format type() const noexcept { return type_; }
@@ -106,10 +101,7 @@ inline kv_pool::kv_pool(kv_shape shape, kv_format type, std::size_t most_blocks,
     : shape_(shape), type_(type), most_(most_blocks), block_tokens_(block_tokens) {
   if (block_tokens == 0 || shape.layers == 0 || shape.kv_heads == 0 || shape.head_size == 0)
     fail(error_code::bad_argument, "KV cache", "an empty shape");
-  const std::size_t d = shape.head_size;
-  head_bytes_ = type == kv_format::f32   ? 4 * d
-                : type == kv_format::f16 ? 2 * d
-                                         : sizeof(float) + (d + 3) / 4 * 4;
+  head_bytes_ = static_cast<std::size_t>(kv_head_bytes(type, shape.head_size));
   block_bytes_ = shape.layers * 2 * shape.kv_heads * block_tokens * head_bytes_;
 }
 

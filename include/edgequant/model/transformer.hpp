@@ -60,11 +60,9 @@ public:
   [[nodiscard]] const model_weights& weights() const noexcept { return *weights_; }
   /// A pool of blocks for `tokens` tokens of this model.
   [[nodiscard]] kv_pool make_pool(kv_format type, std::size_t tokens) const {
-    constexpr std::size_t block = 16;
     return {{shape_.layers, shape_.kv_heads, shape_.head_size},
             type,
-            (tokens + block - 1) / block,
-            block};
+            (tokens + kv_block_tokens - 1) / kv_block_tokens};
   }
 
 private:

@@ -121,14 +121,10 @@ namespace detail {
                                                const compress_options& options,
                                                std::span<const tensor_plan> plans,
                                                std::span<const std::size_t> weighed) {
-  std::vector<tensor_info> infos;
-  std::uint64_t last = 0; // the data of the last tensor ends the file, perhaps unpadded
-  for (std::size_t i = 0; i < plans.size(); ++i) {
-    const auto& t = source.tensors[i].stored;
-    infos.push_back({t.name, t.dims, plans[i].type});
-    last = padded(plans[i].bytes) - plans[i].bytes;
-  }
-  std::uint64_t bytes = gguf_file_size(output_metadata(source, options.type), infos) + last;
+  // The data of the last tensor ends the file, perhaps unpadded.
+  const std::uint64_t last = plans.empty() ? 0 : padded(plans.back().bytes) - plans.back().bytes;
+  std::uint64_t bytes =
+      gguf_file_size(output_metadata(source, options.type), planned_tensors(source, plans)) + last;
   for (const std::size_t i : weighed) bytes -= padded(plans[i].bytes);
   return bytes;
 }

@@ -54,6 +54,10 @@ struct compress_report {
                                        const compress_options& options,
                                        const progress_callback& listener = {});
 
+/// Bytes of the file that compress() writes with these options, metadata, vocabulary and padding
+/// included. No weight is read. Errors as plan_formats() and gguf_file_size().
+[[nodiscard]] std::uint64_t gguf_bytes(const model_source& source, const compress_options& options);
+
 /// `dims` as a person writes a shape, output channels first: "512 x 256".
 [[nodiscard]] inline std::string format_shape(std::span<const std::uint64_t> dims) {
   std::string text;
@@ -195,6 +199,14 @@ inline void compress_job::write(gguf_writer& writer, std::span<const tensor_plan
   return metadata;
 }
 
+[[nodiscard]] inline std::vector<tensor_info> planned_tensors(const model_source& source,
+                                                              std::span<const tensor_plan> plans) {
+  std::vector<tensor_info> infos;
+  for (std::size_t i = 0; i < plans.size(); ++i)
+    infos.push_back({source.tensors[i].stored.name, source.tensors[i].stored.dims, plans[i].type});
+  return infos;
+}
+
 [[nodiscard]] inline compress_report planned_report(const model_source& source,
                                                     const std::filesystem::path& output,
                                                     const compress_options& options,
@@ -219,14 +231,18 @@ inline void compress_job::write(gguf_writer& writer, std::span<const tensor_plan
 
 } // namespace detail
 
+inline std::uint64_t gguf_bytes(const model_source& source, const compress_options& options) {
+  const auto plans = plan_formats(source, options.type, options.keep, options.exact);
+  return gguf_file_size(detail::output_metadata(source, options.type),
+                        detail::planned_tensors(source, plans));
+}
+
 inline compress_report compress(const model_source& source, const std::filesystem::path& output,
                                 const compress_options& options,
                                 const progress_callback& listener) {
   const auto plans = plan_formats(source, options.type, options.keep, options.exact);
   const gguf_metadata metadata = detail::output_metadata(source, options.type);
-  std::vector<tensor_info> infos;
-  for (std::size_t i = 0; i < plans.size(); ++i)
-    infos.push_back({source.tensors[i].stored.name, source.tensors[i].stored.dims, plans[i].type});
+  const auto infos = detail::planned_tensors(source, plans);
   compress_report report = detail::planned_report(source, output, options, plans);
   report.file_bytes = gguf_file_size(metadata, infos);
   detail::compress_job job(source, options, listener);

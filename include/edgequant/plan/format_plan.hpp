@@ -3,8 +3,8 @@
 #pragma once
 
 #include "../model/model_source.hpp"
+#include "default_format.hpp"
 
-#include <map>
 #include <regex>
 
 namespace edgequant::inline EDGEQUANT_ABI {
@@ -36,9 +36,6 @@ struct tensor_plan {
 [[nodiscard]] std::vector<const keep_rule*> deciding_rules(const model_source& source,
                                                            std::span<const keep_rule> keep);
 
-/// Formats of tensors by their names.
-using named_formats = std::map<std::string, format, std::less<>>;
-
 /// One plan per tensor. Rules, the later ones stronger:
 /// - matrices get `type`; with codes of fewer than 8 bits, token_embd.weight and output.weight get
 ///   q8_0;
@@ -55,10 +52,6 @@ using named_formats = std::map<std::string, format, std::less<>>;
                                                     const named_formats& exact = {});
 
 namespace detail {
-
-[[nodiscard]] inline bool is_integer(format type) noexcept {
-  return type == format::i8 || type == format::i16 || type == format::i32 || type == format::i64;
-}
 
 [[nodiscard]] inline std::regex compile_pattern(const std::string& pattern) {
   // Parentheses are recursion in std::regex; thousands of them would overflow the stack.
@@ -80,15 +73,6 @@ inline void require_short_names(const model_source& source) {
     if (const auto& name = tensor.stored.name; name.size() > gguf_name_limit)
       fail(error_code::bad_file, place_of(source.name, "tensor", name),
            "a name of " + counted(name.size(), "byte") + ", at most 63 fit");
-}
-
-[[nodiscard]] inline format default_format(const stored_tensor& tensor, format type) {
-  if (is_integer(tensor.type)) return tensor.type;
-  if (tensor.dims.size() == 1) return format::f32;
-  const bool large_vocabulary =
-      tensor.name == "token_embd.weight" || tensor.name == "output.weight";
-  const int bits = info_of(type).code_bits;
-  return large_vocabulary && bits > 0 && bits < 8 ? format::q8_0 : type;
 }
 
 } // namespace detail
@@ -141,7 +125,7 @@ inline std::vector<tensor_plan> plan_formats(const model_source& source, format 
   for (std::size_t i = 0; i < chosen.size(); ++i) {
     const stored_tensor& tensor = source.tensors[i].stored;
     const std::string place = place_of(source.name, "tensor", tensor.name);
-    const bool integer = detail::is_integer(tensor.type);
+    const bool integer = is_integer(tensor.type);
     if (!integer && info_of(tensor.type).use == format_use::carried)
       fail(error_code::bad_file, place,
            "values in " + std::string(name_of(tensor.type)) +
@@ -151,9 +135,12 @@ inline std::vector<tensor_plan> plan_formats(const model_source& source, format 
     if (chosen[i] != nullptr && tensor.dims.size() == 1 && is_block_format(chosen[i]->type))
       fail(error_code::bad_argument, place,
            "a 1-D tensor cannot be " + std::string(name_of(chosen[i]->type)));
-    tensor_plan plan{chosen[i] != nullptr ? chosen[i]->type : detail::default_format(tensor, type)};
+    tensor_plan plan{default_format(tensor.name, tensor.dims.size(), tensor.type, type)};
+    if (chosen[i] != nullptr) plan.type = chosen[i]->type;
     if (const auto found = exact.find(tensor.name); found != exact.end()) plan.type = found->second;
-    if (tensor.columns() % info_of(plan.type).block_length != 0) plan = {format::f16, 0, true};
+    const format fitting = fitting_format(plan.type, tensor.columns());
+    plan.fallback = fitting != plan.type;
+    plan.type = fitting;
     plan.bytes = tensor_bytes(plan.type, tensor.dims, error_code::bad_file, place);
     plans.push_back(plan);
   }

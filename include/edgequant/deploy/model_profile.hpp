@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+/// What is known of a model that shall run on a device.
+#pragma once
+
+#include "../config.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// Figures of a model in one precision, as measured.
+struct model_figures {
+  std::optional<std::uint64_t> file_bytes = {};
+  std::optional<double> ms_per_token = {};
+  std::optional<std::uint64_t> memory_bytes = {};
+  friend bool operator==(const model_figures&, const model_figures&) = default;
+};
+
+/// A decoder of Llama's kind. Units are in the names.
+struct model_profile {
+  std::string name;
+  std::uint64_t parameters = 0;
+  std::uint64_t layers = 0, hidden_size = 0, heads = 0, kv_heads = 0, head_size = 0;
+  std::uint64_t feed_forward_size = 0, vocabulary = 0;
+  bool tied_embeddings = false;
+  std::uint64_t context_tokens = 0;
+  std::optional<double> accuracy = {};   ///< 0 to 1, on a benchmark of the caller's choice
+  model_figures before = {}, after = {}; ///< compression
+  std::string source = {};
+  std::string architecture = "llama"; ///< as GGUF names it; a row of model_family_table, or another
+  friend bool operator==(const model_profile&, const model_profile&) = default;
+};
+
+} // namespace edgequant::inline EDGEQUANT_ABI
