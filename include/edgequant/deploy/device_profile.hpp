@@ -41,6 +41,31 @@ inline constexpr device_class_row device_class_table[] = {
     {device_class::desktop, "desktop"},   {device_class::wearable, "wearable"},
 };
 
+/// Every enumerator has a row.
+[[nodiscard]] constexpr std::string_view name_of(platform id) noexcept {
+  for (const auto& row : platform_table)
+    if (row.id == id) return row.name;
+  return {};
+}
+[[nodiscard]] constexpr std::string_view name_of(device_class id) noexcept {
+  for (const auto& row : device_class_table)
+    if (row.id == id) return row.name;
+  return {};
+}
+
+/// What a name as in the table stands for, or nothing.
+[[nodiscard]] constexpr std::optional<platform> find_platform(std::string_view name) noexcept {
+  for (const auto& row : platform_table)
+    if (row.name == name) return row.id;
+  return std::nullopt;
+}
+[[nodiscard]] constexpr std::optional<device_class>
+find_device_class(std::string_view name) noexcept {
+  for (const auto& row : device_class_table)
+    if (row.name == name) return row.id;
+  return std::nullopt;
+}
+
 /// A neural accelerator beside CPU and GPU.
 struct npu_profile {
   std::string name;                        ///< such as "Hexagon HTP v75"
