@@ -24,6 +24,9 @@ public:
   /// Takes the place of the one of the same name.
   engine_selector& replace(engine_profile engine);
   engine_selector& replace(scoring_rule rule);
+  /// Adds it, or takes the place of the one of the same name.
+  engine_selector& put(engine_profile engine);
+  engine_selector& put(scoring_rule rule);
   engine_selector& remove_engine(std::string_view name);
   engine_selector& remove_rule(std::string_view name);
   [[nodiscard]] const std::vector<engine_profile>& engines() const noexcept { return engines_; }
@@ -87,6 +90,15 @@ template <class T> void add_named(std::vector<T>& all, T one) {
   all.push_back(std::move(one));
 }
 
+template <class T> void put_named(std::vector<T>& all, T one) {
+  require_valid(one);
+  const auto place = find_named(all, one.name);
+  if (place == all.end())
+    all.push_back(std::move(one));
+  else
+    *place = std::move(one);
+}
+
 template <class T> void replace_named(std::vector<T>& all, T one) {
   require_valid(one);
   const auto place = find_present(all, one.name);
@@ -115,6 +127,14 @@ inline engine_selector& engine_selector::replace(engine_profile engine) {
 }
 inline engine_selector& engine_selector::replace(scoring_rule rule) {
   detail::replace_named(rules_, std::move(rule));
+  return *this;
+}
+inline engine_selector& engine_selector::put(engine_profile engine) {
+  detail::put_named(engines_, std::move(engine));
+  return *this;
+}
+inline engine_selector& engine_selector::put(scoring_rule rule) {
+  detail::put_named(rules_, std::move(rule));
   return *this;
 }
 inline engine_selector& engine_selector::remove_engine(std::string_view name) {

@@ -105,15 +105,15 @@ inline void check_figures(run_figures& figures, const std::string& place,
   constexpr struct {
     std::optional<double> run_figures::*value;
     std::string_view name;
-    double least;
-  } rows[] = {{&run_figures::ms_per_token, "ms_per_token", 0},
-              {&run_figures::ms_to_first_token, "ms_to_first_token", 0},
-              {&run_figures::power_mw, "power_mw", 0},
-              {&run_figures::kl, "kl", -1}, // a divergence may round below 0
-              {&run_figures::sqnr_db, "sqnr_db", -1e9}};
+    double least, most;
+  } rows[] = {{&run_figures::ms_per_token, "ms_per_token", 0, 1e300},
+              {&run_figures::ms_to_first_token, "ms_to_first_token", 0, 1e300},
+              {&run_figures::power_mw, "power_mw", 0, 1e300},
+              {&run_figures::kl, "kl", -1, 1e300}, // a divergence may round below 0
+              {&run_figures::sqnr_db, "sqnr_db", -1e300, HUGE_VAL}};
   for (const auto& row : rows) {
     auto& value = figures.*row.value;
-    if (!value || (*value >= row.least && *value <= 1e300)) continue;
+    if (!value || (*value >= row.least && *value <= row.most)) continue;
     value.reset();
     add_once(problems, place + ": " + std::string(row.name) + " is no number that it can be");
   }
