@@ -70,6 +70,13 @@ constexpr bool any_part(std::string_view list, std::string_view between, Visitor
   return false;
 }
 
+[[nodiscard]] inline std::vector<std::string> parts_between(std::string_view list,
+                                                            std::string_view between) {
+  std::vector<std::string> parts;
+  any_part(list, between, [&](auto part) { return parts.emplace_back(part), false; });
+  return parts;
+}
+
 [[nodiscard]] inline bool one_named(const std::vector<std::string>& words, std::string_view text) {
   return std::any_of(words.begin(), words.end(),
                      [&](const auto& word) { return names_word(text, word); });

@@ -38,13 +38,6 @@ template <std::size_t N> [[nodiscard]] constexpr bool well_formed(const engine_r
 }
 static_assert(well_formed(baseline_engine_table) && well_formed(current_engine_table));
 
-[[nodiscard]] inline std::vector<std::string> parts_of(std::string_view list,
-                                                       std::string_view between = "; ") {
-  std::vector<std::string> parts;
-  any_part(list, between, [&](auto part) { return parts.emplace_back(part), false; });
-  return parts;
-}
-
 /// `name`, `name:only,only` or either with ` (note)`.
 struct accelerator_text {
   std::string name;
@@ -60,7 +53,7 @@ struct accelerator_text {
   }
   const auto colon = text.find(':');
   result.name = text.substr(0, colon);
-  if (colon != text.npos) result.only = parts_of(text.substr(colon + 1), ",");
+  if (colon != text.npos) result.only = parts_between(text.substr(colon + 1), ",");
   return result;
 }
 
@@ -76,27 +69,27 @@ template <std::size_t N>
 inline engine_profile engine_of(const engine_row& row) {
   engine_profile engine;
   engine.name = row.name;
-  for (const auto& name : detail::parts_of(row.platforms))
+  for (const auto& name : detail::parts_between(row.platforms, "; "))
     engine.platforms.push_back(*find_platform(name)); // the tables are checked above
-  for (const auto& name : detail::parts_of(row.precisions))
+  for (const auto& name : detail::parts_between(row.precisions, "; "))
     engine.precisions.push_back(*detail::find_precision(name));
-  engine.weight_formats = detail::parts_of(row.weight_formats);
-  engine.quantization_types = detail::parts_of(row.quantization_types);
-  engine.cpu_isas = detail::parts_of(row.cpu_isas);
-  for (const auto& text : detail::parts_of(row.gpus)) {
+  engine.weight_formats = detail::parts_between(row.weight_formats, "; ");
+  engine.quantization_types = detail::parts_between(row.quantization_types, "; ");
+  engine.cpu_isas = detail::parts_between(row.cpu_isas, "; ");
+  for (const auto& text : detail::parts_between(row.gpus, "; ")) {
     auto way = detail::accelerator_of(text);
     engine.gpus.push_back({std::move(way.name), std::move(way.only), std::move(way.note)});
   }
-  for (const auto& text : detail::parts_of(row.npus)) {
+  for (const auto& text : detail::parts_between(row.npus, "; ")) {
     auto way = detail::accelerator_of(text);
     engine.npus.push_back({std::move(way.name), std::move(way.only), std::move(way.note)});
   }
-  engine.chips = detail::parts_of(row.chips);
+  engine.chips = detail::parts_between(row.chips, "; ");
   if (row.min_ram_mib != 0) engine.min_ram_mib = row.min_ram_mib;
   engine.ram_note = row.ram_note;
-  engine.features = detail::parts_of(row.features);
+  engine.features = detail::parts_between(row.features, "; ");
   engine.licence = row.licence;
-  engine.languages = detail::parts_of(row.languages);
+  engine.languages = detail::parts_between(row.languages, "; ");
   engine.status = row.status;
   engine.status_note = row.status_note;
   engine.offline = true;

@@ -44,7 +44,7 @@ struct gpu_support {
 
 /// A way to NPUs.
 struct npu_support {
-  std::string vendor;                  ///< of npu_table: "qualcomm", "apple" ...
+  std::string vendor;                  ///< as in npu_profile: "qualcomm", "apple" ...
   std::vector<std::string> chips = {}; ///< words, one of which names the chip; empty: all
   std::string note = {};
   friend bool operator==(const npu_support&, const npu_support&) = default;

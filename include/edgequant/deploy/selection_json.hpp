@@ -71,9 +71,10 @@ inline nlohmann::json to_json(const selection& answer) {
 
 inline void print_selection(std::ostream& out, const selection& answer) {
   char line[160];
-  std::size_t rank = 0;
+  std::size_t rank = 0, width = 16;
+  for (const auto& r : answer.ranked) width = std::max(width, escaped(r.engine.name, 60).size());
   for (const auto& r : answer.ranked) {
-    std::snprintf(line, sizeof line, "%2zu. %-32s %-5s %6.1f\n", ++rank,
+    std::snprintf(line, sizeof line, "%2zu. %-*s %-5s %6.1f\n", ++rank, static_cast<int>(width),
                   escaped(r.engine.name, 60).c_str(),
                   r.weights ? std::string(name_of(*r.weights)).c_str() : "", r.score);
     out << line;
