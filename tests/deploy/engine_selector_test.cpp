@@ -187,6 +187,17 @@ TEST(engine_selector, a_rule_that_fails_is_reported_and_spoils_nothing) {
   EXPECT_TRUE(says(after.problems, "rule 'huge'"));
 }
 
+TEST(engine_selector, a_sum_that_overflows_is_reported_too) {
+  const auto whole = [](const eq::scoring_case&) { return eq::in_favour(""); };
+  const auto answer =
+      eq::engine_selector({small_engine("one")},
+                          {{"a", 1.5e308, whole}, {"b", 1.5e308, whole}, {"c", -1.5e308, whole}})
+          .select(board());
+  EXPECT_EQ(answer.ranked.at(0).score, 0);
+  ASSERT_EQ(answer.problems.size(), 1u);
+  EXPECT_TRUE(says(answer.problems, "rule 'b'"));
+}
+
 TEST(engine_selector, what_makes_no_sense_is_refused_by_name) {
   const auto problem = [](auto change) -> std::string {
     auto selector = eq::engine_selector::baseline();
@@ -277,6 +288,11 @@ TEST(engine_selector, figures_that_fail_are_unknown_and_reported) {
   ASSERT_EQ(answer.ranked.size(), 1u);
   EXPECT_EQ(answer.ranked[0].score, 65);
   EXPECT_EQ(answer.problems.size(), 3u);
+  auto narrow = small_engine("narrow");
+  narrow.precisions = {eq::precision::int8};
+  const auto negative =
+      eq::engine_selector({narrow}, eq::current_rules()).select(board(), {.figures = broken});
+  EXPECT_FALSE(negative.ranked.at(0).figures.ms_per_token);
   EXPECT_TRUE(says(answer.problems, "figures: engine 'one' in fp16: no idea"));
   EXPECT_TRUE(says(answer.problems, "figures: engine 'one' in int8: ms_per_token"));
   EXPECT_TRUE(says(answer.problems, "figures: engine 'one' in int4: ms_per_token"));
