@@ -111,7 +111,7 @@ TEST(wish, a_precision) {
   auto answer = answer_to(eq::wish_for(precision::int8), {});
   ASSERT_EQ(answer.ranked.size(), 1u);
   EXPECT_EQ(answer.ranked[0].weights, precision::fp16);
-  EXPECT_TRUE(says(answer.ranked[0].against, "int4: weights below int8"));
+  EXPECT_EQ(answer.ranked[0].against, (std::vector<std::string>{"int4: weights below int8"}));
   auto four = small_engine("four");
   four.precisions = {precision::int4};
   answer = answer_to(eq::wish_for(precision::int8), {}, four);
