@@ -57,6 +57,9 @@ no-exceptions)
       echo "#include \"$header\""
     done
   done >"$out/rooms.hpp"
+  for header in engine_selector wish npu_operators; do # a rule of the user's cannot throw then
+    echo "#include \"$SOURCE/include/edgequant/deploy/$header.hpp\""
+  done >>"$out/rooms.hpp"
   run() { # run COMPILER [OPTION...]
     "$@" -std=c++20 -fno-exceptions -Wall -Wextra -Werror -isystem "$EIGEN" -include "$out/rooms.hpp" \
       "$here/no_exceptions.cpp" -o "$out/program"
