@@ -128,8 +128,8 @@ inline constexpr chip_row chip_table[] = {
     {"xavier nx", chips::edge, 59.7},
     {"agx xavier", chips::edge, 136.5},
     {"jetson nano", chips::edge, 25.6, chips::whole, chips::older},
-    {"gb10", chips::edge, 273},
-    {"dgx spark", chips::edge, 273},
+    {"gb10", chips::desktop, 273},
+    {"dgx spark", chips::desktop, 273},
     // systems of laptops and desktops
     {"snapdragon x2", chips::laptop, 152},
     {"snapdragon x", chips::laptop, 135},

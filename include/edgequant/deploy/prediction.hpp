@@ -55,22 +55,40 @@ inline const speed_constants& find_constants(std::span<const speed_constants> ta
   return *any;
 }
 
+namespace detail {
+
+/// Whether memory is sized for more than its CPU: phones, boards and watches.
+[[nodiscard]] inline bool is_mobile(const resolved_query& q) {
+  return q.apple_generation == 0 && (q.kind == device_class::phone || q.kind == device_class::sbc ||
+                                     q.kind == device_class::wearable);
+}
+
+} // namespace detail
+
 inline double decode_ms(const resolved_query& q, const speed_constants& row,
                         const speed_facts& facts) {
   double bandwidth = q.bandwidth_gb_s, efficiency = row.efficiency;
   double overhead =
       row.overhead_ms * std::pow(q.layers / 32, 0.75) * std::pow(q.parameters / 6.738e9, 0.25);
-  if (q.unit == speed_unit::cpu) {
+  double draw = 0; // ms per byte that cores add to what memory takes, 1e6 of them
+  switch (q.unit) {
+  case speed_unit::cpu:
     if (q.apple_generation > 0) bandwidth = std::min(bandwidth, facts.apple_cpu_gb_s);
     if (q.cores == core_age::older) efficiency *= facts.older_cores;
     if (q.cores == core_age::in_order) efficiency *= facts.in_order_cores;
-  } else if (q.unit == speed_unit::apple_gpu) {
+    if (detail::is_mobile(q)) draw = 1 / facts.mobile_cpu_gb_s;
+    break;
+  case speed_unit::apple_gpu:
     overhead *= std::pow(facts.apple_step, 1 - std::min(q.apple_generation, 6.0));
-  } else if (q.unit == speed_unit::npu) {
+    break;
+  case speed_unit::npu:
     if (q.open_npu) efficiency *= facts.open_npu;
     overhead *= facts.npu_overhead_gb_s / bandwidth;
+    break;
+  default:
+    break;
   }
-  return q.streamed_bytes / (efficiency * bandwidth * 1e6) + overhead;
+  return q.streamed_bytes * 1e-6 * (1 / (efficiency * bandwidth) + draw) + overhead;
 }
 
 namespace detail {
@@ -104,7 +122,9 @@ inline speed_prediction predict_prefill(const prediction_query& query) {
   } else if (q.unit == speed_unit::apple_gpu) {
     const double cores = q.apple_gpu_cores > 0 ? q.apple_gpu_cores : q.bandwidth_gb_s / 11;
     gops = cores * default_speed_facts.apple_core_gops, spread = 0.35;
-  } else if (q.unit == speed_unit::cpu || q.unit == speed_unit::built_in) {
+  } else if (q.unit == speed_unit::discrete_gpu) {
+    gops = q.bandwidth_gb_s * default_speed_facts.card_gops_per_gb_s;
+  } else if (q.unit == speed_unit::cpu) {
     if (q.cores == core_age::older) gops *= default_speed_facts.older_cores;
     if (q.cores == core_age::in_order) gops *= default_speed_facts.in_order_cores;
   }

@@ -4,6 +4,7 @@
 
 #include "../core/exception.hpp"
 #include "apple_chip.hpp"
+#include "backend_name.hpp"
 #include "chip_table.hpp"
 #include "model_name.hpp"
 #include "prediction_constants.hpp"
@@ -16,8 +17,6 @@
 #include <utility>
 
 namespace edgequant::inline EDGEQUANT_ABI {
-
-enum class backend_kind { cpu, gpu, npu };
 
 /// What is known. Everything may be missing: names fill in numbers, the class fills in the rest,
 /// and each guess widens the interval.
@@ -37,17 +36,14 @@ struct prediction_query {
   std::optional<device_class> kind = {};
 };
 
-/// CPU, GPU or NPU by free text; empty for what names none.
-[[nodiscard]] std::optional<backend_kind> backend_from_name(std::string_view backend);
-
 /// A query with its gaps filled: what the formula needs.
 struct resolved_query {
   speed_unit unit = speed_unit::cpu;
   device_class kind = device_class::desktop;
-  core_age cores = core_age::current;
-  bool open_npu = false;       ///< an NPU driven by llama.cpp
-  double apple_generation = 0; ///< M1 is 1; 0: no M chip
-  double apple_gpu_cores = 0;  ///< 0: unknown
+  core_age cores = core_age::current; ///< of the CPU, where that computes
+  bool open_npu = false;              ///< an NPU driven by llama.cpp
+  double apple_generation = 0;        ///< M1 is 1; 0: no M chip
+  double apple_gpu_cores = 0;         ///< 0: unknown
   double bandwidth_gb_s = 0, streamed_bytes = 0, parameters = 0, layers = 0;
   double doubt = 0;         ///< what guesses add to the spread, squared
   std::string guessed = {}; ///< "bandwidth of a usual phone, ..."
@@ -57,37 +53,19 @@ struct resolved_query {
 
 namespace detail {
 
-struct backend_row {
-  std::string_view name; ///< see match_name
-  backend_kind kind;
-};
+/// Beyond these a number is a mistake of its unit.
+inline constexpr double most_bandwidth_gb_s = 1e6, most_bytes = 1e15, most_count = 1e5,
+                        most_gops = 1e9;
 
-inline constexpr backend_row backend_table[] = {
-    {"cpu", backend_kind::cpu},      {"xnnpack", backend_kind::cpu},
-    {"neon", backend_kind::cpu},     {"kleidiai", backend_kind::cpu},
-    {"avx", backend_kind::cpu},      {"blas", backend_kind::cpu},
-    {"gpu", backend_kind::gpu},      {"metal", backend_kind::gpu},
-    {"mps", backend_kind::gpu},      {"mlx", backend_kind::gpu},
-    {"cuda", backend_kind::gpu},     {"tensorrt", backend_kind::gpu},
-    {"vulkan", backend_kind::gpu},   {"opencl", backend_kind::gpu},
-    {"rocm", backend_kind::gpu},     {"hip", backend_kind::gpu},
-    {"sycl", backend_kind::gpu},     {"webgpu", backend_kind::gpu},
-    {"directml", backend_kind::gpu}, {"adreno", backend_kind::gpu},
-    {"mali", backend_kind::gpu},     {"npu", backend_kind::npu},
-    {"hexagon", backend_kind::npu},  {"htp", backend_kind::npu},
-    {"qnn", backend_kind::npu},      {"rknpu", backend_kind::npu},
-    {"rkllm", backend_kind::npu},    {"rknn", backend_kind::npu},
-    {"ane", backend_kind::npu},      {"neural engine", backend_kind::npu},
-    {"coreml", backend_kind::npu},   {"core ml", backend_kind::npu},
-    {"tpu", backend_kind::npu},      {"ethos", backend_kind::npu},
-    {"vpu", backend_kind::npu},      {"genie", backend_kind::npu},
-    {"apu", backend_kind::npu},
-};
+[[nodiscard]] inline std::string positive_number(double most) {
+  return "expected a positive number of at most " + std::to_string(static_cast<long long>(most));
+}
 
 /// Log half-widths that a guess adds, at 80 %.
 namespace guess_width {
-inline constexpr double chip_bandwidth = 0.10, class_bandwidth = 0.6, named_size = 0.08,
-                        unknown_quant = 0.3, unknown_model = 0.9, backend = 0.35, kind = 0.25;
+inline constexpr double chip_bandwidth = 0.10, class_bandwidth = 0.6, named_size = 0.12,
+                        unknown_quant = 0.3, unknown_model = 0.9, backend = 0.35, kind = 0.25,
+                        cores = 0.5, experts = 0.2;
 }
 
 class resolver {
@@ -102,6 +80,7 @@ private:
   }
   void find_place();
   void find_unit();
+  void doubt_class();
   void find_bandwidth();
   void find_size();
   void check_numbers() const;
@@ -110,6 +89,7 @@ private:
   std::string device_, engine_, backend_; ///< lower case
   std::optional<apple_chip> apple_;
   const chip_row* chip_ = nullptr;
+  bool kind_known_ = true;
   resolved_query out_;
 };
 
@@ -120,6 +100,7 @@ inline resolver::resolver(const prediction_query& query)
   check_numbers();
   find_place();
   find_unit();
+  doubt_class();
   find_bandwidth();
   find_size();
 }
@@ -127,16 +108,15 @@ inline resolver::resolver(const prediction_query& query)
 inline void resolver::check_numbers() const {
   const auto check = [](const std::optional<double>& value, std::string_view name, double most) {
     if (value && !(*value > 0 && *value <= most)) // NaN too
-      fail(error_code::bad_argument, std::string(name),
-           "expected a positive number of at most " + std::to_string(static_cast<long long>(most)));
+      fail(error_code::bad_argument, std::string(name), positive_number(most));
   };
-  check(query_.memory_bandwidth_gb_s, "memory_bandwidth_gb_s", 1e6);
-  check(query_.weight_bytes, "weight_bytes", 1e15);
-  check(query_.parameters, "parameters", 1e15);
-  check(query_.active_parameters, "active_parameters", 1e15);
-  check(query_.layers, "layers", 1e5);
-  check(query_.gpu_cores, "gpu_cores", 1e5);
-  check(query_.gops, "gops", 1e9);
+  check(query_.memory_bandwidth_gb_s, "memory_bandwidth_gb_s", most_bandwidth_gb_s);
+  check(query_.weight_bytes, "weight_bytes", most_bytes);
+  check(query_.parameters, "parameters", most_bytes);
+  check(query_.active_parameters, "active_parameters", most_bytes);
+  check(query_.layers, "layers", most_count);
+  check(query_.gpu_cores, "gpu_cores", most_count);
+  check(query_.gops, "gops", most_gops);
 }
 
 inline void resolver::find_place() {
@@ -144,7 +124,6 @@ inline void resolver::find_place() {
     out_.apple_generation = apple_->generation;
     out_.apple_gpu_cores = query_.gpu_cores.value_or(apple_->gpu_cores.value_or(0));
   }
-  if (chip_ != nullptr) out_.cores = chip_->cores;
   if (query_.kind) {
     out_.kind = *query_.kind;
   } else if (apple_) {
@@ -157,7 +136,7 @@ inline void resolver::find_place() {
         out_.kind = row.kind;
         return;
       }
-    guess(guess_width::kind, "a desktop");
+    kind_known_ = false;
   }
 }
 
@@ -172,21 +151,34 @@ inline void resolver::find_unit() {
   const auto says = [&](std::string_view word) {
     return match_name(device_, word) || match_name(backend_, word);
   };
+  const bool own = match_name(engine_, "edgequant"); // its constants are for measured bandwidths
   if (*backend == backend_kind::npu) {
     out_.unit = speed_unit::npu;
     out_.open_npu = match_name(engine_, "llama") || match_name(engine_, "ggml");
   } else if (*backend == backend_kind::cpu) {
-    out_.unit = match_name(engine_, "edgequant") ? speed_unit::built_in : speed_unit::cpu;
+    out_.unit = own && query_.memory_bandwidth_gb_s ? speed_unit::built_in : speed_unit::cpu;
+    if (out_.unit == speed_unit::cpu && chip_ != nullptr) out_.cores = chip_->cores;
+    if (out_.cores != core_age::current) guess(guess_width::cores, "what such cores manage");
   } else if (apple_) {
     out_.unit = speed_unit::apple_gpu;
   } else {
-    const bool card = (chip_ != nullptr && chip_->part == chip_part::card) || says("rtx") ||
-                      says("gtx") || says("geforce") || says("radeon rx") || says("tesla") ||
-                      says("quadro");
+    const bool is_card = (chip_ != nullptr && chip_->part == chip_part::card) || says("rtx") ||
+                         says("gtx") || says("geforce") || says("radeon rx") || says("tesla") ||
+                         says("quadro");
     const bool shared = out_.kind != device_class::desktop && out_.kind != device_class::laptop;
     const bool nvidia = !shared && (says("cuda") || says("nvidia") || says("rocm"));
-    out_.unit = card || nvidia ? speed_unit::discrete_gpu : speed_unit::integrated_gpu;
+    // GB10 and Strix Halo share memory and are cards in all else.
+    const bool large = out_.kind == device_class::desktop && chip_ != nullptr &&
+                       chip_->part == chip_part::system && chip_->memory_bandwidth_gb_s >= 200;
+    out_.unit = is_card || nvidia || large ? speed_unit::discrete_gpu : speed_unit::integrated_gpu;
   }
+}
+
+/// Classes matter to units that have a row for each.
+inline void resolver::doubt_class() {
+  if (!kind_known_ && (out_.unit == speed_unit::cpu || out_.unit == speed_unit::npu ||
+                       out_.unit == speed_unit::integrated_gpu))
+    guess(guess_width::kind, "a desktop");
 }
 
 /// "DDR5-6400" is two channels of 8 bytes, as desktops and laptops have them.
@@ -223,7 +215,8 @@ inline void resolver::find_unit() {
 
 inline void resolver::find_bandwidth() {
   const bool discrete = out_.unit == speed_unit::discrete_gpu;
-  const bool chip_fits = chip_ != nullptr && (chip_->part == chip_part::card) == discrete;
+  const bool chip_fits = chip_ != nullptr && (chip_->part == chip_part::system ||
+                                              (chip_->part == chip_part::card) == discrete);
   if (query_.memory_bandwidth_gb_s) {
     out_.bandwidth_gb_s = *query_.memory_bandwidth_gb_s;
   } else if (const auto ddr = ddr_bandwidth(device_); ddr && !discrete && !apple_) {
@@ -258,6 +251,8 @@ inline void resolver::find_size() {
   if (query_.active_parameters) share = std::min(1.0, *query_.active_parameters / total);
   out_.parameters = total * share;
   out_.layers = query_.layers.value_or(usual_layers(total));
+  if (share < 0.95 && !query_.active_parameters)
+    guess(guess_width::experts, "the part that a token passes");
   if (!bytes) {
     bytes = total * bits / 8;
     if (quant.bits_per_weight)
@@ -269,11 +264,6 @@ inline void resolver::find_size() {
 }
 
 } // namespace detail
-
-inline std::optional<backend_kind> backend_from_name(std::string_view backend) {
-  const auto* row = longest_match(detail::lower_case(backend), detail::backend_table);
-  return row != nullptr ? std::optional(row->kind) : std::nullopt;
-}
 
 inline resolved_query resolve(const prediction_query& query) {
   return detail::resolver(query).result();
