@@ -101,7 +101,7 @@ inline vector robust_fit(const std::function<std::vector<double>(const vector&)>
   constexpr double small = 1e-5;
   const vector trust = width.array().square().inverse();
   vector at = mean;
-  for (int step = 0; step < 40; ++step) {
+  for (int step = 0; step < 12; ++step) {
     const auto r = residuals(at);
     std::vector<double> moved[3];
     for (Eigen::Index j = 0; j < 3; ++j) moved[j] = residuals(at + small * vector::Unit(j));
