@@ -198,6 +198,21 @@ std::string json_error(std::string_view text) {
   return message_of([&] { return eq::parse_queries(eq::parse_json(text, "q.json"), "q.json"); });
 }
 
+TEST(prediction, odd_texts_are_no_numbers) {
+  const std::string texts[] = {std::string(9000, '9') + "B",
+                               std::string(9000, '9') + "MB",
+                               "999999999999999999B",
+                               "0.0B",
+                               "1..2B ((((",
+                               "m9 (99",
+                               "DDR5-",
+                               std::string("\xff\xfe\0 7B", 6)};
+  for (const auto& t : texts) {
+    const auto p = eq::predict_decode({t, t, t, t, t});
+    EXPECT_TRUE(p.low > 0.01 && p.high < 1000) << p.low << " to " << p.high;
+  }
+}
+
 TEST(prediction, queries_from_json_in_order) {
   const auto array = eq::parse_json(
       R"([{"device": "RTX 4090", "mem_bw_gbs": 1008, "backend": "CUDA", "weight_bytes": 4.92e9,

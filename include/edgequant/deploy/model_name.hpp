@@ -53,6 +53,8 @@ inline constexpr named_model_row named_models[] = {
 
 namespace detail {
 
+inline constexpr double most_parameters = 1e14; ///< what says more is no size
+
 /// A size such as "1.1b" in a name, and what stands before it.
 struct written_size {
   double parameters = 0;
@@ -69,9 +71,10 @@ struct written_size {
     const char unit = end < lower.size() ? lower[end] : '\0';
     const bool closed = end + 1 >= lower.size() || !is_word(lower[end + 1]);
     const auto value = decimal(lower.substr(at, end - at));
-    if ((unit == 'b' || unit == 'm') && closed && value && *value > 0)
-      return written_size{*value * (unit == 'b' ? 1e9 : 1e6),
-                          at > 0 && is_letter(lower[at - 1]) ? lower[at - 1] : '\0', end + 1};
+    const double parameters = value.value_or(0) * (unit == 'b' ? 1e9 : 1e6);
+    if ((unit == 'b' || unit == 'm') && closed && parameters > 0 && parameters <= most_parameters)
+      return written_size{parameters, at > 0 && is_letter(lower[at - 1]) ? lower[at - 1] : '\0',
+                          end + 1};
     at = end;
   }
   return {};

@@ -66,7 +66,8 @@ namespace detail {
   constexpr unit units[] = {{"gib", 1073741824.0}, {"mib", 1048576.0}, {"gb", 1e9}, {"mb", 1e6}};
   for (const auto& u : units)
     if (const auto at = lower.find(u.name); at != lower.npos)
-      if (const auto count = number_before(lower, at); count && *count > 0) return *count * u.bytes;
+      if (const auto count = number_before(lower, at); count && *count > 0 && *count < 1e6)
+        return *count * u.bytes;
   return {};
 }
 
