@@ -21,9 +21,9 @@ struct readings {
   MatrixXd x, y, apart;
   [[nodiscard]] eq::drift sums() const {
     eq::drift d;
-    const Eigen::Index half = x.cols() / 2;
+    const Eigen::Index count = x.cols() / 2;
     for (int h = 0; h < 2; ++h) {
-      const auto tokens = Eigen::seqN(h * half, half);
+      const auto tokens = Eigen::seqN(h * count, count);
       const MatrixXd right = x(Eigen::all, tokens).transpose();
       d[static_cast<std::size_t>(h)] = {x(Eigen::all, tokens) * right,
                                         y(Eigen::all, tokens) * right, MatrixXd()};
@@ -109,7 +109,7 @@ TEST(drift, one_half_alone_and_sums_that_are_not_finite_change_nothing) {
   d[0].gram(3, 4) = std::numeric_limits<double>::quiet_NaN();
   EXPECT_EQ(eq::compensated(w, w, d, 0.01, 1), w);
   d = r.sums();
-  for (auto& half : d) half.gram.setZero(), half.cross.setZero(), half.residual.setZero();
+  for (auto& s : d) s.gram.setZero(), s.cross.setZero(), s.residual.setZero();
   EXPECT_EQ(eq::compensated(w, w, d, 0.01, 1), w);
   d = r.sums();
   d[1] = {};

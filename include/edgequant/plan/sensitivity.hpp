@@ -174,15 +174,13 @@ inline std::vector<layer_sensitivity> analyze_model(const model_weights& weights
   analyze(weights.embedding(), {});
   if (weights.output().name != weights.embedding().name) analyze(weights.output(), {});
   const std::size_t layers = weights.layers().size();
-  for (std::size_t i = 0; i < layers; ++i)
-    for (int half = 0; half < 2; ++half) {
-      const sublayer_matrices part(weights, i, walk.part());
-      if (listener) listener({"sensitivity", part.readers[0]->name, i, layers, "layers"});
-      const auto seen = walk.statistics(sublayer_end::in);
-      for (const auto* w : part.readers) analyze(*w, seen);
-      analyze(*part.writer, walk.statistics(sublayer_end::out));
-      walk.advance();
-    }
+  for (; walk.layer() < layers; walk.advance()) {
+    const sublayer_matrices part(weights, walk.layer(), walk.part());
+    if (listener) listener({"sensitivity", part.readers[0]->name, walk.layer(), layers, "layers"});
+    const auto seen = walk.statistics(sublayer_end::in);
+    for (const auto* w : part.readers) analyze(*w, seen);
+    analyze(*part.writer, walk.statistics(sublayer_end::out));
+  }
   if (listener) listener({"sensitivity", "", layers, layers, "layers"});
   return result;
 }
