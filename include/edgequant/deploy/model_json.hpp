@@ -23,11 +23,11 @@ namespace edgequant::inline EDGEQUANT_ABI {
 namespace detail {
 
 [[nodiscard]] inline model_figures parse_figures(json_object fields) {
-  constexpr auto most_bytes = std::uint64_t{1} << 60;
+  constexpr auto largest_bytes = std::uint64_t{1} << 60;
   model_figures figures;
-  figures.file_bytes = fields.whole("file_bytes", 0, most_bytes);
+  figures.file_bytes = fields.whole("file_bytes", 0, largest_bytes);
   figures.ms_per_token = fields.number("ms_per_token");
-  figures.memory_bytes = fields.whole("memory_bytes", 0, most_bytes);
+  figures.memory_bytes = fields.whole("memory_bytes", 0, largest_bytes);
   fields.require_no_others();
   return figures;
 }
