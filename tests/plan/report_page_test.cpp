@@ -288,10 +288,10 @@ TEST(report_page, compares_with_one_format_wherever_it_fits) {
 }
 
 TEST(report_page, prefers_measured_output_errors) {
-  const auto run = llama(1);
-  auto details = run.details();
-  details.output_errors = {{"blk.0.attn_q.weight", 0.03125}};
-  const auto table = section(eq::report_page(run.report, details), "tensors");
+  auto run = llama(1);
+  for (auto& t : run.report.tensors)
+    if (t.name == "blk.0.attn_q.weight") t.output_error = 0.03125;
+  const auto table = section(eq::report_page(run.report, run.details()), "tensors");
   EXPECT_EQ(count(table, "<td class=\"n\">3.12\u00a0%</td>"), 1u); // half to even
   EXPECT_EQ(count(table, "<td class=\"n guess\">"), 7u); // six other matrices and the embedding
   const auto& embedding = run.layers[0];                 // plain rounding in the format that it got
@@ -325,9 +325,8 @@ TEST(report_page, writes_no_number_that_is_not_finite) {
   run.report.tensors[0].error = run.report.error;
   run.plan.result.damage = nan, run.plan.result.lower_bound = -infinity;
   run.plan.budget_bytes = 0, run.report.values = 0, run.report.bytes_after = 0;
-  auto details = run.details();
-  details.output_errors = {{"blk.0.attn_q.weight", nan}, {"blk.1.attn_q.weight", infinity}};
-  const auto page = eq::report_page(run.report, details);
+  run.report.tensors[1].output_error = nan, run.report.tensors[2].output_error = infinity;
+  const auto page = eq::report_page(run.report, run.details());
   EXPECT_EQ(markup_check(page).problem(), "");
   for (const char* word : {"nan", "inf"})
     for (auto at = page.find(word); at != page.npos; at = page.find(word, at + 1))

@@ -50,8 +50,7 @@ struct page_tensor {
 };
 
 [[nodiscard]] inline std::vector<page_tensor>
-page_tensors(const compress_report& report, std::span<const layer_sensitivity> layers,
-             const std::map<std::string, double>& output_errors) {
+page_tensors(const compress_report& report, std::span<const layer_sensitivity> layers) {
   std::map<std::string_view, const layer_sensitivity*> by_name;
   for (const auto& layer : layers) by_name.emplace(layer.name, &layer);
   std::vector<page_tensor> tensors;
@@ -62,8 +61,8 @@ page_tensors(const compress_report& report, std::span<const layer_sensitivity> l
       for (const auto& c : tensor.layer->candidates)
         if (c.type == t.type) tensor.output_error = c.output_error;
     }
-    if (const auto found = output_errors.find(t.name); found != output_errors.end()) {
-      tensor.output_error = found->second;
+    if (t.output_error) {
+      tensor.output_error = t.output_error;
       tensor.measured = true;
     }
     tensors.push_back(std::move(tensor));

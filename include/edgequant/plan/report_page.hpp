@@ -13,10 +13,8 @@ namespace edgequant::inline EDGEQUANT_ABI {
 struct page_details {
   const budget_plan* plan = nullptr;               ///< what chose the formats
   damage_measure measure = damage_measure::output; ///< what the plan minimised
+  /// Tensors whose output error the report does not have are shown with that of plain rounding.
   std::span<const layer_sensitivity> layers = {};
-  /// Relative output errors of tensors as they were encoded, by name: |X (W - Q)^T| / |X W^T|.
-  /// Others are shown with that of plain rounding, from `layers`.
-  std::map<std::string, double> output_errors = {};
   std::string method = {}; ///< how matrices were rounded, as a person names it
 };
 
@@ -162,7 +160,7 @@ struct table_columns {
 } // namespace detail
 
 inline std::string report_page(const compress_report& report, const page_details& details) {
-  const auto tensors = detail::page_tensors(report, details.layers, details.output_errors);
+  const auto tensors = detail::page_tensors(report, details.layers);
   const std::string title = std::filesystem::path(report.output).filename().string();
   std::string html =
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
