@@ -6,6 +6,7 @@
 
 #include "core/matrix.hpp"                // matrix_f, vector_f, matrix_view
 #include "core/progress.hpp"              // progress reports and a bar
+#include "deploy/advice.hpp"              // advise: engine, precision and speed for a device
 #include "deploy/pipeline.hpp"            // inference_pipeline: load, warm up, infer, measure
 #include "deploy/reference_engine.hpp"    // the built-in engine behind it
 #include "format/format.hpp"              // every tensor format, a row each
@@ -20,8 +21,7 @@
 #include "plan/compress.hpp"              // compress: a model in, a smaller GGUF out
 #include "plan/layer_encoding.hpp"        // encode_layers: GPTQ and AWQ, layer by layer
 #include "plan/mixed_precision.hpp"       // assign_formats, assign_precision: exact optima
-#include "plan/report.hpp"                // its report as a table and as JSON
-#include "plan/report_page.hpp"           // report_page: the same as one HTML page
+#include "plan/report_page.hpp"           // its report as a table, as JSON, as one HTML page
 #include "plan/sensitivity.hpp"           // analyze_sensitivity: what formats do to a matrix
 #include "quantizer/awq.hpp"              // awq_factors: columns scaled before they are rounded
 #include "quantizer/gptq.hpp"             // gptq_encode: errors that make up for each other
