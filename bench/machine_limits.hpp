@@ -4,10 +4,10 @@
 
 namespace bench {
 
-/// GB/s (10^9 bytes a second) between one core and memory, median of nine passes over 256 MiB.
+/// GB/s (10^9 bytes a second) between one core and memory, over 256 MiB or more.
 struct machine_limits {
-  double read;  ///< sums, see measure_read_bandwidth()
-  double write; ///< memset, which does not read what it overwrites
+  double read;  ///< measure_read_bandwidth(), the best of it
+  double write; ///< memset, which does not read what it overwrites; median of nine passes
 };
 
 /// Measured at the first call.

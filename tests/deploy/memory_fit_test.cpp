@@ -87,6 +87,7 @@ TEST(memory_fit, margins_are_to_the_byte) {
     EXPECT_EQ(fit.ram_margin_bytes, spare);
     EXPECT_EQ(fit.fits, spare >= 0);
     EXPECT_EQ(fit.storage_margin_bytes, std::nullopt);
+    EXPECT_EQ(fit.largest_context, spare < 0 ? 99u : 100u); // one token more takes more
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -22,28 +23,30 @@ namespace edgequant::inline EDGEQUANT_ABI {
 
 struct bandwidth_options {
   unsigned threads = 0;  ///< 0: all that the machine offers
-  double seconds = 0.2;  ///< no pass begins later, but for the first three
-  unsigned passes = 100; ///< at most
+  double seconds = 0.2;  ///< of reading
   std::size_t bytes = 0; ///< of the buffer; 0: enough_bytes()
 };
 
 /// In 10^9 bytes a second.
 struct bandwidth_figures {
   double best_gb_s = 0, median_gb_s = 0;
-  unsigned passes = 0, threads = 0;
+  unsigned threads = 0;
 };
 
-/// Reads a buffer from end to end, time and again. `best` is the machine's; `median` what it gives
-/// on average while others use it too. All figures are 0 if there is no memory for the buffer.
+/// Reads a buffer in order, time and again, piece by piece on all threads. A rate is that of 64 MiB
+/// which were finished one after another: `best` is the machine's, `median` what it gives while
+/// other programs use it too. No thread waits for another, so that one which has lost its core
+/// takes nothing from the rest. All figures are 0 if there is no memory for the buffer.
 [[nodiscard]] bandwidth_figures measure_read_bandwidth(const bandwidth_options& options = {});
 
-/// 128 MiB or four times the last-level cache, whatever is more, as far as a quarter of the free
+/// 256 MiB or four times the last-level cache, whatever is more, as far as a quarter of the free
 /// memory reaches: of what is read in order, a cache of that size holds nothing that comes next.
 [[nodiscard]] std::size_t enough_bytes();
 
 namespace detail {
 
-inline constexpr std::size_t words_per_piece = std::size_t{1} << 17; ///< 1 MiB
+inline constexpr std::size_t words_per_piece = std::size_t{1} << 15; ///< 256 KiB
+inline constexpr std::size_t pieces_per_rate = 256;                  ///< 64 MiB
 
 /// Eight sums, so that no load waits for an addition: that is enough for memory without vectors.
 [[nodiscard]] inline std::uint64_t sum_of(const std::uint64_t* words) noexcept {
@@ -55,17 +58,40 @@ inline constexpr std::size_t words_per_piece = std::size_t{1} << 17; ///< 1 MiB
   return sum;
 }
 
-/// Seconds of one pass.
-[[nodiscard]] inline double read_pass(std::span<const std::uint64_t> words, unsigned threads) {
+/// The seconds at which pieces were finished, in order.
+[[nodiscard]] inline std::vector<double>
+read_for(double seconds, std::span<const std::uint64_t> words, unsigned threads) {
   using clock = std::chrono::steady_clock;
-  std::vector<std::uint64_t> sums(words.size() / words_per_piece);
+  const std::size_t pieces = words.size() / words_per_piece;
+  std::atomic<std::size_t> next = 0;
+  std::atomic<std::uint64_t> used = 0; // else nothing needs to be read
+  std::vector<std::vector<double>> finished(thread_count(threads));
   const auto start = clock::now();
-  parallel_for(sums.size(), threads,
-               [&](std::size_t i) { sums[i] = sum_of(words.data() + i * words_per_piece); });
-  const std::chrono::duration<double> seconds = clock::now() - start;
-  volatile std::uint64_t used = 0; // else nothing needs to be read
-  for (const auto s : sums) used = used + s;
-  return seconds.count();
+  parallel_for(finished.size(), threads, [&](std::size_t thread) {
+    std::vector<double> own;
+    do {
+      const std::size_t piece = next.fetch_add(1, std::memory_order_relaxed) % pieces;
+      used.fetch_add(sum_of(words.data() + piece * words_per_piece), std::memory_order_relaxed);
+      own.push_back(std::chrono::duration<double>(clock::now() - start).count());
+    } while (own.back() < seconds);
+    finished[thread] = std::move(own);
+  });
+  std::vector<double> all;
+  for (const auto& own : finished) all.insert(all.end(), own.begin(), own.end());
+  std::sort(all.begin(), all.end());
+  return all;
+}
+
+/// Of each run of pieces that follow each other, in GB/s; from small to large.
+[[nodiscard]] inline std::vector<double> rates_of(std::span<const double> finished) {
+  const std::size_t run = std::min(pieces_per_rate, finished.size() / 2);
+  const double gigabytes = static_cast<double>(run * words_per_piece * sizeof(std::uint64_t)) / 1e9;
+  std::vector<double> rates;
+  for (std::size_t i = 0; run != 0 && i + run < finished.size(); ++i)
+    if (const double seconds = finished[i + run] - finished[i]; seconds > 0)
+      rates.push_back(gigabytes / seconds);
+  std::sort(rates.begin(), rates.end());
+  return rates;
 }
 
 } // namespace detail
@@ -77,12 +103,11 @@ inline std::size_t enough_bytes() {
     std::ifstream in("/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(level) + "/size");
     if (std::uint64_t kib = 0; in >> kib) cache_kib = std::max(cache_kib, kib);
   }
-  const auto bytes = std::max(std::uint64_t{128} << 20, 4 * 1024 * cache_kib);
+  const auto bytes = std::max(std::uint64_t{256} << 20, 4 * 1024 * cache_kib);
   return static_cast<std::size_t>(std::min(bytes, available_memory() / 4));
 }
 
 inline bandwidth_figures measure_read_bandwidth(const bandwidth_options& options) {
-  using clock = std::chrono::steady_clock;
   const std::size_t bytes = options.bytes != 0 ? options.bytes : enough_bytes();
   const std::size_t pieces = ceil_divide(bytes, detail::words_per_piece * sizeof(std::uint64_t));
   const std::size_t count = pieces * detail::words_per_piece;
@@ -92,18 +117,10 @@ inline bandwidth_figures measure_read_bandwidth(const bandwidth_options& options
   parallel_for(pieces, options.threads, [&](std::size_t i) {
     std::fill_n(words.get() + i * detail::words_per_piece, detail::words_per_piece, i);
   });
-  std::vector<double> rates;
-  const auto start = clock::now();
-  while (rates.size() < options.passes) {
-    const std::chrono::duration<double> past = clock::now() - start;
-    if (rates.size() >= 3 && past.count() > options.seconds) break;
-    const double seconds = detail::read_pass({words.get(), count}, options.threads);
-    rates.push_back(static_cast<double>(count * sizeof(std::uint64_t)) / 1e9 / seconds);
-  }
+  const auto rates =
+      detail::rates_of(detail::read_for(options.seconds, {words.get(), count}, options.threads));
   if (rates.empty()) return {};
-  std::sort(rates.begin(), rates.end());
-  return {rates.back(), rates[rates.size() / 2], static_cast<unsigned>(rates.size()),
-          thread_count(options.threads)};
+  return {rates.back(), rates[rates.size() / 2], thread_count(options.threads)};
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI
