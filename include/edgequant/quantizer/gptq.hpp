@@ -12,6 +12,7 @@
 #include <Eigen/Cholesky>
 
 #include <numeric>
+#include <utility>
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
@@ -163,10 +164,11 @@ private:
   void choose_scales(const matrix& w, Eigen::Index g);
   void require_scales(const float* weights, Eigen::Index rows, std::uint64_t first);
   void sweep();
-  void descend(Eigen::Index row);
-  bool move_codes(Eigen::Index row, Eigen::Index g);
-  bool move_scale(Eigen::Index row, Eigen::Index g);
-  void shift(Eigen::Index row, Eigen::Index column, double step);
+  void descend();
+  void move_codes(Eigen::Index row, Eigen::Index g);
+  void move_scale(Eigen::Index row, Eigen::Index g);
+  void shift(Eigen::Index row, Eigen::Index g, Eigen::Index i, double step);
+  void spread(Eigen::Index g, Eigen::Index begin, Eigen::Index end);
   void store(Eigen::Index row, typename F::block* blocks) const;
   [[nodiscard]] double error_of(Eigen::Index row) const {
     return off_.col(row).dot(pull_.col(row));
@@ -180,6 +182,11 @@ private:
   matrix weights_; ///< columns x rows from here on: a row of the tensor is contiguous
   matrix codes_, scales_, inverses_;
   matrix off_, pull_; ///< W - Q, and gram times it
+  struct shifted {
+    Eigen::Index column; ///< in its group
+    double step;
+  };
+  std::vector<std::vector<shifted>> shifts_; ///< of each row, in the present group
 };
 
 template <class F>
@@ -210,8 +217,8 @@ gptq_report gptq_job<F>::run(const float* weights, Eigen::Index rows, std::uint6
   const matrix plain_codes = codes_, plain_scales = scales_;
   sweep();
   settle();
+  descend();
   for (Eigen::Index r = 0; r < rows; ++r) {
-    descend(r);
     double error = error_of(r);
     const double plain = rounded[static_cast<std::size_t>(r)];
     if (!(error <= plain)) { // also what is not a number
@@ -280,57 +287,86 @@ template <class F> void gptq_job<F>::sweep() {
   }
 }
 
-/// Moves single codes and scales as long as that lowers the error of the row.
-template <class F> void gptq_job<F>::descend(Eigen::Index row) {
+/// Moves single codes and scales as long as that lowers the error of their row.
+template <class F> void gptq_job<F>::descend() {
+  shifts_.resize(static_cast<std::size_t>(weights_.cols()));
+  std::vector<char> moved(shifts_.size(), 1);
   for (unsigned pass = 0; pass < options_.passes; ++pass) {
-    bool moved = false;
+    const std::vector<char> before = std::exchange(moved, std::vector<char>(shifts_.size()));
     for (Eigen::Index g = 0; g < scales_.rows(); ++g) {
-      moved |= move_scale(row, g);
-      moved |= move_codes(row, g);
+      for (std::size_t r = 0; r < shifts_.size(); ++r) {
+        shifts_[r].clear();
+        if (!before[r]) continue;
+        move_scale(static_cast<Eigen::Index>(r), g);
+        move_codes(static_cast<Eigen::Index>(r), g);
+        if (!shifts_[r].empty()) moved[r] = 1;
+      }
+      spread(g, 0, g * group);
+      spread(g, (g + 1) * group, inputs_.size());
     }
-    if (!moved) return;
   }
 }
 
-/// A step of the value in `column`: value + step.
-template <class F> void gptq_job<F>::shift(Eigen::Index row, Eigen::Index column, double step) {
+/// A step of value i of group g: value + step. Of the pull, only the group itself follows at once.
+template <class F>
+void gptq_job<F>::shift(Eigen::Index row, Eigen::Index g, Eigen::Index i, double step) {
+  const Eigen::Index first = g * group, column = first + i;
   off_(column, row) -= step;
-  pull_.col(row) -= step * inputs_.gram().col(column);
+  pull_.col(row).segment(first, group) -= step * inputs_.gram().col(column).segment(first, group);
+  shifts_[static_cast<std::size_t>(row)].push_back({i, step});
 }
 
-template <class F> bool gptq_job<F>::move_codes(Eigen::Index row, Eigen::Index g) {
+/// What the steps in group g mean for the pull on columns begin to end. Each pull sees the steps
+/// one by one in their order, so that this gives what single steps would; only the Gram matrix,
+/// which no cache holds, is read once for all rows.
+template <class F> void gptq_job<F>::spread(Eigen::Index g, Eigen::Index begin, Eigen::Index end) {
+  constexpr Eigen::Index most = 64; // a part of a group's Gram columns that the first cache holds
+  Eigen::Matrix<double, Eigen::Dynamic, group, Eigen::ColMajor, most, group> gram;
+  for (; begin < end; begin += most) {
+    const Eigen::Index count = std::min(most, end - begin);
+    gram = inputs_.gram().block(begin, g * group, count, group);
+    for (std::size_t r = 0; r < shifts_.size(); ++r) {
+      auto pull = pull_.col(static_cast<Eigen::Index>(r)).segment(begin, count);
+      const auto& s = shifts_[r];
+      const auto column = [&](std::size_t k) { return gram.col(s[k].column); };
+      std::size_t k = 0;
+      for (; k + 4 <= s.size(); k += 4) // one load and one store of the pull for four steps
+        pull = pull - s[k].step * column(k) - s[k + 1].step * column(k + 1) -
+               s[k + 2].step * column(k + 2) - s[k + 3].step * column(k + 3);
+      for (; k < s.size(); ++k) pull -= s[k].step * column(k);
+    }
+  }
+}
+
+template <class F> void gptq_job<F>::move_codes(Eigen::Index row, Eigen::Index g) {
   const double scale = scales_(g, row);
-  if (scale == 0) return false;
-  bool moved = false;
+  if (scale == 0) return;
   for (Eigen::Index c = g * group; c < (g + 1) * group; ++c) {
     // The error is a parabola in the code, with its vertex here; codes between it and the present
     // one are better too.
     const double vertex = codes_(c, row) + pull_(c, row) / (inputs_.gram()(c, c) * scale);
     const double code = std::clamp<double>(std::nearbyint(vertex), range::lowest, range::highest);
     if (code == codes_(c, row) || !std::isfinite(code)) continue;
-    shift(row, c, (code - codes_(c, row)) * scale);
+    shift(row, g, c - g * group, (code - codes_(c, row)) * scale);
     codes_(c, row) = code;
-    moved = true;
   }
-  return moved;
 }
 
 /// The best scale for the codes as they are, if its half is another one and better.
-template <class F> bool gptq_job<F>::move_scale(Eigen::Index row, Eigen::Index g) {
+template <class F> void gptq_job<F>::move_scale(Eigen::Index row, Eigen::Index g) {
   const auto codes = codes_.block(g * group, row, group, 1);
   const Eigen::VectorXd bent = inputs_.gram().block(g * group, g * group, group, group) * codes;
   const double curvature = codes.col(0).dot(bent);
   const double slope = codes.col(0).dot(pull_.block(g * group, row, group, 1).col(0));
-  if (!(curvature > 0)) return false;
+  if (!(curvature > 0)) return;
   const float wanted = static_cast<float>(scales_(g, row) + slope / curvature);
   const auto stored = store_scale<typename F::scale>(wanted, -range::lowest);
   const double step = double{stored.stored} - scales_(g, row);
-  if (stored.inverse == 0 || !is_finite(stored.stored)) return false;
-  if (!(step * (step * curvature - 2 * slope) < 0)) return false;
-  for (Eigen::Index c = g * group; c < (g + 1) * group; ++c)
-    if (codes_(c, row) != 0) shift(row, c, step * codes_(c, row));
+  if (stored.inverse == 0 || !is_finite(stored.stored)) return;
+  if (!(step * (step * curvature - 2 * slope) < 0)) return;
+  for (Eigen::Index i = 0; i < group; ++i)
+    if (codes.coeff(i, 0) != 0) shift(row, g, i, step * codes.coeff(i, 0));
   scales_(g, row) = double{stored.stored};
-  return true;
 }
 
 template <class F> void gptq_job<F>::store(Eigen::Index row, typename F::block* blocks) const {
