@@ -3,6 +3,8 @@
 #   interop.sh llama SOURCE QUANTIZE_MODEL   stock llama.cpp loads our GGUF files and evaluates them
 #   interop.sh engine SOURCE QUANTIZE_MODEL GENERATE PERPLEXITY   llama.cpp and our engine agree
 #   interop.sh speed ENGINE_BENCH MODEL.gguf...   tokens per second beside llama.cpp's; no test
+#   interop.sh quality QUANTIZE_MODEL MODEL CALIBRATION TEXT SIZE|OTHER.gguf...   KL divergence by
+#     method and plan at equal size; no test
 #   interop.sh onnxruntime MATMUL_NBITS      ONNX Runtime multiplies with our INT4 codes
 # Runs in the folder of the packages. Exit status 77, with the reason, where they cannot be had.
 set -euo pipefail
@@ -56,6 +58,7 @@ case $1 in
 llama) story=$2/examples/data/story.txt && each_model "$2" "$3" judge_files ;;
 engine) story=$2/examples/data/story.txt generate=$4 perplexity=$5 && each_model "$2" "$3" judge_engine ;;
 speed) node speed.mjs "${@:2}" ;;
+quality) node quality.mjs "${@:2}" ;;
 onnxruntime)
   "$2" matmul_nbits
   node onnxruntime.mjs matmul_nbits
