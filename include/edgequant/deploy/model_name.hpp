@@ -53,7 +53,7 @@ inline constexpr named_model_row named_models[] = {
 
 namespace detail {
 
-inline constexpr double most_parameters = 1e14; ///< what says more is no size
+inline constexpr double largest_named_size = 1e14; ///< what says more is no size
 
 /// A size such as "1.1b" in a name, and what stands before it.
 struct written_size {
@@ -72,7 +72,8 @@ struct written_size {
     const bool closed = end + 1 >= lower.size() || !is_word(lower[end + 1]);
     const auto value = decimal(lower.substr(at, end - at));
     const double parameters = value.value_or(0) * (unit == 'b' ? 1e9 : 1e6);
-    if ((unit == 'b' || unit == 'm') && closed && parameters > 0 && parameters <= most_parameters)
+    if ((unit == 'b' || unit == 'm') && closed && parameters > 0 &&
+        parameters <= largest_named_size)
       return written_size{parameters, at > 0 && is_letter(lower[at - 1]) ? lower[at - 1] : '\0',
                           end + 1};
     at = end;
