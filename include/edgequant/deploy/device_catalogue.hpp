@@ -85,7 +85,7 @@ inline constexpr device_row device_rows[] = {
      "airockchip/rknn-llm README/benchmark.md (platform); bandwidth from memory spec, "
      "unverified"},
     {"RK3576 board", "Rockchip RK3576", "sbc", "linux android", 4096, 17, 8, "neon", "Mali-G52",
-     "RKNPU of RK3576", "rockchip", 6, "low",
+     "RKNPU", "rockchip", 6, "low",
      "airockchip/rknn-llm benchmark.md; bandwidth assumed 32-bit LPDDR4X-4266"},
     {"RK3566 board (Orange Pi 3B)", "Rockchip RK3566", "sbc", "linux", 2048, 12.8, 4, arm_2017,
      "Mali-G52", "RKNPU", "rockchip", 1, "low", "ggml-org/llama.cpp#34; bandwidth nominal"},
