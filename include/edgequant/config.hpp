@@ -48,3 +48,7 @@
 #define EDGEQUANT_JOIN(a, b, c, d) EDGEQUANT_JOIN_(a, b, c, d)
 /// Name of the inline namespace, for example `v0_1_avx2_omp`.
 #define EDGEQUANT_ABI EDGEQUANT_JOIN(v0_1_, EDGEQUANT_ISA, EDGEQUANT_THREADING, EDGEQUANT_FAILURE)
+
+/// Before a loop of few and known rounds over what must stay in registers: GCC leaves such loops
+/// rolled at -O2, and then keeps arrays in memory.
+#define EDGEQUANT_UNROLL _Pragma("GCC unroll 16")

@@ -80,13 +80,12 @@ TYPED_TEST(product_tiles, sums_of_whole_numbers_are_exact) {
             std::copy_n(x.data() + (c * groups + g) * 32, 32, tile[g].codes[c]);
             const int sum = std::accumulate(tile[g].codes[c], tile[g].codes[c] + 32, 0);
             tile[g].scales[c] = 1.0f;
-            tile[g].minus_8_sums[c] = -8 * sum;
-            tile[g].minus_128_sums[c] = -128 * sum;
+            kernel::set_starts<S>(tile[g], c, sum);
           }
         std::vector<typename kernel::panel_of<block>::type> panel(groups);
         kernel::pack_panel<S>(blocks.data(), rows, groups, panel.data());
         float y[n * 17];
-        kernel::multiply_panel<n, S>(panel.data(), groups, tile.data(), y, 17);
+        kernel::multiply_panels<1, n, S>(panel.data(), groups, tile.data(), nullptr, y, 17);
         for (std::size_t r = 0; r < 16; ++r)
           for (std::size_t c = 0; c < n; ++c) {
             int sum = 0;

@@ -91,6 +91,17 @@ TYPED_TEST(backend, float_ops_equal_scalar) {
     }
     return floats<S>(S::add(S::max_of_each(v), S::broadcast(0.0f)));
   });
+  expect_equal<TypeParam>(values, []<class S>(S, const float* p) {
+    typename S::f32 v[16]; // whole numbers of at most seven digits: all sums are exact
+    for (int i = 0; i < 16; ++i) {
+      float x[16];
+      for (int k = 0; k < 16; ++k)
+        x[k] =
+            static_cast<float>(static_cast<int>(std::bit_cast<std::uint32_t>(p[k]) >> 13) + i * k);
+      v[i] = S::load(x);
+    }
+    return floats<S>(S::sum_of_each(v));
+  });
 }
 
 TYPED_TEST(backend, bounds_ops_equal_scalar) {
@@ -222,25 +233,55 @@ TYPED_TEST(backend, dot_products_are_exact) {
     // What the offset adds is taken off by the start.
     std::int32_t sum[16];
     for (int i = 0; i < 16; ++i) sum[i] = b[4 * i] + b[4 * i + 1] + b[4 * i + 2] + b[4 * i + 3];
-    auto whole =
-        S::template add_dot<8>(S::broadcast(start), S::load_codes(with_offset), S::load_codes(b));
-    const auto expected =
-        scalar::add_dot<8>(scalar::broadcast(start), scalar::load_codes(a), scalar::load_codes(b));
+    const auto dot8 = [&]<class T>(T, const std::int8_t* w) {
+      const auto sums = T::template add_dot<8>(T::template begin_dots<8>(start), T::load_codes(w),
+                                               T::load_codes(b));
+      return T::template end_dots<8>(sums, start);
+    };
+    const auto whole = dot8(S{}, with_offset);
+    const auto expected = dot8(scalar{}, a);
     auto got = floats<S>(S::to_f32(whole));
     for (std::size_t i = 0; i < 16; ++i) got[i] -= static_cast<float>(S::code_offset * sum[i]);
     EXPECT_EQ(got, floats<scalar>(scalar::to_f32(expected)));
 
-    const auto n = S::load_nibbles(nibbles);
-    const auto m = scalar::load_nibbles(nibbles);
-    for (const int at : {0, 28, 60}) {
-      const auto x = S::broadcast_codes(b + at);
-      const auto y = scalar::broadcast_codes(b + at);
-      expect_same(S::template add_dot<4>(S::broadcast(start), n.first, x),
-                  scalar::add_dot<4>(scalar::broadcast(start), m.first, y));
-      expect_same(S::template add_dot<4>(S::broadcast(start), n.second, x),
-                  scalar::add_dot<4>(scalar::broadcast(start), m.second, y));
+    std::int8_t bytes[64], same[64];
+    S::store_codes(bytes, S::load_codes(a));
+    EXPECT_TRUE(std::equal(a, a + 64, bytes));
+    S::store_codes(bytes, S::load_low_codes(nibbles));
+    scalar::store_codes(same, scalar::load_low_codes(nibbles));
+    EXPECT_TRUE(std::equal(bytes, bytes + 64, same));
+    S::store_codes(bytes, S::load_high_codes(nibbles));
+    scalar::store_codes(same, scalar::load_high_codes(nibbles));
+    EXPECT_TRUE(std::equal(bytes, bytes + 64, same));
+    for (int dots = 1; dots <= 8; ++dots) { // as many as may follow each other
+      const auto dot4 = [&]<class T>(T) {
+        auto sums = T::template begin_dots<4>(start);
+        for (int k = 0; k < dots; ++k) {
+          const auto w = k % 2 == 0 ? T::load_low_codes(nibbles) : T::load_high_codes(nibbles);
+          sums = T::template add_dot<4>(sums, w, T::broadcast_codes(b + k * 8));
+        }
+        return T::template end_dots<4>(sums, start);
+      };
+      expect_same(dot4(S{}), dot4(scalar{}));
     }
   }
+}
+
+/// Half scales: sum * scale is rounded once, whatever the sum started from. A zero has either sign.
+TYPED_TEST(backend, scaled_sums_are_rounded_once) {
+  using S = TypeParam;
+  for (const int sum : {0, 1, -1, 520192, -520192, 12345, (1 << 22) - 1, 1 - (1 << 22)})
+    for (std::uint32_t base = 0; base < 0x10000; base += 16) {
+      if ((base & 0x7c00) == 0x7c00) continue; // infinite or NaN
+      std::uint16_t bits[16];
+      for (std::uint32_t i = 0; i < 16; ++i) bits[i] = static_cast<std::uint16_t>(base + i);
+      const auto scale = S::load_f16(bits);
+      const auto scaled = S::scale_sum(S::broadcast(S::first_sum + sum), scale, S::shift_of(scale));
+      const auto product =
+          S::mul(S::to_f32(S::broadcast(sum)), scale); // held against scalar elsewhere
+      const auto zero = S::broadcast(0.0f);
+      ASSERT_EQ(raw(floats<S>(S::add(scaled, zero))), raw(floats<S>(S::add(product, zero))));
+    }
 }
 
 TYPED_TEST(backend, every_half_and_bfloat16) {

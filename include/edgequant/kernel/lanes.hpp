@@ -47,6 +47,17 @@ inline void prefetch_next_page(const void* p) noexcept {
   __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(p) + 4096));
 }
 
+/// Brings `Bytes` bytes that lie 4 KiB behind p into the second level cache, for a loop that does
+/// much with each byte of a long stream. What a processor fetches by itself ends too near for it:
+/// products of one column gain a third from memory on Intel's servers, where 2 KiB, or the first
+/// level, are less.
+template <std::size_t Bytes> inline void prefetch_stream(const void* p) noexcept {
+  const auto first = reinterpret_cast<std::uintptr_t>(p) + 4096;
+  EDGEQUANT_UNROLL
+  for (std::size_t i = 0; i < Bytes; i += 64)
+    __builtin_prefetch(reinterpret_cast<const void*>(first + i), 0, 2);
+}
+
 /// lanes.load(p, S::load) for floats, the case that every kernel has.
 template <class S, class Lanes> auto load_floats(Lanes lanes, const float* p) noexcept {
   return lanes.load(p, [](const float* q) { return S::load(q); });

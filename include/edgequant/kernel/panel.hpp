@@ -3,12 +3,13 @@
 #pragma once
 
 #include "../format/block.hpp"
-#include "quantize.hpp"
+#include "column.hpp"
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <iterator>
+#include <type_traits>
 
 namespace edgequant::inline EDGEQUANT_ABI::kernel {
 
@@ -38,16 +39,18 @@ template <> struct panel_of<block_q8_0> { using type = panel_q8_0; };
 template <> struct panel_of<block_q5_0> { using type = panel_q8_0; };
 template <> struct panel_of<block_q4_0> { using type = panel_q4_0; };
 
-/// 32 activations of each of N columns.
-template <int N> struct column_group {
-  std::int8_t codes[N][32]; ///< within -127..127
-  float scales[N];
-  std::int32_t minus_8_sums[N];   ///< -8 times the sum of the codes,
-  std::int32_t minus_128_sums[N]; ///< and -128 times: what offsets of the weights' codes add
+/// A panel's group made ready for many columns: a byte a code, a float a scale.
+template <int Bits> struct alignas(64) expanded_panel {
+  static constexpr int bits = Bits;
+  std::int8_t codes[8][16][4]; ///< as in panel_q8_0; those of 4 bits are 0..15
+  float scales[16];
 };
 
-/// Columns that a tile takes where there are enough: their sums and one register for each fit.
-template <simd::backend S> inline constexpr int tile_columns = S::registers >= 32 ? 8 : 4;
+/// Sums that fit in registers beside what makes them: panels and columns of a tile, where there are
+/// enough of both. Two panels share the loads of activations, which keep pace with two products a
+/// cycle only so.
+template <simd::backend S> inline constexpr int tile_columns = S::registers >= 32 ? 6 : 4;
+template <simd::backend S> inline constexpr int tile_panels = S::registers >= 32 ? 2 : 1;
 
 /// The codes of a block in the bytes that its panel holds: where they lie, or made in `buffer`.
 template <simd::backend S>
@@ -94,44 +97,89 @@ void pack_panel(const Block* from, std::size_t rows, std::size_t groups,
   }
 }
 
-/// Codes 4k .. 4k + 3 and 16 + 4k .. 16 + 4k + 3 of the sixteen rows, for k = 0 .. 3.
-template <simd::backend S> [[nodiscard]] auto load_codes(const panel_q8_0& p, int k) noexcept {
-  return typename S::i8_pair{S::load_codes(p.codes[k][0]), S::load_codes(p.codes[k + 4][0])};
+/// Codes 4k .. 4k + 3 of the sixteen rows, for k = 0 .. 7.
+template <simd::backend S, class Panel>
+[[nodiscard]] auto load_codes(const Panel& p, int k) noexcept {
+  if constexpr (sizeof p.codes == 512)
+    return S::load_codes(p.codes[k][0]);
+  else
+    return k < 4 ? S::load_low_codes(p.codes[k][0]) : S::load_high_codes(p.codes[k - 4][0]);
 }
-template <simd::backend S> [[nodiscard]] auto load_codes(const panel_q4_0& p, int k) noexcept {
-  return S::load_nibbles(p.codes[k][0]);
+template <simd::backend S> [[nodiscard]] auto load_scales(const std::uint16_t* halves) noexcept {
+  return S::load_f16(halves);
+}
+template <simd::backend S> [[nodiscard]] auto load_scales(const float* scales) noexcept {
+  return S::load(scales);
 }
 
-/// out[c * stride + r] = row r of the panel times column c, for 16 x Columns. The sums inside a
-/// group are exact; a group adds scale * scale * sum in float, in the order of the groups, so that
-/// the rounding error is at most (groups + 2) * 2^-24 times the sum of the magnitudes.
-template <int Columns, simd::backend S = simd::native, class Panel>
-void multiply_panel(const Panel* panel, std::size_t groups, const column_group<Columns>* x,
-                    float* out, std::size_t stride) noexcept {
-  typename S::f32 total[Columns];
-  for (auto& t : total) t = S::broadcast(0.0f);
+/// Makes `groups` groups of a panel ready for many columns.
+template <simd::backend S = simd::native, class Panel>
+void expand_panel(const Panel* from, std::size_t groups, expanded_panel<Panel::bits>* to) noexcept {
   for (std::size_t g = 0; g < groups; ++g) {
-    typename S::i32 sum[Columns];
+    for (int k = 0; k < 8; ++k) S::store_codes(to[g].codes[k][0], load_codes<S>(from[g], k));
+    S::store(to[g].scales, load_scales<S>(from[g].scales));
+  }
+}
+
+/// out[c * stride + 16 * p + r] = row r of panel p times column c, for 16 x Panels x Columns, where
+/// panel p begins at panel + p * groups; added to before[(c * Panels + p) * 16 + r] unless that is
+/// null. The sums inside a group are exact; a group adds sum * scale * scale in float, in the order
+/// of the groups, so that the rounding error is at most (groups + 2) * 2^-24 times the sum of the
+/// magnitudes.
+template <int Panels, int Columns, simd::backend S = simd::native, class Panel>
+void multiply_panels(const Panel* panel, std::size_t groups, const column_group<Columns>* x,
+                     const float* before, float* out, std::size_t stride) noexcept {
+  constexpr int bits = Panel::bits;
+  typename S::f32 total[Panels][Columns];
+  EDGEQUANT_UNROLL
+  for (std::size_t c = 0; c < Columns; ++c) {
+    EDGEQUANT_UNROLL
+    for (std::size_t p = 0; p < Panels; ++p)
+      total[p][c] =
+          before != nullptr ? S::load(before + (c * Panels + p) * 16) : S::broadcast(0.0f);
+  }
+  for (std::size_t g = 0; g < groups; ++g) {
+    if constexpr (!std::is_same_v<Panel, expanded_panel<bits>>)
+      for (std::size_t p = 0; p < Panels; ++p)
+        prefetch_stream<sizeof(Panel)>(panel + p * groups + g);
+    const std::int32_t* starts = bits == 4 ? x[g].starts_4 : x[g].starts_8;
+    decltype(S::template begin_dots<bits>(0)) sum[Panels][Columns];
+    EDGEQUANT_UNROLL
     for (int c = 0; c < Columns; ++c) {
-      if constexpr (Panel::bits == 4)
-        sum[c] = S::broadcast(x[g].minus_8_sums[c]);
-      else
-        sum[c] = S::broadcast(S::code_offset == 0 ? 0 : x[g].minus_128_sums[c]);
+      EDGEQUANT_UNROLL
+      for (int p = 0; p < Panels; ++p) sum[p][c] = S::template begin_dots<bits>(starts[c]);
     }
-    for (int k = 0; k < 4; ++k) {
-      const auto w = load_codes<S>(panel[g], k);
+    EDGEQUANT_UNROLL
+    for (int i = 0; i < 8; ++i) {
+      const int k = i / 2 + i % 2 * 4; // both nibbles of a byte after one another
+      typename S::i8 w[Panels];
+      EDGEQUANT_UNROLL
+      for (std::size_t p = 0; p < Panels; ++p) w[p] = load_codes<S>(panel[p * groups + g], k);
+      EDGEQUANT_UNROLL
       for (int c = 0; c < Columns; ++c) {
-        const std::int8_t* codes = x[g].codes[c] + 4 * k;
-        sum[c] = S::template add_dot<Panel::bits>(sum[c], w.first, S::broadcast_codes(codes));
-        sum[c] = S::template add_dot<Panel::bits>(sum[c], w.second, S::broadcast_codes(codes + 16));
+        const auto codes = S::broadcast_codes(x[g].codes[c] + 4 * k);
+        EDGEQUANT_UNROLL
+        for (int p = 0; p < Panels; ++p)
+          sum[p][c] = S::template add_dot<bits>(sum[p][c], w[p], codes);
       }
     }
-    const auto scale = S::load_f16(panel[g].scales);
-    for (int c = 0; c < Columns; ++c)
-      total[c] =
-          S::multiply_add(S::to_f32(sum[c]), S::mul(scale, S::broadcast(x[g].scales[c])), total[c]);
+    EDGEQUANT_UNROLL
+    for (std::size_t p = 0; p < Panels; ++p) {
+      const auto scale = load_scales<S>(panel[p * groups + g].scales);
+      const auto shift = S::shift_of(scale);
+      EDGEQUANT_UNROLL
+      for (int c = 0; c < Columns; ++c) {
+        const auto whole = S::template end_dots<bits>(sum[p][c], starts[c]);
+        total[p][c] = S::multiply_add(S::scale_sum(whole, scale, shift),
+                                      S::broadcast(x[g].scales[c]), total[p][c]);
+      }
+    }
   }
-  for (std::size_t c = 0; c < Columns; ++c) S::store(out + c * stride, total[c]);
+  EDGEQUANT_UNROLL
+  for (std::size_t c = 0; c < Columns; ++c) {
+    EDGEQUANT_UNROLL
+    for (std::size_t p = 0; p < Panels; ++p) S::store(out + c * stride + p * 16, total[p][c]);
+  }
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI::kernel

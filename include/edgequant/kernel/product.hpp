@@ -4,10 +4,8 @@
 
 #include "../core/parallel_for.hpp"
 #include "../format/group_format.hpp"
-#include "absmax.hpp"
 #include "dot.hpp"
 #include "panel.hpp"
-#include "quantize.hpp"
 
 #include <cassert>
 #include <cstddef>
@@ -102,7 +100,7 @@ void activations::for_each_tile(std::size_t begin, std::size_t end, Body body) {
   const auto tiles_of = [&](auto width) {
     for (; begin + width() <= end; begin += width()) body(begin, width);
   };
-  if constexpr (widest_tile == 8) tiles_of(std::integral_constant<int, 8>{});
+  if constexpr (widest_tile == 6) tiles_of(std::integral_constant<int, 6>{});
   tiles_of(std::integral_constant<int, 4>{});
   tiles_of(std::integral_constant<int, 2>{});
   tiles_of(std::integral_constant<int, 1>{});
@@ -123,32 +121,11 @@ inline void activations::encode(unsigned threads) {
 template <int N> void activations::encode_tile(std::size_t first) noexcept {
   static_assert(sizeof(kernel::column_group<N>) == N * group_bytes);
   auto* groups = reinterpret_cast<kernel::column_group<N>*>(codes_.data() + offset(first));
-  for (std::size_t g = 0; g < length_ / 32; ++g)
-    for (std::size_t c = 0; c < N; ++c) {
-      const std::span<const float> group(values_ + (first + c) * length_ + g * 32, 32);
-      auto& codes = groups[g].codes[c];
-      const float scale = std::bit_cast<float>(kernel::absmax_bits(group)) / 127.0f;
-      const float inverse = 1.0f / scale;
-      // A group that is not finite has codes of 0 and its scale: the product is NaN. Zeros, or what
-      // is so near to them that 1 / scale overflows, have codes of 0 and scale 0.
-      const bool whole = is_finite(scale) && is_finite(inverse);
-      if (whole)
-        kernel::quantize<8>(group, inverse, codes);
-      else
-        std::fill_n(codes, 32, std::int8_t{0});
-      int sum = 0;
-      for (const auto code : codes) sum += code;
-      groups[g].scales[c] = whole || !is_finite(scale) ? scale : 0.0f;
-      groups[g].minus_8_sums[c] = -8 * sum;
-      groups[g].minus_128_sums[c] = -128 * sum;
-    }
+  for (std::size_t c = 0; c < N; ++c)
+    kernel::encode_column(values_ + (first + c) * length_, length_ / 32, groups, c);
 }
 
 namespace detail {
-
-/// Work of one task: sixty-four rows, against sixty-four vectors at a time. Both stay in the second
-/// level cache: 150 KiB of q4_0 and 330 KiB of vectors where a row has 4,096 columns.
-inline constexpr std::size_t task_panels = 4, task_vectors = 64;
 
 template <class Block> void pack_panels(const weight_view& w, std::byte* to, unsigned threads) {
   using panel = typename kernel::panel_of<Block>::type;
@@ -160,40 +137,117 @@ template <class Block> void pack_panels(const weight_view& w, std::byte* to, uns
   });
 }
 
-/// A panel's outputs go to y where sixteen rows are left; else through a buffer.
-template <int Columns, class Panel>
-void multiply_panel(const Panel* panel, std::size_t groups, const kernel::column_group<Columns>* x,
-                    float* y, std::size_t rows, std::size_t left) noexcept {
-  if (left >= 16) return kernel::multiply_panel<Columns>(panel, groups, x, y, rows);
-  float out[Columns * 16];
-  kernel::multiply_panel<Columns>(panel, groups, x, out, 16);
-  for (std::size_t c = 0; c < Columns; ++c) std::copy_n(out + c * 16, left, y + c * rows);
+/// A quantized matrix as panels, some rows at a time: where they are, or packed when they are
+/// needed.
+template <class Block> class panel_reader {
+public:
+  using panel = typename kernel::panel_of<Block>::type;
+  explicit panel_reader(const weight_view& w) noexcept : w_(&w) {}
+
+  /// Panels of `rows` rows from row `begin`, a multiple of 16; valid until this thread's next call.
+  const panel* at(std::size_t begin, std::size_t rows) const {
+    const std::size_t groups = w_->columns / 32;
+    if (w_->layout == weight_layout::panels)
+      return reinterpret_cast<const panel*>(w_->data) + begin / 16 * groups;
+    static thread_local std::vector<panel> packed;
+    packed.resize((rows + 15) / 16 * groups);
+    pack_panels<Block>({w_->type, rows, w_->columns, w_->data + begin * groups * sizeof(Block)},
+                       reinterpret_cast<std::byte*>(packed.data()), 1);
+    return packed.data();
+  }
+
+private:
+  const weight_view* w_;
+};
+
+/// Few vectors: the weights stream from memory once, straight into the products.
+template <class Block>
+void multiply_few(const weight_view& w, const activations& x, float* y, unsigned threads) {
+  constexpr std::size_t task_rows = 64;
+  const std::size_t groups = w.columns / 32;
+  const panel_reader<Block> panels(w);
+  parallel_for((w.rows + task_rows - 1) / task_rows, threads, [&](std::size_t task) {
+    const std::size_t begin = task * task_rows, end = std::min(w.rows, begin + task_rows);
+    const auto* panel = panels.at(begin, end - begin);
+    for (std::size_t row = begin; row < end; row += 16, panel += groups)
+      x.for_each_tile(0, x.count(), [&](std::size_t first, auto width) {
+        constexpr std::size_t columns = width();
+        const auto* tile = x.template tile<columns>(first);
+        float* to = y + first * w.rows + row;
+        if (end - row >= 16)
+          return kernel::multiply_panels<1, columns>(panel, groups, tile, nullptr, to, w.rows);
+        float out[columns * 16];
+        kernel::multiply_panels<1, columns>(panel, groups, tile, nullptr, out, 16);
+        for (std::size_t c = 0; c < columns; ++c)
+          std::copy_n(out + c * 16, end - row, to + c * w.rows);
+      });
+  });
 }
+
+/// Many vectors: a part of some panels is made ready in the first level cache, for a block of
+/// vectors that stays in the second while the rows go by.
+template <class Block> class block_product {
+public:
+  block_product(const weight_view& w, const activations& x, float* y) noexcept
+      : w_(&w), x_(&x), y_(y), panels_(w) {}
+
+  void run(unsigned threads) const {
+    constexpr std::size_t widest = activations::widest_tile;
+    const std::size_t count = x_->count(), blocks = (count + most_vectors - 1) / most_vectors;
+    const std::size_t vectors = (count + blocks * widest - 1) / (blocks * widest) * widest;
+    const std::size_t row_tasks = (w_->rows + task_rows - 1) / task_rows;
+    parallel_for(blocks * row_tasks, threads, [&](std::size_t task) {
+      const std::size_t first = task / row_tasks * vectors, row = task % row_tasks * task_rows;
+      for (std::size_t r = row; r < std::min(w_->rows, row + task_rows) && first < count;
+           r += height)
+        multiply_rows(r, first, std::min(count, first + vectors));
+    });
+  }
+
+private:
+  using panel = typename kernel::panel_of<Block>::type;
+  static constexpr std::size_t height = kernel::tile_panels<simd::native> * 16;
+  static constexpr std::size_t task_rows = 64, most_vectors = 120;
+  static constexpr std::size_t part = 16; ///< groups made ready at a time
+
+  /// Rows from `row`, `height` of them or what is left, times vectors first .. last.
+  void multiply_rows(std::size_t row, std::size_t first, std::size_t last) const {
+    kernel::expanded_panel<panel::bits> ready[height / 16 * part];
+    alignas(64) float totals[most_vectors * height];
+    const std::size_t groups = w_->columns / 32, left = std::min(height, w_->rows - row);
+    const panel* panels = panels_.at(row, left);
+    for (std::size_t g = 0; g < groups; g += part) {
+      const std::size_t length = std::min(part, groups - g);
+      for (std::size_t p = 0; p < height / 16; ++p) // a panel that is missing: any will do
+        kernel::expand_panel(panels + (p * 16 < left ? p : 0) * groups + g, length,
+                             ready + p * length);
+      const bool direct = g + length == groups && left == height;
+      x_->for_each_tile(first, last, [&](std::size_t column, auto width) {
+        float* sums = totals + (column - first) * height;
+        kernel::multiply_panels<height / 16, width()>(
+            ready, length, x_->template tile<width()>(column) + g, g == 0 ? nullptr : sums,
+            direct ? y_ + column * w_->rows + row : sums, direct ? w_->rows : height);
+      });
+    }
+    for (std::size_t c = first; left < height && c < last; ++c)
+      std::copy_n(totals + (c - first) * height, left, y_ + c * w_->rows + row);
+  }
+
+  const weight_view* w_;
+  const activations* x_;
+  float* y_;
+  panel_reader<Block> panels_;
+};
 
 template <class Block>
 void multiply_codes(const weight_view& w, activations& x, float* y, unsigned threads) {
-  using panel = typename kernel::panel_of<Block>::type;
+  // From so many vectors on what is made ready is used often enough; bytes are ready already.
+  constexpr std::size_t many = kernel::panel_of<Block>::type::bits == 4 ? 12 : 20;
   x.encode(threads);
-  const std::size_t groups = w.columns / 32, task_rows = task_panels * 16;
-  parallel_for((w.rows + task_rows - 1) / task_rows, threads, [&](std::size_t task) {
-    const std::size_t begin = task * task_rows, end = std::min(w.rows, begin + task_rows);
-    const auto* panels = reinterpret_cast<const panel*>(w.data) + begin / 16 * groups;
-    if (w.layout == weight_layout::rows) {
-      static thread_local std::vector<panel> packed;
-      packed.resize(task_panels * groups);
-      pack_panels<Block>({w.type, end - begin, w.columns, w.data + begin * groups * sizeof(Block)},
-                         reinterpret_cast<std::byte*>(packed.data()), 1);
-      panels = packed.data();
-    }
-    for (std::size_t first = 0; first < x.count(); first += task_vectors)
-      for (std::size_t row = begin; row < end; row += 16)
-        x.for_each_tile(first, std::min(x.count(), first + task_vectors),
-                        [&](std::size_t column, auto width) {
-                          multiply_panel(panels + (row - begin) / 16 * groups, groups,
-                                         x.template tile<width()>(column),
-                                         y + column * w.rows + row, w.rows, w.rows - row);
-                        });
-  });
+  if (x.count() < many)
+    multiply_few<Block>(w, x, y, threads);
+  else
+    block_product<Block>(w, x, y).run(threads);
 }
 
 /// Calls tile(row, rows, column, columns) over [begin, end) x [first, last) with tiles as large as

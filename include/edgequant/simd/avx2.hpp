@@ -103,21 +103,10 @@ struct avx2 {
   }
 
   static f32 max_of_each(const f32* v) noexcept {
-    // A tree that halves what is left of each vector and keeps the results beside each other.
-    __m256 four[4];
-    for (int i = 0; i < 4; ++i) {
-      __m256 x[4];
-      for (int k = 0; k < 4; ++k) x[k] = _mm256_max_ps(v[4 * i + k].a, v[4 * i + k].b);
-      const __m256 ab =
-          _mm256_max_ps(_mm256_unpacklo_ps(x[0], x[1]), _mm256_unpackhi_ps(x[0], x[1]));
-      const __m256 cd =
-          _mm256_max_ps(_mm256_unpacklo_ps(x[2], x[3]), _mm256_unpackhi_ps(x[2], x[3]));
-      four[i] = _mm256_max_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
-    }
-    const auto both = [](__m256 x, __m256 y) {
-      return _mm256_max_ps(_mm256_permute2f128_ps(x, y, 0x20), _mm256_permute2f128_ps(x, y, 0x31));
-    };
-    return {both(four[0], four[1]), both(four[2], four[3])};
+    return combine_each(v, [](__m256 x, __m256 y) { return _mm256_max_ps(x, y); });
+  }
+  static f32 sum_of_each(const f32* v) noexcept {
+    return combine_each(v, [](__m256 x, __m256 y) { return _mm256_add_ps(x, y); });
   }
 
   static i32 clamp_round(f32 x, float lowest, float highest) noexcept {
@@ -191,18 +180,49 @@ struct avx2 {
     std::memcpy(&four, p, 4);
     return {_mm256_set1_epi32(four), _mm256_set1_epi32(four)};
   }
-  struct i8_pair {
-    i8 first, second;
+  static i8 load_low_codes(const std::uint8_t* p) noexcept {
+    const __m256i mask = _mm256_set1_epi8(15);
+    return {_mm256_and_si256(load_256(p), mask), _mm256_and_si256(load_256(p + 32), mask)};
+  }
+  static i8 load_high_codes(const std::uint8_t* p) noexcept {
+    const __m256i mask = _mm256_set1_epi8(15);
+    return {_mm256_and_si256(_mm256_srli_epi16(load_256(p), 4), mask),
+            _mm256_and_si256(_mm256_srli_epi16(load_256(p + 32), 4), mask)};
+  }
+  static void store_codes(std::int8_t* p, i8 x) noexcept {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.a);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 32), x.b);
+  }
+  struct i16 { // sums of pairs of products
+    __m256i a, b;
   };
-  static i8_pair load_nibbles(const std::uint8_t* p) noexcept {
-    const __m256i x = load_256(p), y = load_256(p + 32), mask = _mm256_set1_epi8(15);
-    return {{_mm256_and_si256(x, mask), _mm256_and_si256(y, mask)},
-            {_mm256_and_si256(_mm256_srli_epi16(x, 4), mask),
-             _mm256_and_si256(_mm256_srli_epi16(y, 4), mask)}};
+  template <int Bits> static auto begin_dots(std::int32_t start) noexcept {
+    if constexpr (Bits == 4)
+      return i16{_mm256_setzero_si256(), _mm256_setzero_si256()};
+    else
+      return broadcast(start);
+  }
+  // Eight sums of two products of 4 bits reach 8 * 2 * 15 * 127 = 30480: they fit in 16 bits.
+  template <int Bits> static i16 add_dot(i16 sum, i8 w, i8 x) noexcept {
+    static_assert(Bits == 4);
+    return {_mm256_add_epi16(sum.a, _mm256_maddubs_epi16(w.a, x.a)),
+            _mm256_add_epi16(sum.b, _mm256_maddubs_epi16(w.b, x.b))};
   }
   template <int Bits> static i32 add_dot(i32 sum, i8 w, i8 x) noexcept {
-    return {_mm256_add_epi32(sum.a, dot<Bits>(w.a, x.a)),
-            _mm256_add_epi32(sum.b, dot<Bits>(w.b, x.b))};
+    static_assert(Bits == 8);
+    return {_mm256_add_epi32(sum.a, dot(w.a, x.a)), _mm256_add_epi32(sum.b, dot(w.b, x.b))};
+  }
+  template <int Bits> static i32 end_dots(i32 sum, std::int32_t) noexcept { return sum; }
+  template <int Bits> static i32 end_dots(i16 sum, std::int32_t start) noexcept {
+    const __m256i one = _mm256_set1_epi16(1), first = _mm256_set1_epi32(start);
+    return {_mm256_add_epi32(_mm256_madd_epi16(sum.a, one), first),
+            _mm256_add_epi32(_mm256_madd_epi16(sum.b, one), first)};
+  }
+  // The bits of 1.5 * 2^23: as a float a sum is that much too large, and is not converted.
+  static constexpr std::int32_t first_sum = 0x4b400000;
+  static f32 shift_of(f32 scale) noexcept { return mul(scale, broadcast(-12582912.0f)); } // exact
+  static f32 scale_sum(i32 sum, f32 scale, f32 shift) noexcept {
+    return multiply_add({_mm256_castsi256_ps(sum.a), _mm256_castsi256_ps(sum.b)}, scale, shift);
   }
   static float reduce_add(f32 x) noexcept {
     const __m256 y = _mm256_add_ps(x.a, x.b);
@@ -262,15 +282,28 @@ struct avx2 {
   }
 
 private:
+  template <class Op> static f32 combine_each(const f32* v, Op op) noexcept {
+    // A tree that halves what is left of each vector and keeps the results beside each other.
+    __m256 four[4];
+    for (int i = 0; i < 4; ++i) {
+      __m256 x[4];
+      for (int k = 0; k < 4; ++k) x[k] = op(v[4 * i + k].a, v[4 * i + k].b);
+      const __m256 ab = op(_mm256_unpacklo_ps(x[0], x[1]), _mm256_unpackhi_ps(x[0], x[1]));
+      const __m256 cd = op(_mm256_unpacklo_ps(x[2], x[3]), _mm256_unpackhi_ps(x[2], x[3]));
+      four[i] = op(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
+    }
+    const auto both = [op](__m256 x, __m256 y) {
+      return op(_mm256_permute2f128_ps(x, y, 0x20), _mm256_permute2f128_ps(x, y, 0x31));
+    };
+    return {both(four[0], four[1]), both(four[2], four[3])};
+  }
   static __m256i load_256(const void* p) noexcept {
     return _mm256_loadu_si256(static_cast<const __m256i*>(p));
   }
-  template <int Bits> static __m256i dot(__m256i w, __m256i x) noexcept {
+  static __m256i dot(__m256i w, __m256i x) noexcept {
     // The instruction wants one side unsigned: |w|, with the sign of w moved to x. Its sums of two
     // products reach 2 * 128 * 127 = 32512: they do not saturate.
-    const __m256i pairs = Bits == 4
-                              ? _mm256_maddubs_epi16(w, x)
-                              : _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
     return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
   }
   static __m128i load_bytes(const void* p) noexcept {

@@ -67,19 +67,10 @@ struct avx512 {
   static i32 max(i32 x, i32 y) noexcept { return {_mm512_max_epi32(x.v, y.v)}; }
   static std::int32_t reduce_max(i32 x) noexcept { return _mm512_reduce_max_epi32(x.v); }
   static f32 max_of_each(const f32* v) noexcept {
-    // A tree that halves what is left of each vector and keeps the results beside each other.
-    __m512 four[4], half[2];
-    for (int i = 0; i < 4; ++i) {
-      const __m512 *x = v + 4 * i,
-                   ab = max(_mm512_unpacklo_ps(x[0], x[1]), _mm512_unpackhi_ps(x[0], x[1])),
-                   cd = max(_mm512_unpacklo_ps(x[2], x[3]), _mm512_unpackhi_ps(x[2], x[3]));
-      four[i] = max(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
-    }
-    for (int i = 0; i < 2; ++i)
-      half[i] = max(_mm512_shuffle_f32x4(four[2 * i], four[2 * i + 1], 0x88),
-                    _mm512_shuffle_f32x4(four[2 * i], four[2 * i + 1], 0xdd));
-    return max(_mm512_shuffle_f32x4(half[0], half[1], 0x88),
-               _mm512_shuffle_f32x4(half[0], half[1], 0xdd));
+    return combine_each(v, [](f32 x, f32 y) { return max(x, y); });
+  }
+  static f32 sum_of_each(const f32* v) noexcept {
+    return combine_each(v, [](f32 x, f32 y) { return add(x, y); });
   }
 
   static i32 clamp_round(f32 x, float lowest, float highest) noexcept {
@@ -151,15 +142,28 @@ struct avx512 {
     std::memcpy(&four, p, 4);
     return {_mm512_set1_epi32(four)};
   }
-  struct i8_pair {
-    i8 first, second;
-  };
-  static i8_pair load_nibbles(const std::uint8_t* p) noexcept {
-    const __m512i x = _mm512_loadu_si512(p), mask = _mm512_set1_epi8(15);
-    return {{_mm512_and_si512(x, mask)}, {_mm512_and_si512(_mm512_srli_epi16(x, 4), mask)}};
+  static i8 load_low_codes(const std::uint8_t* p) noexcept {
+    return {_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi8(15))};
+  }
+  static i8 load_high_codes(const std::uint8_t* p) noexcept {
+    const __m512i x = _mm512_srli_epi16(_mm512_loadu_si512(p), 4);
+    return {_mm512_and_si512(x, _mm512_set1_epi8(15))};
+  }
+  static void store_codes(std::int8_t* p, i8 x) noexcept { _mm512_storeu_si512(p, x.v); }
+  template <int Bits> static i32 begin_dots(std::int32_t start) noexcept {
+    return broadcast(start);
   }
   template <int Bits> static i32 add_dot(i32 sum, i8 w, i8 x) noexcept {
     return {_mm512_dpbusd_epi32(sum.v, w.v, x.v)};
+  }
+  template <int Bits> static i32 end_dots(i32 sum, std::int32_t) noexcept { return sum; }
+  // The bits of 1.5 * 2^23: as a float a sum is that much too large, and is not converted.
+  static constexpr std::int32_t first_sum = 0x4b400000;
+  static f32 shift_of(f32 scale) noexcept { // exact for halves
+    return _mm512_mul_ps(scale, _mm512_set1_ps(-12582912.0f));
+  }
+  static f32 scale_sum(i32 sum, f32 scale, f32 shift) noexcept {
+    return _mm512_fmadd_ps(_mm512_castsi512_ps(sum.v), scale, shift);
   }
   static float reduce_add(f32 x) noexcept {
     const __m256d high = _mm512_extractf64x4_pd(_mm512_castps_pd(x), 1); // without AVX-512 DQ
@@ -207,6 +211,21 @@ struct avx512 {
   }
 
 private:
+  template <class Op> static f32 combine_each(const f32* v, Op op) noexcept {
+    // A tree that halves what is left of each vector and keeps the results beside each other.
+    __m512 four[4], half[2];
+    for (int i = 0; i < 4; ++i) {
+      const __m512 *x = v + 4 * i,
+                   ab = op(_mm512_unpacklo_ps(x[0], x[1]), _mm512_unpackhi_ps(x[0], x[1])),
+                   cd = op(_mm512_unpacklo_ps(x[2], x[3]), _mm512_unpackhi_ps(x[2], x[3]));
+      four[i] = op(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
+    }
+    for (int i = 0; i < 2; ++i)
+      half[i] = op(_mm512_shuffle_f32x4(four[2 * i], four[2 * i + 1], 0x88),
+                   _mm512_shuffle_f32x4(four[2 * i], four[2 * i + 1], 0xdd));
+    return op(_mm512_shuffle_f32x4(half[0], half[1], 0x88),
+              _mm512_shuffle_f32x4(half[0], half[1], 0xdd));
+  }
   static __m128i load_128(const void* p) noexcept {
     return _mm_loadu_si128(static_cast<const __m128i*>(p));
   }

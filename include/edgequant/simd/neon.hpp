@@ -118,14 +118,14 @@ struct neon {
   }
 
   static f32 max_of_each(const f32* v) noexcept {
-    return each<f32>([&](int i) {
-      float32x4_t x[4];
-      for (int k = 0; k < 4; ++k) {
-        const auto& w = v[4 * i + k].v;
-        x[k] = vmaxq_f32(vmaxq_f32(w[0], w[1]), vmaxq_f32(w[2], w[3]));
-      }
-      return vpmaxq_f32(vpmaxq_f32(x[0], x[1]), vpmaxq_f32(x[2], x[3]));
-    });
+    return combine_each(
+        v, [](float32x4_t x, float32x4_t y) { return vmaxq_f32(x, y); },
+        [](float32x4_t x, float32x4_t y) { return vpmaxq_f32(x, y); });
+  }
+  static f32 sum_of_each(const f32* v) noexcept {
+    return combine_each(
+        v, [](float32x4_t x, float32x4_t y) { return vaddq_f32(x, y); },
+        [](float32x4_t x, float32x4_t y) { return vpaddq_f32(x, y); });
   }
 
   static i32 clamp_round(f32 x, float lowest, float highest) noexcept {
@@ -204,17 +204,19 @@ struct neon {
     const int8x16_t x = vreinterpretq_s8_s32(vdupq_n_s32(four));
     return {{x, x, x, x}};
   }
-  struct i8_pair {
-    i8 first, second;
-  };
-  static i8_pair load_nibbles(const std::uint8_t* p) noexcept {
-    i8_pair r;
-    for (int i = 0; i < 4; ++i) {
-      const uint8x16_t x = vld1q_u8(p + 16 * i);
-      r.first.v[i] = vreinterpretq_s8_u8(vandq_u8(x, vdupq_n_u8(15)));
-      r.second.v[i] = vreinterpretq_s8_u8(vshrq_n_u8(x, 4));
-    }
-    return r;
+  static i8 load_low_codes(const std::uint8_t* p) noexcept {
+    return each<i8>(
+        [&](int i) { return vreinterpretq_s8_u8(vandq_u8(vld1q_u8(p + 16 * i), vdupq_n_u8(15))); });
+  }
+  static i8 load_high_codes(const std::uint8_t* p) noexcept {
+    return each<i8>(
+        [&](int i) { return vreinterpretq_s8_u8(vshrq_n_u8(vld1q_u8(p + 16 * i), 4)); });
+  }
+  static void store_codes(std::int8_t* p, i8 x) noexcept {
+    for (int i = 0; i < 4; ++i) vst1q_s8(p + 16 * i, x.v[i]);
+  }
+  template <int Bits> static i32 begin_dots(std::int32_t start) noexcept {
+    return broadcast(start);
   }
   template <int Bits> static i32 add_dot(i32 sum, i8 w, i8 x) noexcept {
     return each<i32>([&](int i) {
@@ -227,6 +229,10 @@ struct neon {
 #endif
     });
   }
+  template <int Bits> static i32 end_dots(i32 sum, std::int32_t) noexcept { return sum; }
+  static constexpr std::int32_t first_sum = 0;
+  static f32 shift_of(f32 scale) noexcept { return scale; }
+  static f32 scale_sum(i32 sum, f32 scale, f32) noexcept { return mul(to_f32(sum), scale); }
   static float reduce_add(f32 x) noexcept {
     const float32x4_t y = vaddq_f32(vaddq_f32(x.v[0], x.v[2]), vaddq_f32(x.v[1], x.v[3]));
     const float32x2_t z = vadd_f32(vget_low_f32(y), vget_high_f32(y));
@@ -271,6 +277,18 @@ struct neon {
   }
 
 private:
+  /// `op` combines lane by lane, `pairs` neighbours of x, then those of y.
+  template <class Op, class Pairs>
+  static f32 combine_each(const f32* v, Op op, Pairs pairs) noexcept {
+    return each<f32>([&](int i) {
+      float32x4_t x[4];
+      for (int k = 0; k < 4; ++k) {
+        const auto& w = v[4 * i + k].v;
+        x[k] = op(op(w[0], w[1]), op(w[2], w[3]));
+      }
+      return pairs(pairs(x[0], x[1]), pairs(x[2], x[3]));
+    });
+  }
   template <class V, class F> static V each(F f) noexcept {
     V r;
     for (int i = 0; i < static_cast<int>(std::size(r.v)); ++i) r.v[i] = f(i);

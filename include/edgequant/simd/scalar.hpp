@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <string_view>
 
 namespace edgequant::inline EDGEQUANT_ABI::simd {
@@ -113,6 +114,10 @@ struct scalar {
   static f32 max_of_each(const f32* v) noexcept {
     return each<f32>([&](int i) { return *std::max_element(v[i].lane, v[i].lane + 16); });
   }
+  /// Lane i holds the sum of the lanes of v[i], for the sixteen of v; every sum of some is exact.
+  static f32 sum_of_each(const f32* v) noexcept {
+    return each<f32>([&](int i) { return std::accumulate(v[i].lane, v[i].lane + 16, 0.0f); });
+  }
 
   /// Clamps, then rounds half to even. Bounds are integers within +-2^22.
   static i32 clamp_round(f32 a, float lowest, float highest) noexcept {
@@ -186,20 +191,26 @@ struct scalar {
     for (int i = 0; i < 64; ++i) r.lane[i] = p[i % 4];
     return r;
   }
-  struct i8_pair {
-    i8 first, second;
-  };
-  /// The low nibbles of 64 bytes, then the high ones, 0..15 each.
-  static i8_pair load_nibbles(const std::uint8_t* p) noexcept {
-    i8_pair r;
-    for (int i = 0; i < 64; ++i) {
-      r.first.lane[i] = static_cast<std::int8_t>(p[i] & 15);
-      r.second.lane[i] = static_cast<std::int8_t>(p[i] >> 4);
-    }
+  /// The low nibbles of 64 bytes, and the high ones, 0..15 each.
+  static i8 load_low_codes(const std::uint8_t* p) noexcept {
+    i8 r;
+    for (int i = 0; i < 64; ++i) r.lane[i] = static_cast<std::int8_t>(p[i] & 15);
     return r;
   }
-  /// Lane i: sum + the products w * x of codes 4i .. 4i + 3, exactly. Bits is 4 where w is within
-  /// 0..15, else 8, where w is any code with code_offset added to it; x is within -127..127.
+  static i8 load_high_codes(const std::uint8_t* p) noexcept {
+    i8 r;
+    for (int i = 0; i < 64; ++i) r.lane[i] = static_cast<std::int8_t>(p[i] >> 4);
+    return r;
+  }
+  static void store_codes(std::int8_t* p, i8 x) noexcept { std::memcpy(p, x.lane, sizeof x); }
+
+  /// Dot products of codes: sums begin with begin_dots(), take at most eight add_dot() and end with
+  /// end_dots(), which is given the same start. Bits is 4 where w is within 0..15, else 8, where w
+  /// is any code with code_offset added to it; x is within -127..127.
+  template <int Bits> static i32 begin_dots(std::int32_t start) noexcept {
+    return broadcast(start);
+  }
+  /// Lane i: sum + the products w * x of codes 4i .. 4i + 3, exactly.
   template <int Bits> static i32 add_dot(i32 sum, i8 w, i8 x) noexcept {
     return each<i32>([&](int i) {
       std::int32_t s = sum.lane[i];
@@ -207,6 +218,13 @@ struct scalar {
       return s;
     });
   }
+  template <int Bits> static i32 end_dots(i32 sum, std::int32_t) noexcept { return sum; }
+  /// Where sums of dot products start, so that scale_sum() is cheap: |sum - first_sum| < 2^22.
+  static constexpr std::int32_t first_sum = 0;
+  /// What scale_sum() takes beside a scale.
+  static f32 shift_of(f32 scale) noexcept { return scale; }
+  /// (sum - first_sum) * scale, rounded once.
+  static f32 scale_sum(i32 sum, f32 scale, f32) noexcept { return mul(to_f32(sum), scale); }
   /// The sum of all lanes, in a fixed tree: of i and i + 8, then i + 4, i + 2, i + 1.
   static float reduce_add(f32 a) noexcept {
     for (int width = 8; width > 0; width /= 2)

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+/// Activations as products of quantized matrices take them: int8 codes in groups of 32.
+#pragma once
+
+#include "absmax.hpp"
+#include "quantize.hpp"
+
+#include <numeric>
+
+namespace edgequant::inline EDGEQUANT_ABI::kernel {
+
+/// 32 activations of each of N columns, for one backend.
+template <int N> struct column_group {
+  std::int8_t codes[N][32]; ///< within -127..127
+  float scales[N];
+  /// Where sums of products start, see set_starts(): with weights of 4 bits and of 8.
+  std::int32_t starts_4[N], starts_8[N];
+};
+
+/// Takes off beforehand what weights' codes come with beside themselves: `sum` is that of the codes
+/// of column c.
+template <simd::backend S = simd::native, int N>
+void set_starts(column_group<N>& group, std::size_t c, std::int32_t sum) noexcept {
+  group.starts_4[c] = S::first_sum - 8 * sum;
+  group.starts_8[c] = S::first_sum - S::code_offset * sum;
+}
+
+/// Writes a group of 32 values as column c: scale = largest magnitude / 127. A group that is not
+/// finite has codes of 0 and its scale: the product is NaN. Zeros, or what is so near to them that
+/// 1 / scale overflows, have codes of 0 and scale 0.
+template <simd::backend S = simd::native, int N>
+void encode_group(const float* values, column_group<N>& to, std::size_t c) noexcept {
+  const std::span<const float> group(values, 32);
+  const float scale = std::bit_cast<float>(absmax_bits<S>(group)) / 127.0f;
+  const float inverse = 1.0f / scale;
+  const bool whole = is_finite(scale) && is_finite(inverse);
+  if (whole)
+    quantize<8, rounding::half_even, S>(group, inverse, to.codes[c]);
+  else
+    std::fill_n(to.codes[c], 32, std::int8_t{0});
+  to.scales[c] = whole || !is_finite(scale) ? scale : 0.0f;
+  set_starts<S>(to, c, std::accumulate(to.codes[c], to.codes[c] + 32, 0));
+}
+
+/// The same for sixteen groups of finite values.
+template <simd::backend S = simd::native, int N>
+void encode_16_groups(const float* values, column_group<N>* to, std::size_t c) noexcept {
+  const auto zero = S::broadcast(0.0f);
+  const auto largest = S::div(absmax_of_16<S>(values, 32), S::broadcast(127.0f));
+  const auto inverse = S::div(S::broadcast(1.0f), largest);
+  const std::uint32_t whole = S::less(inverse, S::broadcast(std::bit_cast<float>(infinity_bits)));
+  float scales[16], inverses[16], counts[16];
+  S::store(scales, S::choose(whole, largest, zero));
+  S::store(inverses, S::choose(whole, inverse, zero));
+  typename S::f32 sums[16];
+  for (std::size_t g = 0; g < 16; ++g, values += 32) {
+    const auto factor = S::broadcast(inverses[g]);
+    const auto low = to_codes<8, rounding::half_even, S>(S::load(values), factor);
+    const auto high = to_codes<8, rounding::half_even, S>(S::load(values + 16), factor);
+    S::store_i8(to[g].codes[c], low);
+    S::store_i8(to[g].codes[c] + 16, high);
+    sums[g] = S::add(S::to_f32(low), S::to_f32(high));
+  }
+  S::store(counts, S::sum_of_each(sums));
+  for (std::size_t g = 0; g < 16; ++g) {
+    to[g].scales[c] = scales[g];
+    set_starts<S>(to[g], c, static_cast<std::int32_t>(counts[g]));
+  }
+}
+
+/// Writes `groups` groups of 32 values as column c of as many column groups.
+template <simd::backend S = simd::native, int N>
+void encode_column(const float* values, std::size_t groups, column_group<N>* to,
+                   std::size_t c) noexcept {
+  std::size_t g = 0;
+  for (; g + 16 <= groups; g += 16)
+    if (absmax_bits<S>({values + g * 32, 512}) < infinity_bits)
+      encode_16_groups<S>(values + g * 32, to + g, c);
+    else
+      for (std::size_t i = g; i < g + 16; ++i) encode_group<S>(values + i * 32, to[i], c);
+  for (; g < groups; ++g) encode_group<S>(values + g * 32, to[g], c);
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI::kernel
