@@ -91,9 +91,21 @@ private:
   std::vector<std::byte> codes_;
 };
 
-/// y[i * w.rows + r] = row r of w times vector i of x. The columns of w are x.length(). For one
-/// instruction set the result depends neither on the layout nor on the number of threads.
-void multiply(const weight_view& w, activations& x, float* y, unsigned threads);
+/// A matrix and where its product goes: w.rows floats for each vector.
+struct weight_product {
+  weight_view w;
+  float* y = nullptr;
+};
+
+/// y[i * w.rows + r] = row r of w times vector i of x, for each of the products: they share the
+/// codes of x and the threads. The columns of each w are x.length(). For one instruction set the
+/// result depends neither on the layout nor on the number of threads.
+void multiply(std::span<const weight_product> products, activations& x, unsigned threads);
+
+inline void multiply(const weight_view& w, activations& x, float* y, unsigned threads) {
+  const weight_product one{w, y};
+  multiply({&one, 1}, x, threads);
+}
 
 template <class Body>
 void activations::for_each_tile(std::size_t begin, std::size_t end, Body body) {
@@ -160,48 +172,63 @@ private:
   const weight_view* w_;
 };
 
+// How a product is cut into tasks: how many there are, and what each does.
+
 /// Few vectors: the weights stream from memory once, straight into the products.
-template <class Block>
-void multiply_few(const weight_view& w, const activations& x, float* y, unsigned threads) {
-  constexpr std::size_t task_rows = 64;
-  const std::size_t groups = w.columns / 32;
-  const panel_reader<Block> panels(w);
-  parallel_for((w.rows + task_rows - 1) / task_rows, threads, [&](std::size_t task) {
-    const std::size_t begin = task * task_rows, end = std::min(w.rows, begin + task_rows);
-    const auto* panel = panels.at(begin, end - begin);
+template <class Block> class streamed_product {
+public:
+  streamed_product(const weight_product& p, const activations& x) noexcept
+      : w_(&p.w), x_(&x), y_(p.y), panels_(p.w) {}
+
+  [[nodiscard]] std::size_t tasks() const noexcept {
+    return (w_->rows + task_rows - 1) / task_rows;
+  }
+  void run(std::size_t task) const {
+    const std::size_t groups = w_->columns / 32, rows = w_->rows;
+    const std::size_t begin = task * task_rows, end = std::min(rows, begin + task_rows);
+    const auto* panel = panels_.at(begin, end - begin);
     for (std::size_t row = begin; row < end; row += 16, panel += groups)
-      x.for_each_tile(0, x.count(), [&](std::size_t first, auto width) {
+      x_->for_each_tile(0, x_->count(), [&](std::size_t first, auto width) {
         constexpr std::size_t columns = width();
-        const auto* tile = x.template tile<columns>(first);
-        float* to = y + first * w.rows + row;
+        const auto* tile = x_->template tile<columns>(first);
+        float* to = y_ + first * rows + row;
         if (end - row >= 16)
-          return kernel::multiply_panels<1, columns>(panel, groups, tile, nullptr, to, w.rows);
+          return kernel::multiply_panels<1, columns>(panel, groups, tile, nullptr, to, rows);
         float out[columns * 16];
         kernel::multiply_panels<1, columns>(panel, groups, tile, nullptr, out, 16);
         for (std::size_t c = 0; c < columns; ++c)
-          std::copy_n(out + c * 16, end - row, to + c * w.rows);
+          std::copy_n(out + c * 16, end - row, to + c * rows);
       });
-  });
-}
+  }
+
+private:
+  static constexpr std::size_t task_rows = 64;
+  const weight_view* w_;
+  const activations* x_;
+  float* y_;
+  panel_reader<Block> panels_;
+};
 
 /// Many vectors: a part of some panels is made ready in the first level cache, for a block of
 /// vectors that stays in the second while the rows go by.
-template <class Block> class block_product {
+template <class Block> class blocked_product {
 public:
-  block_product(const weight_view& w, const activations& x, float* y) noexcept
-      : w_(&w), x_(&x), y_(y), panels_(w) {}
-
-  void run(unsigned threads) const {
+  blocked_product(const weight_product& p, const activations& x) noexcept
+      : w_(&p.w), x_(&x), y_(p.y), panels_(p.w) {
     constexpr std::size_t widest = activations::widest_tile;
-    const std::size_t count = x_->count(), blocks = (count + most_vectors - 1) / most_vectors;
-    const std::size_t vectors = (count + blocks * widest - 1) / (blocks * widest) * widest;
-    const std::size_t row_tasks = (w_->rows + task_rows - 1) / task_rows;
-    parallel_for(blocks * row_tasks, threads, [&](std::size_t task) {
-      const std::size_t first = task / row_tasks * vectors, row = task % row_tasks * task_rows;
-      for (std::size_t r = row; r < std::min(w_->rows, row + task_rows) && first < count;
-           r += height)
-        multiply_rows(r, first, std::min(count, first + vectors));
-    });
+    const std::size_t count = x.count(), blocks = (count + most_vectors - 1) / most_vectors;
+    vectors_ = (count + blocks * widest - 1) / (blocks * widest) * widest;
+    row_tasks_ = (p.w.rows + task_rows - 1) / task_rows;
+  }
+
+  [[nodiscard]] std::size_t tasks() const noexcept {
+    return row_tasks_ * ((x_->count() + vectors_ - 1) / vectors_);
+  }
+  void run(std::size_t task) const {
+    const std::size_t first = task / row_tasks_ * vectors_, begin = task % row_tasks_ * task_rows;
+    const std::size_t last = std::min(x_->count(), first + vectors_);
+    for (std::size_t row = begin; row < std::min(w_->rows, begin + task_rows); row += height)
+      multiply_rows(row, first, last);
   }
 
 private:
@@ -237,18 +264,8 @@ private:
   const activations* x_;
   float* y_;
   panel_reader<Block> panels_;
+  std::size_t vectors_, row_tasks_;
 };
-
-template <class Block>
-void multiply_codes(const weight_view& w, activations& x, float* y, unsigned threads) {
-  // From so many vectors on what is made ready is used often enough; bytes are ready already.
-  constexpr std::size_t many = kernel::panel_of<Block>::type::bits == 4 ? 12 : 20;
-  x.encode(threads);
-  if (x.count() < many)
-    multiply_few<Block>(w, x, y, threads);
-  else
-    block_product<Block>(w, x, y).run(threads);
-}
 
 /// Calls tile(row, rows, column, columns) over [begin, end) x [first, last) with tiles as large as
 /// registers allow.
@@ -268,20 +285,55 @@ void for_each_dot_tile(std::size_t begin, std::size_t end, std::size_t first, st
   for (; r < end; ++r) across(r, integral_constant<int, 1>{});
 }
 
-template <class Value>
-void multiply_values(const weight_view& w, activations& x, float* y, unsigned threads) {
-  constexpr std::size_t task_rows = 32, task_columns = 32;
-  const auto* data = reinterpret_cast<const Value*>(w.data);
-  parallel_for((w.rows + task_rows - 1) / task_rows, threads, [&](std::size_t task) {
-    const std::size_t begin = task * task_rows, end = std::min(w.rows, begin + task_rows);
-    for (std::size_t first = 0; first < x.count(); first += task_columns)
-      for_each_dot_tile(begin, end, first, std::min(x.count(), first + task_columns),
+/// Plain numbers, in float.
+template <class Value> class value_product {
+public:
+  value_product(const weight_product& p, const activations& x) noexcept
+      : w_(&p.w), x_(&x), y_(p.y) {}
+
+  [[nodiscard]] std::size_t tasks() const noexcept {
+    return (w_->rows + task_rows - 1) / task_rows;
+  }
+  void run(std::size_t task) const {
+    constexpr std::size_t task_columns = 32;
+    const auto* data = reinterpret_cast<const Value*>(w_->data);
+    const std::size_t length = w_->columns, rows = w_->rows;
+    const std::size_t begin = task * task_rows, end = std::min(rows, begin + task_rows);
+    for (std::size_t first = 0; first < x_->count(); first += task_columns)
+      for_each_dot_tile(begin, end, first, std::min(x_->count(), first + task_columns),
                         [&](std::size_t r, auto height, std::size_t c, auto width) {
-                          kernel::dot_tile<height(), width()>(data + r * w.columns, w.columns,
-                                                              x.values() + c * w.columns,
-                                                              y + c * w.rows + r, w.rows);
+                          kernel::dot_tile<height(), width()>(data + r * length, length,
+                                                              x_->values() + c * length,
+                                                              y_ + c * rows + r, rows);
                         });
+  }
+
+private:
+  static constexpr std::size_t task_rows = 32;
+  const weight_view* w_;
+  const activations* x_;
+  float* y_;
+};
+
+/// Calls use(product) with the way that suits the format and the number of vectors.
+template <class Use> void visit_product(const weight_product& p, const activations& x, Use use) {
+  const bool coded = visit_block_format(p.w.type, [&]<class F>(F) {
+    // From so many vectors on what is made ready is used often enough; bytes are ready already.
+    constexpr std::size_t many = F::bits == 4 ? 12 : 20;
+    if (x.count() < many)
+      use(streamed_product<typename F::block>(p, x));
+    else
+      use(blocked_product<typename F::block>(p, x));
   });
+  if (coded) return;
+  switch (p.w.type) {
+  case format::f16:
+    return use(value_product<kernel::f16_bits>(p, x));
+  case format::bf16:
+    return use(value_product<kernel::bf16_bits>(p, x));
+  default:
+    return use(value_product<float>(p, x));
+  }
 }
 
 } // namespace detail
@@ -293,19 +345,27 @@ inline weight_view pack_panels(const weight_view& w, std::byte* to, unsigned thr
   return {w.type, w.rows, w.columns, to, weight_layout::panels};
 }
 
-inline void multiply(const weight_view& w, activations& x, float* y, unsigned threads) {
-  assert(w.columns == x.length() && can_multiply(w.type));
-  const bool coded = visit_block_format(
-      w.type, [&]<class F>(F) { detail::multiply_codes<typename F::block>(w, x, y, threads); });
-  if (coded) return;
-  switch (w.type) {
-  case format::f16:
-    return detail::multiply_values<kernel::f16_bits>(w, x, y, threads);
-  case format::bf16:
-    return detail::multiply_values<kernel::bf16_bits>(w, x, y, threads);
-  default:
-    return detail::multiply_values<float>(w, x, y, threads);
+inline void multiply(std::span<const weight_product> products, activations& x, unsigned threads) {
+  std::size_t tasks = 0;
+  for (const auto& p : products) {
+    assert(p.w.columns == x.length() && can_multiply(p.w.type));
+    if (can_pack(p.w.type)) x.encode(threads);
+    detail::visit_product(p, x, [&](const auto& product) { tasks += product.tasks(); });
   }
+  parallel_for(tasks, threads, [&](std::size_t task) {
+    for (const auto& p : products) {
+      bool done = false;
+      detail::visit_product(p, x, [&](const auto& product) {
+        const std::size_t own = product.tasks();
+        done = task < own;
+        if (done)
+          product.run(task);
+        else
+          task -= own;
+      });
+      if (done) return;
+    }
+  });
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

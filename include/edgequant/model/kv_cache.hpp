@@ -44,9 +44,14 @@ private:
   friend class kv_sequence;
   [[nodiscard]] std::size_t take();
   void give_back(std::size_t block) noexcept { free_.push_back(block); }
-  /// Where a token's key (0) or value (1) begins.
-  [[nodiscard]] std::byte* at(std::size_t block, std::size_t layer, int part, std::size_t head,
-                              std::size_t token) const noexcept;
+  /// Where a head's keys (part 0) or values (1) begin. Both begin with the scales of the tokens, a
+  /// float each, if the cache is int8. Then values lie token by token, and keys element by element,
+  /// all tokens of the block for each: so products with many keys are made many at a time.
+  [[nodiscard]] std::byte* at(std::size_t block, std::size_t layer, int part,
+                              std::size_t head) const noexcept {
+    const std::size_t row = (layer * 2 + static_cast<std::size_t>(part)) * shape_.kv_heads + head;
+    return made_[block].get() + row * block_tokens_ * head_bytes_;
+  }
 
   kv_shape shape_;
   kv_format type_;
@@ -72,24 +77,22 @@ public:
   void truncate(std::size_t size) noexcept;
 
   /// Stores head_size floats, all finite.
-  void set_key(std::size_t layer, std::size_t token, std::size_t head, const float* x) noexcept {
-    store(locate(layer, 0, head, token), x);
-  }
-  void set_value(std::size_t layer, std::size_t token, std::size_t head, const float* x) noexcept {
-    store(locate(layer, 1, head, token), x);
-  }
-  /// Reads the first `count` tokens of a head, head_size floats each.
-  void read(std::size_t layer, std::size_t head, std::size_t count, float* keys,
-            float* values) const noexcept;
+  void set_key(std::size_t layer, std::size_t token, std::size_t head, const float* x) noexcept;
+  void set_value(std::size_t layer, std::size_t token, std::size_t head, const float* x) noexcept;
+  /// Reads tokens first .. first + count of a head's keys, element by element: element i of token
+  /// first + t goes to to[i * stride + t].
+  void read_keys(std::size_t layer, std::size_t head, std::size_t first, std::size_t count,
+                 float* to, std::size_t stride) const noexcept;
+  /// The same of its values, token by token: to[t * head_size + i].
+  void read_values(std::size_t layer, std::size_t head, std::size_t first, std::size_t count,
+                   float* to) const noexcept;
 
 private:
+  /// Where the keys (part 0) or values (1) of the block begin that holds a token.
   [[nodiscard]] std::byte* locate(std::size_t layer, int part, std::size_t head,
                                   std::size_t token) const noexcept {
-    const std::size_t n = pool_->block_tokens();
-    return pool_->at(blocks_[token / n], layer, part, head, token % n);
+    return pool_->at(blocks_[token / pool_->block_tokens()], layer, part, head);
   }
-  void store(std::byte* to, const float* x) noexcept;
-  void load(const std::byte* from, float* x) const noexcept;
 
   kv_pool* pool_;
   std::vector<std::size_t> blocks_;
@@ -116,12 +119,6 @@ inline std::size_t kv_pool::take() {
   return block;
 }
 
-inline std::byte* kv_pool::at(std::size_t block, std::size_t layer, int part, std::size_t head,
-                              std::size_t token) const noexcept {
-  const std::size_t row = (layer * 2 + static_cast<std::size_t>(part)) * shape_.kv_heads + head;
-  return made_[block].get() + (row * block_tokens_ + token) * head_bytes_;
-}
-
 inline void kv_sequence::extend(std::size_t count) {
   const std::size_t n = pool_->block_tokens();
   const std::size_t needed = (size_ + count + n - 1) / n - blocks_.size();
@@ -143,46 +140,128 @@ inline void kv_sequence::truncate(std::size_t size) noexcept {
   }
 }
 
-inline void kv_sequence::store(std::byte* to, const float* x) noexcept {
-  const std::span<const float> values(x, pool_->shape().head_size);
-  switch (pool_->type()) {
-  case kv_format::f32:
-    std::memcpy(to, x, values.size_bytes());
-    return;
-  case kv_format::f16:
-    return kernel::to_f16(values, reinterpret_cast<std::uint16_t*>(to));
-  case kv_format::int8:
-    break;
+namespace detail {
+
+/// A head's numbers as the cache stores them, in one of its formats.
+struct f32_head {
+  using element = float;
+  static constexpr bool has_scales = false;
+  static float choose_scale(std::span<const float>, float*) noexcept { return 1; }
+  static void encode(std::span<const float> x, float, float* to) noexcept {
+    std::copy(x.begin(), x.end(), to);
   }
-  const float largest = std::bit_cast<float>(kernel::absmax_bits(values));
-  const auto scale = store_scale<float>(largest / 127.0f, 127.0f);
-  std::memcpy(to, &scale.stored, sizeof scale.stored);
-  kernel::quantize<8>(values, scale.inverse, reinterpret_cast<std::int8_t*>(to + sizeof(float)));
+  static void decode(const float* from, std::span<float> x) noexcept {
+    std::copy_n(from, x.size(), x.begin());
+  }
+};
+struct f16_head {
+  using element = std::uint16_t;
+  static constexpr bool has_scales = false;
+  static float choose_scale(std::span<const float>, float*) noexcept { return 1; }
+  static void encode(std::span<const float> x, float, std::uint16_t* to) noexcept {
+    kernel::to_f16(x, to);
+  }
+  static void decode(const std::uint16_t* from, std::span<float> x) noexcept {
+    kernel::from_f16(from, x);
+  }
+};
+struct int8_head {
+  using element = std::int8_t;
+  static constexpr bool has_scales = true;
+  /// Sets a head's scale and returns its inverse.
+  static float choose_scale(std::span<const float> x, float* scale) noexcept {
+    const float largest = std::bit_cast<float>(kernel::absmax_bits(x));
+    const auto found = store_scale<float>(largest / 127.0f, 127.0f);
+    *scale = found.stored;
+    return found.inverse;
+  }
+  static void encode(std::span<const float> x, float inverse, std::int8_t* to) noexcept {
+    kernel::quantize<8>(x, inverse, to);
+  }
+  static void decode(const std::int8_t* from, std::span<float> x) noexcept {
+    kernel::dequantize({from, x.size()}, 1.0f, x.data());
+  }
+};
+
+template <class Use> void visit_head_format(kv_format type, Use use) {
+  switch (type) {
+  case kv_format::f32:
+    return use(f32_head{});
+  case kv_format::f16:
+    return use(f16_head{});
+  case kv_format::int8:
+    return use(int8_head{});
+  }
 }
 
-inline void kv_sequence::load(const std::byte* from, float* x) const noexcept {
-  const std::size_t d = pool_->shape().head_size;
-  switch (pool_->type()) {
-  case kv_format::f32:
-    std::memcpy(x, from, d * sizeof(float));
-    return;
-  case kv_format::f16:
-    return kernel::from_f16(reinterpret_cast<const std::uint16_t*>(from), {x, d});
-  case kv_format::int8:
-    break;
-  }
-  float scale;
-  std::memcpy(&scale, from, sizeof scale);
-  kernel::dequantize({reinterpret_cast<const std::int8_t*>(from + sizeof scale), d}, scale, x);
+/// The scales and the numbers of a head's keys or values in a block of `tokens` tokens.
+template <class Head> struct head_block {
+  float* scales;
+  typename Head::element* numbers;
+  head_block(std::byte* at, std::size_t tokens) noexcept
+      : scales(reinterpret_cast<float*>(at)),
+        numbers(reinterpret_cast<typename Head::element*>(
+            at + (Head::has_scales ? tokens * sizeof(float) : 0))) {}
+};
+
+} // namespace detail
+
+inline void kv_sequence::set_key(std::size_t layer, std::size_t token, std::size_t head,
+                                 const float* x) noexcept {
+  const std::size_t d = pool_->shape().head_size, n = pool_->block_tokens(), t = token % n;
+  detail::visit_head_format(pool_->type(), [&]<class Head>(Head) {
+    const detail::head_block<Head> block(locate(layer, 0, head, token), n);
+    const float inverse = Head::choose_scale({x, d}, block.scales + t);
+    constexpr std::size_t part = 64;
+    typename Head::element row[part];
+    for (std::size_t begin = 0; begin < d; begin += part) {
+      const std::size_t length = std::min(part, d - begin);
+      Head::encode({x + begin, length}, inverse, row);
+      for (std::size_t i = 0; i < length; ++i) block.numbers[(begin + i) * n + t] = row[i];
+    }
+  });
 }
 
-inline void kv_sequence::read(std::size_t layer, std::size_t head, std::size_t count, float* keys,
-                              float* values) const noexcept {
-  const std::size_t d = pool_->shape().head_size;
-  for (std::size_t token = 0; token < count; ++token) {
-    load(locate(layer, 0, head, token), keys + token * d);
-    load(locate(layer, 1, head, token), values + token * d);
-  }
+inline void kv_sequence::set_value(std::size_t layer, std::size_t token, std::size_t head,
+                                   const float* x) noexcept {
+  const std::size_t d = pool_->shape().head_size, n = pool_->block_tokens(), t = token % n;
+  detail::visit_head_format(pool_->type(), [&]<class Head>(Head) {
+    const detail::head_block<Head> block(locate(layer, 1, head, token), n);
+    Head::encode({x, d}, Head::choose_scale({x, d}, block.scales + t), block.numbers + t * d);
+  });
+}
+
+inline void kv_sequence::read_keys(std::size_t layer, std::size_t head, std::size_t first,
+                                   std::size_t count, float* to,
+                                   std::size_t stride) const noexcept {
+  const std::size_t d = pool_->shape().head_size, n = pool_->block_tokens();
+  detail::visit_head_format(pool_->type(), [&]<class Head>(Head) {
+    for (std::size_t t = 0; t < count;) {
+      const std::size_t at = (first + t) % n, part = std::min(n - at, count - t);
+      const detail::head_block<Head> block(locate(layer, 0, head, first + t), n);
+      for (std::size_t i = 0; i < d; ++i) {
+        float* row = to + i * stride + t;
+        Head::decode(block.numbers + i * n + at, {row, part});
+        if constexpr (Head::has_scales)
+          for (std::size_t k = 0; k < part; ++k) row[k] *= block.scales[at + k];
+      }
+      t += part;
+    }
+  });
+}
+
+inline void kv_sequence::read_values(std::size_t layer, std::size_t head, std::size_t first,
+                                     std::size_t count, float* to) const noexcept {
+  const std::size_t d = pool_->shape().head_size, n = pool_->block_tokens();
+  detail::visit_head_format(pool_->type(), [&]<class Head>(Head) {
+    for (std::size_t t = 0; t < count; ++t) {
+      const std::size_t at = (first + t) % n;
+      const detail::head_block<Head> block(locate(layer, 1, head, first + t), n);
+      Head::decode(block.numbers + at * d, {to + t * d, d});
+      if constexpr (Head::has_scales)
+        for (std::size_t i = 0; i < d; ++i) to[t * d + i] *= block.scales[at];
+    }
+  });
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -3,11 +3,13 @@
 /// (LLaMA), with grouped-query attention (Ainslie et al. 2023) and RoPE (Su et al. 2021).
 #pragma once
 
+#include "../kernel/attention.hpp"
 #include "kv_cache.hpp"
 #include "weights.hpp"
 
 #include <cmath>
 #include <functional>
+#include <initializer_list>
 #include <span>
 #include <vector>
 
@@ -70,7 +72,9 @@ private:
   static constexpr std::size_t chunk_tokens = 256;
 
   struct attention_scratch {
-    std::vector<float> keys, values, scores;
+    std::vector<float> keys, values, queries, out;
+    std::vector<kernel::softmax_state> states;
+    std::vector<std::size_t> seen;
   };
 
   void check(std::span<const std::int32_t> tokens, const kv_sequence& sequence) const;
@@ -81,6 +85,8 @@ private:
   void prepare_rope(std::size_t position, std::size_t count);
   void attention(std::size_t layer, std::size_t position, std::size_t count, kv_sequence& cache);
   void mix_values(std::size_t layer, std::size_t position, std::size_t count, kv_sequence& cache);
+  void place_token(std::size_t layer, std::size_t position, std::size_t t,
+                   kv_sequence& cache) noexcept;
   void attend(std::size_t layer, std::size_t position, std::size_t first, std::size_t count,
               std::size_t kv_head, const kv_sequence& cache, attention_scratch& scratch);
   void feed_forward(const layer_weights& w, std::size_t count);
@@ -91,7 +97,12 @@ private:
   void input(const std::vector<float>& x, std::size_t count, std::size_t length) {
     activations_.assign(x.data(), count, length);
   }
-  void product(const named_weight& w, std::vector<float>& y);
+  /// Products of the same input: y = w x for each.
+  struct output {
+    const named_weight* w;
+    std::vector<float>* y;
+  };
+  void products(std::initializer_list<output> outputs);
   void emit(std::size_t first, std::size_t count, const logits_sink* sink, std::size_t index);
   void require_finite_logits() const;
 
@@ -117,15 +128,15 @@ inline void transformer::run(std::span<const std::int32_t> tokens, kv_sequence& 
 
 inline void transformer::check(std::span<const std::int32_t> tokens,
                                const kv_sequence& sequence) const {
-  const std::string place = weights_->file().metadata.place();
-  if (tokens.empty()) fail(error_code::bad_argument, place, "no tokens to run");
+  const auto place = [this] { return weights_->file().metadata.place(); };
+  if (tokens.empty()) fail(error_code::bad_argument, place(), "no tokens to run");
   if (tokens.size() > shape_.context || sequence.size() > shape_.context - tokens.size())
-    fail(error_code::bad_argument, place,
+    fail(error_code::bad_argument, place(),
          counted(sequence.size() + tokens.size(), "token") + ", the context holds " +
              std::to_string(shape_.context));
   for (const auto token : tokens)
     if (token < 0 || static_cast<std::size_t>(token) >= weights_->vocabulary())
-      fail(error_code::bad_argument, place,
+      fail(error_code::bad_argument, place(),
            "token " + std::to_string(token) + " is outside the vocabulary of " +
                std::to_string(weights_->vocabulary()));
 }
@@ -250,10 +261,15 @@ inline void transformer::normalize(const float* x, std::size_t count,
   }
 }
 
-inline void transformer::product(const named_weight& w, std::vector<float>& y) {
-  if (observer_) observer_(w.name, activations_.values(), activations_.count(), w.view.columns);
-  y.resize(activations_.count() * w.view.rows);
-  multiply(w.view, activations_, y.data(), threads_);
+inline void transformer::products(std::initializer_list<output> outputs) {
+  weight_product list[3];
+  std::size_t count = 0;
+  for (const auto& [w, y] : outputs) {
+    if (observer_) observer_(w->name, activations_.values(), activations_.count(), w->view.columns);
+    y->resize(activations_.count() * w->view.rows);
+    list[count++] = {w->view, y->data()};
+  }
+  multiply({list, count}, activations_, threads_);
 }
 
 namespace detail {
@@ -269,7 +285,7 @@ inline void transformer::attention(std::size_t layer, std::size_t position, std:
   normalize(x_.data(), count, w.attention_norm);
   mix_values(layer, position, count, cache);
   input(mixed_, count, shape_.heads * shape_.head_size);
-  product(w.attention_output, change_);
+  products({{&w.attention_output, &change_}});
   kernel::add_scaled(1.0f, change_.data(), x_.data(), x_.size());
 }
 
@@ -277,25 +293,17 @@ inline void transformer::attention(std::size_t layer, std::size_t position, std:
 inline void transformer::mix_values(std::size_t layer, std::size_t position, std::size_t count,
                                     kv_sequence& cache) {
   const auto& w = weights_->layers()[layer];
-  const std::size_t d = shape_.head_size, pairs = shape_.rope_size / 2;
+  const std::size_t d = shape_.head_size;
   input(normal_, count, shape_.hidden);
-  product(w.q, q_);
-  product(w.k, k_);
-  product(w.v, v_);
+  products({{&w.q, &q_}, {&w.k, &k_}, {&w.v, &v_}});
   detail::add_bias(q_, w.q_bias);
   detail::add_bias(k_, w.k_bias);
   detail::add_bias(v_, w.v_bias);
-  for (std::size_t t = 0; t < count; ++t) {
-    const float* angles = angles_.data() + t * pairs * 2;
-    for (std::size_t h = 0; h < shape_.heads; ++h)
-      rotate(q_.data() + (t * shape_.heads + h) * d, angles);
-    for (std::size_t h = 0; h < shape_.kv_heads; ++h) {
-      float* key = k_.data() + (t * shape_.kv_heads + h) * d;
-      rotate(key, angles);
-      cache.set_key(layer, position + t, h, key);
-      cache.set_value(layer, position + t, h, v_.data() + (t * shape_.kv_heads + h) * d);
-    }
-  }
+  constexpr std::size_t together = 16;
+  parallel_for((count + together - 1) / together, threads_, [&](std::size_t task) {
+    for (std::size_t t = task * together; t < std::min(count, (task + 1) * together); ++t)
+      place_token(layer, position, t, cache);
+  });
   // A task is a part of the tokens and one head of keys, which it reads once.
   constexpr std::size_t part = 64;
   const std::size_t parts = (count + part - 1) / part, tasks = parts * shape_.kv_heads;
@@ -308,54 +316,83 @@ inline void transformer::mix_values(std::size_t layer, std::size_t position, std
   });
 }
 
+/// Turns queries and keys of token t of the chunk to its place, and stores keys and values.
+inline void transformer::place_token(std::size_t layer, std::size_t position, std::size_t t,
+                                     kv_sequence& cache) noexcept {
+  const std::size_t d = shape_.head_size;
+  const float* angles = angles_.data() + t * (shape_.rope_size / 2) * 2;
+  for (std::size_t h = 0; h < shape_.heads; ++h)
+    rotate(q_.data() + (t * shape_.heads + h) * d, angles);
+  for (std::size_t h = 0; h < shape_.kv_heads; ++h) {
+    float* key = k_.data() + (t * shape_.kv_heads + h) * d;
+    rotate(key, angles);
+    cache.set_key(layer, position + t, h, key);
+    cache.set_value(layer, position + t, h, v_.data() + (t * shape_.kv_heads + h) * d);
+  }
+}
+
 /// Softmax attention of tokens first .. first + count for the heads that share one of the keys.
 inline void transformer::attend(std::size_t layer, std::size_t position, std::size_t first,
                                 std::size_t count, std::size_t kv_head, const kv_sequence& cache,
                                 attention_scratch& scratch) {
+  constexpr std::size_t tile = kernel::tile_tokens;
   const std::size_t d = shape_.head_size, group = shape_.heads / shape_.kv_heads;
-  const std::size_t seen = position + first + count;
-  scratch.keys.resize(seen * d);
-  scratch.values.resize(seen * d);
-  scratch.scores.resize(seen);
-  cache.read(layer, kv_head, seen, scratch.keys.data(), scratch.values.data());
+  const std::size_t rows = count * group; // row r: token first + r / group, head r % group
+  scratch.keys.resize(tile * d);
+  scratch.values.resize(tile * d);
+  scratch.queries.resize(rows * d);
+  scratch.out.assign(rows * d, 0.0f);
+  scratch.states.assign(rows, {});
+  scratch.seen.resize(rows);
+  const auto heads_of = [&](std::vector<float>& x, std::size_t r) {
+    return x.data() + ((first + r / group) * shape_.heads + kv_head * group + r % group) * d;
+  };
   const float scale = 1.0f / std::sqrt(static_cast<float>(d));
-  float* scores = scratch.scores.data();
-  for (std::size_t t = first; t < first + count; ++t)
-    for (std::size_t h = kv_head * group; h < (kv_head + 1) * group; ++h) {
-      const float* query = q_.data() + (t * shape_.heads + h) * d;
-      float* out = mixed_.data() + (t * shape_.heads + h) * d;
-      const std::size_t past = position + t + 1;
-      std::size_t i = 0;
-      for (; i + 4 <= past; i += 4)
-        kernel::dot_tile<4, 1>(scratch.keys.data() + i * d, d, query, scores + i, 1);
-      for (; i < past; ++i) scores[i] = kernel::dot(scratch.keys.data() + i * d, query, d);
-      const float most = *std::max_element(scores, scores + past);
-      float sum = 0;
-      for (i = 0; i < past; ++i) sum += scores[i] = std::exp((scores[i] - most) * scale);
-      std::fill_n(out, d, 0.0f);
-      for (i = 0; i < past; ++i)
-        kernel::add_scaled(scores[i] / sum, scratch.values.data() + i * d, out, d);
+  for (std::size_t r = 0; r < rows; ++r)
+    for (std::size_t i = 0; i < d; ++i) scratch.queries[r * d + i] = heads_of(q_, r)[i] * scale;
+
+  const std::size_t end = position + first + count;
+  for (std::size_t begin = 0; begin < end; begin += tile) {
+    const std::size_t tokens = std::min(tile, end - begin);
+    cache.read_keys(layer, kv_head, begin, tokens, scratch.keys.data(), tile);
+    cache.read_values(layer, kv_head, begin, tokens, scratch.values.data());
+    for (std::size_t r = 0; r < rows; ++r) {
+      const std::size_t past = position + first + r / group + 1;
+      scratch.seen[r] = past > begin ? std::min(tile, past - begin) : 0;
     }
+    // Rows see ever more tokens: those that see none of the tile come first.
+    const std::size_t blind = begin < position + first + 1 ? 0 : (begin - position - first) * group;
+    const kernel::attention_tile keys_and_values{scratch.keys.data(), scratch.values.data(), d};
+    const auto attend_rows = [&](std::size_t r, auto queries) {
+      kernel::attend_tile<queries()>(keys_and_values, scratch.queries.data() + r * d,
+                                     scratch.seen.data() + r, scratch.states.data() + r,
+                                     scratch.out.data() + r * d);
+    };
+    std::size_t r = blind;
+    for (; r + 4 <= rows; r += 4) attend_rows(r, std::integral_constant<int, 4>{});
+    for (; r < rows; ++r) attend_rows(r, std::integral_constant<int, 1>{});
+  }
+  for (std::size_t r = 0; r < rows; ++r) {
+    const float whole = 1.0f / scratch.states[r].sum;
+    for (std::size_t i = 0; i < d; ++i) heads_of(mixed_, r)[i] = scratch.out[r * d + i] * whole;
+  }
 }
 
 inline void transformer::feed_forward(const layer_weights& w, std::size_t count) {
   normalize(x_.data(), count, w.feed_forward_norm);
   activate(w, count);
   input(gate_, count, shape_.feed_forward);
-  product(w.down, change_);
+  products({{&w.down, &change_}});
   kernel::add_scaled(1.0f, change_.data(), x_.data(), x_.size());
 }
 
 /// gate_ = silu(gate) * up, for what is in normal_.
 inline void transformer::activate(const layer_weights& w, std::size_t count) {
   input(normal_, count, shape_.hidden);
-  product(w.gate, gate_);
-  product(w.up, up_);
+  products({{&w.gate, &gate_}, {&w.up, &up_}});
   parallel_for(count, threads_, [&](std::size_t t) {
-    float* gate = gate_.data() + t * shape_.feed_forward;
-    const float* up = up_.data() + t * shape_.feed_forward;
-    for (std::size_t i = 0; i < shape_.feed_forward; ++i) // SwiGLU: silu(gate) * up
-      gate[i] = gate[i] / (1.0f + std::exp(-gate[i])) * up[i];
+    const std::size_t at = t * shape_.feed_forward;
+    kernel::multiply_silu(gate_.data() + at, up_.data() + at, shape_.feed_forward);
   });
 }
 
@@ -364,7 +401,7 @@ inline void transformer::emit(std::size_t first, std::size_t count, const logits
                               std::size_t index) {
   normalize(x_.data() + first * shape_.hidden, count, weights_->output_norm());
   input(normal_, count, shape_.hidden);
-  product(weights_->output(), logits_);
+  products({{&weights_->output(), &logits_}});
   require_finite_logits();
   for (std::size_t t = 0; sink != nullptr && t < count; ++t)
     (*sink)(index + first + t,

@@ -3,13 +3,12 @@
 #pragma once
 
 #include "../core/progress.hpp"
+#include "../core/stream_memory.hpp"
 #include "../io/gguf.hpp"
 #include "../kernel/product.hpp"
 #include "../quantizer/row_codec.hpp"
 #include "architecture.hpp"
 
-#include <memory>
-#include <new>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -27,13 +26,6 @@ struct layer_weights {
   named_weight q, k, v, attention_output, gate, up, down;
   std::vector<float> q_bias, k_bias, v_bias; ///< empty: none
 };
-
-namespace detail {
-struct free_aligned {
-  void operator()(std::byte* p) const noexcept { ::operator delete[](p, std::align_val_t{64}); }
-};
-using aligned_bytes = std::unique_ptr<std::byte[], free_aligned>;
-} // namespace detail
 
 /// The tensors of a Llama-like model. Vectors are copied; matrices are views of the file, which the
 /// object keeps mapped.
@@ -97,7 +89,7 @@ private:
   named_weight embedding_, output_;
   std::vector<float> output_norm_, divisors_;
   std::vector<layer_weights> layers_;
-  std::vector<detail::aligned_bytes> panels_;
+  std::vector<stream_memory> panels_;
 };
 
 inline model_weights::model_weights(gguf_file file)
@@ -134,12 +126,12 @@ inline void model_weights::pack(unsigned threads, const progress_callback& on_pr
   for_each_matrix(*this, [&](named_weight& w) {
     const weight_view rows = w.view;
     if (!can_pack(rows.type) || rows.layout != weight_layout::rows) return;
-    auto* bytes = new (std::align_val_t{64}, std::nothrow) std::byte[panel_bytes(rows)];
-    if (bytes == nullptr) return;
-    panels_.emplace_back(bytes);
+    auto memory = allocate_stream(panel_bytes(rows));
+    if (memory == nullptr) return;
     if (on_progress) on_progress({"load", w.name, done, total});
     done += panel_bytes(rows);
-    w.view = pack_panels(rows, bytes, threads);
+    w.view = pack_panels(rows, memory.get(), threads);
+    panels_.push_back(std::move(memory));
     if (file_.file) file_.file->drop({rows.data, w.view.rows * row_bytes(rows.type, rows.columns)});
   });
 }

@@ -60,6 +60,13 @@ struct avx2 {
     constexpr int mode = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
     return {_mm256_round_ps(x.a, mode), _mm256_round_ps(x.b, mode)};
   }
+  static f32 times_power_of_2(f32 x, f32 n) noexcept {
+    const auto power = [](__m256 whole) {
+      const __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(whole), _mm256_set1_epi32(127));
+      return _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23));
+    };
+    return {_mm256_mul_ps(x.a, power(n.a)), _mm256_mul_ps(x.b, power(n.b))};
+  }
   static std::uint32_t less(f32 x, f32 y) noexcept {
     const int a = _mm256_movemask_ps(_mm256_cmp_ps(x.a, y.a, _CMP_LT_OQ));
     const int b = _mm256_movemask_ps(_mm256_cmp_ps(x.b, y.b, _CMP_LT_OQ));

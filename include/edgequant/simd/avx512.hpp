@@ -47,6 +47,10 @@ struct avx512 {
   static f32 round_even(f32 x) noexcept {
     return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   }
+  static f32 times_power_of_2(f32 x, f32 n) noexcept {
+    const __m512i biased = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+    return _mm512_mul_ps(x, _mm512_castsi512_ps(_mm512_slli_epi32(biased, 23)));
+  }
   static std::uint32_t less(f32 x, f32 y) noexcept { return _mm512_cmp_ps_mask(x, y, _CMP_LT_OQ); }
   static f32 where_less(f32 x, f32 y, f32 z) noexcept {
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, y, _CMP_LT_OQ), z);

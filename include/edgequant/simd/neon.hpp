@@ -70,6 +70,12 @@ struct neon {
   static f32 round_even(f32 x) noexcept {
     return each<f32>([&](int i) { return vrndnq_f32(x.v[i]); });
   }
+  static f32 times_power_of_2(f32 x, f32 n) noexcept {
+    return each<f32>([&](int i) {
+      const int32x4_t biased = vaddq_s32(vcvtnq_s32_f32(n.v[i]), vdupq_n_s32(127));
+      return vmulq_f32(x.v[i], vreinterpretq_f32_s32(vshlq_n_s32(biased, 23)));
+    });
+  }
   static std::uint32_t less(f32 x, f32 y) noexcept {
     const int32x4_t bit = {1, 2, 4, 8};
     std::uint32_t mask = 0;

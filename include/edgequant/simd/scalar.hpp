@@ -70,6 +70,14 @@ struct scalar {
     constexpr float magic = 12582912.0f;
     return each<f32>([&](int i) { return a.lane[i] + magic - magic; });
   }
+  /// a * 2^n, for whole n within -126..127.
+  static f32 times_power_of_2(f32 a, f32 n) noexcept {
+    constexpr float magic = 12582912.0f; // as in clamp_round()
+    return each<f32>([&](int i) {
+      const auto whole = std::bit_cast<std::uint32_t>(n.lane[i] + magic) - 0x4b400000u;
+      return a.lane[i] * std::bit_cast<float>((whole + 127u) << 23);
+    });
+  }
   /// Bit i says whether a < b in lane i.
   static std::uint32_t less(f32 a, f32 b) noexcept {
     std::uint32_t mask = 0;
@@ -114,7 +122,8 @@ struct scalar {
   static f32 max_of_each(const f32* v) noexcept {
     return each<f32>([&](int i) { return *std::max_element(v[i].lane, v[i].lane + 16); });
   }
-  /// Lane i holds the sum of the lanes of v[i], for the sixteen of v; every sum of some is exact.
+  /// Lane i holds the sum of the lanes of v[i], for the sixteen of v, where every sum of some of
+  /// them is exact.
   static f32 sum_of_each(const f32* v) noexcept {
     return each<f32>([&](int i) { return std::accumulate(v[i].lane, v[i].lane + 16, 0.0f); });
   }
