@@ -127,6 +127,118 @@ TYPED_TEST(product_tiles, dots_and_scaled_sums_touch_what_they_are_given) {
   }
 }
 
+namespace {
+
+/// Codes and activations whose products are whole numbers: all scales are 1, so that outputs of any
+/// backend are the sums of an integer oracle.
+enum class pattern { random, lowest, alternating, equal };
+
+std::int8_t code_of(pattern p, std::size_t i, int lowest, int highest, std::mt19937& random) {
+  const auto within = static_cast<unsigned>(highest - lowest + 1);
+  switch (p) {
+  case pattern::random:
+    return static_cast<std::int8_t>(lowest + static_cast<int>(random() % within));
+  case pattern::lowest:
+    return static_cast<std::int8_t>(lowest);
+  case pattern::alternating:
+    return static_cast<std::int8_t>(i % 2 == 0 ? lowest : highest);
+  case pattern::equal:
+    break;
+  }
+  return static_cast<std::int8_t>(highest);
+}
+
+struct whole_problem {
+  std::size_t rows, columns, count;
+  std::vector<std::int8_t> w;
+  std::vector<float> x;
+
+  whole_problem(std::size_t r, std::size_t k, std::size_t n, pattern p, int lowest, int highest)
+      : rows(r), columns(k), count(n), w(r * k), x(n * k) {
+    std::mt19937 random(static_cast<unsigned>(r * 31 + k * 7 + n));
+    for (std::size_t i = 0; i < w.size(); ++i) w[i] = code_of(p, i, lowest, highest, random);
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] = code_of(p, i / 3, -127, 127, random);
+    for (std::size_t i = 0; i < x.size(); i += i % k / 32 * 32 + 32 < k ? 32 : k - i % k)
+      x[i] = x[i] < 0 ? -127.0f : 127.0f; // each group of 32 has a scale of 1
+  }
+  void expect(const eq::weight_view& view) const {
+    eq::activations inputs;
+    inputs.assign(x.data(), count, columns);
+    std::vector<float> y(rows * count + 1, 42.0f);
+    eq::multiply(view, inputs, y.data(), 1); // threads: see the test after the next
+    EXPECT_EQ(y.back(), 42.0f); // a guard
+    for (std::size_t c = 0; c < count; ++c)
+      for (std::size_t r = 0; r < rows; ++r) {
+        int sum = 0;
+        for (std::size_t i = 0; i < columns; ++i)
+          sum += w[r * columns + i] * static_cast<int>(x[c * columns + i]);
+        ASSERT_EQ(y[c * rows + r], static_cast<float>(sum))
+            << rows << " x " << columns << " times " << count << " at " << r << ", " << c;
+      }
+  }
+};
+
+template <class Block> void set_code(Block& block, std::size_t i, int code) {
+  if constexpr (std::is_same_v<Block, eq::block_q8_0>) {
+    block.codes[i] = static_cast<std::int8_t>(code);
+  } else {
+    const bool five = std::is_same_v<Block, eq::block_q5_0>;
+    const int u = code + (five ? 16 : 8), shift = i < 16 ? 0 : 4;
+    auto& byte = block.nibbles[i % 16];
+    byte = static_cast<std::uint8_t>((byte & ~(15 << shift)) | (u & 15) << shift);
+    if constexpr (std::is_same_v<Block, eq::block_q5_0>) {
+      auto& bits = block.high_bits[i / 8];
+      bits = static_cast<std::uint8_t>((bits & ~(1 << i % 8)) | (u >> 4) << i % 8);
+    }
+  }
+}
+
+/// As blocks, row by row and packed.
+template <class F> void expect_blocks(const whole_problem& p) {
+  using block = typename F::block;
+  std::vector<block> blocks(p.w.size() / 32);
+  for (auto& b : blocks) b.scale = eq::half(1.0f);
+  for (std::size_t i = 0; i < p.w.size(); ++i) set_code(blocks[i / 32], i % 32, p.w[i]);
+  const eq::weight_view rows{F::id, p.rows, p.columns,
+                             reinterpret_cast<const std::byte*>(blocks.data())};
+  std::vector<std::byte> packed(eq::panel_bytes(rows));
+  p.expect(rows);
+  p.expect(eq::pack_panels(rows, packed.data(), 1));
+}
+
+void expect_channels(const whole_problem& p) {
+  const std::vector<float> ones(p.rows, 1.0f);
+  const eq::weight_view rows{eq::format::i8,
+                             p.rows,
+                             p.columns,
+                             reinterpret_cast<const std::byte*>(p.w.data()),
+                             eq::weight_layout::rows,
+                             ones.data()};
+  std::vector<std::byte> packed(eq::panel_bytes(rows));
+  p.expect(rows);
+  p.expect(eq::pack_panels(rows, packed.data(), 1));
+}
+
+} // namespace
+
+/// Every size from 1 to 200 in each dimension, beside sizes with tails in the others.
+TEST(product, whole_numbers_are_exact_in_all_shapes) {
+  for (std::size_t size = 1; size <= 200; ++size) {
+    const auto p = static_cast<pattern>(size % 4);
+    const std::size_t groups = (1 + size % 7) * 32;
+    for (const auto& [rows, columns, count] :
+         {std::array{size, groups, 1 + size % 5}, std::array{17 + size % 40, groups, size},
+          std::array{size, groups, 13 + size % 50}}) {
+      expect_blocks<eq::q8_0>({rows, columns, count, p, -128, 127});
+      expect_blocks<eq::q5_0>({rows, columns, count, p, -16, 15});
+      expect_blocks<eq::q4_0>({rows, columns, count, p, -8, 7});
+      expect_channels({rows, columns, count, p, -128, 127});
+    }
+    expect_channels({33, size, 7, p, -128, 127});
+    expect_channels({50, size, 20, pattern::random, -128, 127});
+  }
+}
+
 TEST(product, agrees_with_a_sum_in_double) {
   for (const auto type : {eq::format::f32, eq::format::f16, eq::format::bf16, eq::format::q8_0,
                           eq::format::q5_0, eq::format::q4_0})
@@ -211,7 +323,7 @@ TEST(product, panels_take_a_byte_or_half_a_byte_a_code) {
   for (const auto& row : eq::format_table) {
     const bool plain =
         row.id == eq::format::f32 || row.id == eq::format::f16 || row.id == eq::format::bf16;
-    EXPECT_EQ(eq::can_pack(row.id), row.code_bits != 0) << row.name;
+    EXPECT_EQ(eq::can_pack(row.id), row.code_bits != 0 || row.id == eq::format::i8) << row.name;
     EXPECT_EQ(eq::can_multiply(row.id), plain || row.code_bits != 0) << row.name;
   }
 }

@@ -81,4 +81,25 @@ void encode_column(const float* values, std::size_t groups, column_group<N>* to,
   for (; g < groups; ++g) encode_group<S>(values + g * 32, to[g], c);
 }
 
+/// Writes `length` values as column c of as many column groups as they fill, with one scale,
+/// largest magnitude / 127, in the first group; zeros are behind the last value. Special cases are
+/// as in encode_group(). Products start from the first group's starts_8 and convert their sums.
+template <simd::backend S = simd::native, int N>
+void encode_whole_column(const float* values, std::size_t length, column_group<N>* to,
+                         std::size_t c) noexcept {
+  const float scale = std::bit_cast<float>(absmax_bits<S>({values, length})) / 127.0f;
+  const float inverse = 1.0f / scale;
+  const bool whole = is_finite(scale) && is_finite(inverse);
+  to[0].scales[c] = whole || !is_finite(scale) ? scale : 0.0f;
+  std::int32_t sum = 0;
+  for (std::size_t i = 0; i < length; i += 32) {
+    auto& codes = to[i / 32].codes[c];
+    const std::size_t count = std::min<std::size_t>(32, length - i);
+    std::fill(codes + (whole ? count : 0), codes + 32, std::int8_t{0});
+    if (whole) quantize<8, rounding::half_even, S>({values + i, count}, inverse, codes);
+    sum += std::accumulate(codes, codes + 32, 0);
+  }
+  to[0].starts_8[c] = -S::code_offset * sum;
+}
+
 } // namespace edgequant::inline EDGEQUANT_ABI::kernel

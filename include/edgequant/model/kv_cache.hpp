@@ -5,6 +5,7 @@
 
 #include "../core/exception.hpp"
 #include "../core/float_types.hpp"
+#include "../core/stream_memory.hpp"
 #include "../io/bytes.hpp"
 #include "../kernel/absmax.hpp"
 #include "../kernel/convert.hpp"
@@ -13,7 +14,6 @@
 #include "kv_format.hpp"
 
 #include <cstring>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -42,7 +42,13 @@ public:
 
 private:
   friend class kv_sequence;
-  [[nodiscard]] std::size_t take();
+  /// Makes blocks until so many are free; not more than are left.
+  void make_free(std::size_t count);
+  [[nodiscard]] std::size_t take() noexcept {
+    const std::size_t block = free_.back();
+    free_.pop_back();
+    return block;
+  }
   void give_back(std::size_t block) noexcept { free_.push_back(block); }
   /// Where a head's keys (part 0) or values (1) begin. Both begin with the scales of the tokens, a
   /// float each, if the cache is int8. Then values lie token by token, and keys element by element,
@@ -50,13 +56,14 @@ private:
   [[nodiscard]] std::byte* at(std::size_t block, std::size_t layer, int part,
                               std::size_t head) const noexcept {
     const std::size_t row = (layer * 2 + static_cast<std::size_t>(part)) * shape_.kv_heads + head;
-    return made_[block].get() + row * block_tokens_ * head_bytes_;
+    return made_[block] + row * block_tokens_ * head_bytes_;
   }
 
   kv_shape shape_;
   kv_format type_;
   std::size_t most_, block_tokens_, head_bytes_ = 0, block_bytes_ = 0;
-  std::vector<std::unique_ptr<std::byte[]>> made_;
+  std::vector<stream_memory> slabs_; ///< of some blocks each: large pages hold more than one
+  std::vector<std::byte*> made_;
   std::vector<std::size_t> free_;
 };
 
@@ -87,6 +94,10 @@ public:
   void read_values(std::size_t layer, std::size_t head, std::size_t first, std::size_t count,
                    float* to) const noexcept;
 
+  /// Brings what read_keys() and read_values() will read near.
+  void prefetch(std::size_t layer, std::size_t head, std::size_t first,
+                std::size_t count) const noexcept;
+
 private:
   /// Where the keys (part 0) or values (1) of the block begin that holds a token.
   [[nodiscard]] std::byte* locate(std::size_t layer, int part, std::size_t head,
@@ -108,15 +119,21 @@ inline kv_pool::kv_pool(kv_shape shape, kv_format type, std::size_t most_blocks,
   block_bytes_ = shape.layers * 2 * shape.kv_heads * block_tokens * head_bytes_;
 }
 
-inline std::size_t kv_pool::take() {
-  if (free_.empty()) {
-    made_.push_back(std::make_unique<std::byte[]>(block_bytes_));
-    free_.reserve(made_.size()); // give_back() does not throw
-    return made_.size() - 1;
+inline void kv_pool::make_free(std::size_t count) {
+  constexpr std::size_t slab_bytes = std::size_t{4} << 20;
+  const std::size_t together = std::max<std::size_t>(1, slab_bytes / block_bytes_);
+  while (free_.size() < count) {
+    if (made_.size() % together == 0) {
+      auto slab = allocate_stream(std::min(together, most_ - made_.size()) * block_bytes_);
+      if (slab == nullptr)
+        fail(error_code::exhausted, "KV cache",
+             "no memory for a block of " + std::to_string(block_bytes_) + " bytes");
+      slabs_.push_back(std::move(slab));
+    }
+    free_.reserve(made_.size() + 1); // so that give_back() does not throw
+    made_.push_back(slabs_.back().get() + made_.size() % together * block_bytes_);
+    free_.push_back(made_.size() - 1);
   }
-  const std::size_t block = free_.back();
-  free_.pop_back();
-  return block;
 }
 
 inline void kv_sequence::extend(std::size_t count) {
@@ -126,6 +143,7 @@ inline void kv_sequence::extend(std::size_t count) {
     fail(error_code::exhausted, "KV cache",
          counted(count, "token") + " more need " + counted(needed, "block") + " of " +
              std::to_string(n) + ", " + std::to_string(pool_->blocks_left()) + " are left");
+  pool_->make_free(needed);
   blocks_.reserve(blocks_.size() + needed);
   for (std::size_t i = 0; i < needed; ++i) blocks_.push_back(pool_->take());
   size_ += count;
@@ -254,14 +272,25 @@ inline void kv_sequence::read_values(std::size_t layer, std::size_t head, std::s
                                      std::size_t count, float* to) const noexcept {
   const std::size_t d = pool_->shape().head_size, n = pool_->block_tokens();
   detail::visit_head_format(pool_->type(), [&]<class Head>(Head) {
-    for (std::size_t t = 0; t < count; ++t) {
-      const std::size_t at = (first + t) % n;
+    for (std::size_t t = 0; t < count;) {
+      const std::size_t at = (first + t) % n, part = std::min(n - at, count - t);
       const detail::head_block<Head> block(locate(layer, 1, head, first + t), n);
-      Head::decode(block.numbers + at * d, {to + t * d, d});
+      Head::decode(block.numbers + at * d, {to + t * d, part * d});
       if constexpr (Head::has_scales)
-        for (std::size_t i = 0; i < d; ++i) to[t * d + i] *= block.scales[at];
+        for (std::size_t i = 0; i < part * d; ++i) to[t * d + i] *= block.scales[at + i / d];
+      t += part;
     }
   });
+}
+
+inline void kv_sequence::prefetch(std::size_t layer, std::size_t head, std::size_t first,
+                                  std::size_t count) const noexcept {
+  const std::size_t n = pool_->block_tokens(), bytes = pool_->head_bytes_ * n;
+  for (std::size_t token = first / n * n; token < first + count; token += n)
+    for (const int part : {0, 1}) {
+      const std::byte* at = locate(layer, part, head, token);
+      for (std::size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
+    }
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

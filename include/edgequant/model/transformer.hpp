@@ -354,6 +354,9 @@ inline void transformer::attend(std::size_t layer, std::size_t position, std::si
   const std::size_t end = position + first + count;
   for (std::size_t begin = 0; begin < end; begin += tile) {
     const std::size_t tokens = std::min(tile, end - begin);
+    // Its parts are short: the processor would look ahead no further than one of them.
+    const std::size_t next = begin + tokens;
+    if (next < end) cache.prefetch(layer, kv_head, next, std::min(tile, end - next));
     cache.read_keys(layer, kv_head, begin, tokens, scratch.keys.data(), tile);
     cache.read_values(layer, kv_head, begin, tokens, scratch.values.data());
     for (std::size_t r = 0; r < rows; ++r) {

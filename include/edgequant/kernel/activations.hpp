@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+/// Inputs of products, turned to int8 once for all matrices that take them.
+#pragma once
+
+#include "../core/parallel_for.hpp"
+#include "panel.hpp"
+
+#include <cstddef>
+#include <vector>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// What activations are turned into for products with quantized weights: int8, scale = largest
+/// magnitude / 127.
+enum class activation_coding : std::uint8_t {
+  none,
+  groups, ///< a float scale for each 32 values: for weights in blocks
+  whole   ///< one for the vector: for weights with a scale a row
+};
+
+/// Inputs of products: `count` vectors of `length` floats that follow each other. They are turned
+/// to int8 when the first quantized matrix meets them, once for all that follow.
+class activations {
+public:
+  /// Takes a view; `x` must live until the last product.
+  void assign(const float* x, std::size_t count, std::size_t length) noexcept {
+    values_ = x;
+    count_ = count;
+    length_ = length;
+    coding_ = activation_coding::none;
+  }
+  [[nodiscard]] const float* values() const noexcept { return values_; }
+  [[nodiscard]] std::size_t count() const noexcept { return count_; }
+  [[nodiscard]] std::size_t length() const noexcept { return length_; }
+
+  /// Makes the codes if they are not there yet; groups: the length is a multiple of 32.
+  void encode(activation_coding coding, unsigned threads);
+  /// The codes of columns first .. first + N, a tile that for_each_tile() names.
+  template <int N> [[nodiscard]] const kernel::column_group<N>* tile(std::size_t first) const {
+    return reinterpret_cast<const kernel::column_group<N>*>(codes_.data() + offset(first));
+  }
+  /// Cuts columns [begin, end) into tiles, where begin is a multiple of the widest: calls
+  /// body(first, std::integral_constant<int, N>) for each. What is left over is cut in halves.
+  template <class Body> static void for_each_tile(std::size_t begin, std::size_t end, Body body);
+  static constexpr std::size_t widest_tile = kernel::tile_columns<simd::native>;
+
+private:
+  [[nodiscard]] std::size_t offset(std::size_t column) const noexcept {
+    return column * ((length_ + 31) / 32) * group_bytes;
+  }
+  template <int N> void encode_tile(std::size_t first) noexcept;
+
+  static constexpr std::size_t group_bytes = sizeof(kernel::column_group<1>);
+  const float* values_ = nullptr;
+  std::size_t count_ = 0, length_ = 0;
+  activation_coding coding_ = activation_coding::none;
+  std::vector<std::byte> codes_;
+};
+
+template <class Body>
+void activations::for_each_tile(std::size_t begin, std::size_t end, Body body) {
+  const auto tiles_of = [&](auto width) {
+    for (; begin + width() <= end; begin += width()) body(begin, width);
+  };
+  if constexpr (widest_tile == 6) tiles_of(std::integral_constant<int, 6>{});
+  tiles_of(std::integral_constant<int, 4>{});
+  tiles_of(std::integral_constant<int, 2>{});
+  tiles_of(std::integral_constant<int, 1>{});
+}
+
+inline void activations::encode(activation_coding coding, unsigned threads) {
+  if (coding_ == coding) return;
+  coding_ = coding;
+  codes_.resize(offset(count_));
+  // A few columns are coded sooner than threads are woken.
+  parallel_for((count_ + widest_tile - 1) / widest_tile, count_ < 8 ? 1 : threads,
+               [&](std::size_t t) {
+                 for_each_tile(t * widest_tile, std::min(count_, (t + 1) * widest_tile),
+                               [&](std::size_t first, auto width) { encode_tile<width()>(first); });
+               });
+}
+
+template <int N> void activations::encode_tile(std::size_t first) noexcept {
+  static_assert(sizeof(kernel::column_group<N>) == N * group_bytes);
+  auto* groups = reinterpret_cast<kernel::column_group<N>*>(codes_.data() + offset(first));
+  for (std::size_t c = 0; c < N; ++c) {
+    const float* column = values_ + (first + c) * length_;
+    if (coding_ == activation_coding::groups)
+      kernel::encode_column(column, length_ / 32, groups, c);
+    else
+      kernel::encode_whole_column(column, length_, groups, c);
+  }
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+/// Products of matrices of int8 codes with one scale a row: integers from end to end.
+#pragma once
+
+#include "panel.hpp"
+
+namespace edgequant::inline EDGEQUANT_ABI::kernel {
+
+/// Sixteen rows of 32 columns, interleaved as in panel_q8_0, each code with S::code_offset added.
+struct channel_panel {
+  std::int8_t codes[8][16][4];
+};
+
+/// Writes `rows` (1 to 16) rows of `columns` codes as a panel of ceil(columns / 32) groups; what is
+/// beyond them is zero.
+template <simd::backend S = simd::native>
+void pack_channel_panel(const std::int8_t* from, std::size_t rows, std::size_t columns,
+                        channel_panel* to) noexcept {
+  for (std::size_t g = 0; g * 32 < columns; ++g)
+    for (std::size_t r = 0; r < 16; ++r) {
+      std::int8_t row[32] = {};
+      if (r < rows)
+        std::memcpy(row, from + r * columns + g * 32, std::min<std::size_t>(32, columns - g * 32));
+      for (std::size_t i = 0; i < 32; ++i)
+        to[g].codes[i / 4][r][i % 4] =
+            static_cast<std::int8_t>(static_cast<std::uint8_t>(row[i] + S::code_offset));
+    }
+}
+
+/// out[c * stride + 16 * p + r] = row r of panel p times column c, where panel p begins at
+/// panel + p * groups and scales[16 * p + r] is the row's. Sums are exact below 2^31, as they are
+/// up to 132,000 columns; each output is rounded three times. Panels of a stream are read ahead.
+template <int Panels, int Columns, simd::backend S = simd::native>
+void multiply_channels(const channel_panel* panel, std::size_t groups,
+                       const column_group<Columns>* x, const float* scales, float* out,
+                       std::size_t stride) noexcept {
+  typename S::i32 sum[Panels][Columns];
+  EDGEQUANT_UNROLL
+  for (int c = 0; c < Columns; ++c) {
+    EDGEQUANT_UNROLL
+    for (int p = 0; p < Panels; ++p) sum[p][c] = S::template begin_dots<8>(x->starts_8[c]);
+  }
+  for (std::size_t g = 0; g < groups; ++g) {
+    if constexpr (Panels == 1) prefetch_stream<sizeof(channel_panel)>(panel + g);
+    EDGEQUANT_UNROLL
+    for (int k = 0; k < 8; ++k) {
+      typename S::i8 w[Panels];
+      EDGEQUANT_UNROLL
+      for (std::size_t p = 0; p < Panels; ++p)
+        w[p] = S::load_codes(panel[p * groups + g].codes[k][0]);
+      EDGEQUANT_UNROLL
+      for (int c = 0; c < Columns; ++c) {
+        const auto codes = S::broadcast_codes(x[g].codes[c] + 4 * k);
+        EDGEQUANT_UNROLL
+        for (int p = 0; p < Panels; ++p) sum[p][c] = S::template add_dot<8>(sum[p][c], w[p], codes);
+      }
+    }
+  }
+  EDGEQUANT_UNROLL
+  for (std::size_t p = 0; p < Panels; ++p) {
+    const auto scale = S::load(scales + p * 16);
+    EDGEQUANT_UNROLL
+    for (std::size_t c = 0; c < Columns; ++c)
+      S::store(out + c * stride + p * 16,
+               S::mul(S::to_f32(sum[p][c]), S::mul(scale, S::broadcast(x->scales[c]))));
+  }
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI::kernel

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: MIT
+/// How a product is cut into tasks that need nothing of each other: each class says how many there
+/// are, and what each does.
+#pragma once
+
+#include "activations.hpp"
+#include "dot.hpp"
+#include "weight_view.hpp"
+
+#include <vector>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// A matrix and where its product goes: w.rows floats for each vector.
+struct weight_product {
+  weight_view w;
+  float* y = nullptr;
+};
+
+namespace detail {
+
+/// A quantized matrix as panels, some rows at a time: where they are, or packed when they are
+/// needed.
+template <class Block> class panel_reader {
+public:
+  using panel = typename kernel::panel_of<Block>::type;
+  explicit panel_reader(const weight_view& w) noexcept : w_(&w) {}
+
+  /// Panels of `rows` rows from row `begin`, a multiple of 16; valid until this thread's next call.
+  const panel* at(std::size_t begin, std::size_t rows) const {
+    const std::size_t groups = w_->columns / 32;
+    if (w_->layout == weight_layout::panels)
+      return reinterpret_cast<const panel*>(w_->data) + begin / 16 * groups;
+    static thread_local std::vector<panel> packed;
+    packed.resize((rows + 15) / 16 * groups);
+    pack_panels<Block>({w_->type, rows, w_->columns, w_->data + begin * groups * sizeof(Block)},
+                       reinterpret_cast<std::byte*>(packed.data()), 1);
+    return packed.data();
+  }
+
+private:
+  const weight_view* w_;
+};
+
+/// Few vectors: the weights stream from memory once, straight into the products.
+template <class Block> class streamed_product {
+public:
+  streamed_product(const weight_product& p, const activations& x) noexcept
+      : w_(&p.w), x_(&x), y_(p.y), panels_(p.w) {}
+
+  [[nodiscard]] std::size_t tasks() const noexcept {
+    return (w_->rows + task_rows - 1) / task_rows;
+  }
+  void run(std::size_t task) const {
+    const std::size_t groups = w_->columns / 32, rows = w_->rows;
+    const std::size_t begin = task * task_rows, end = std::min(rows, begin + task_rows);
+    const auto* panel = panels_.at(begin, end - begin);
+    for (std::size_t row = begin; row < end; row += 16, panel += groups)
+      x_->for_each_tile(0, x_->count(), [&](std::size_t first, auto width) {
+        constexpr std::size_t columns = width();
+        const auto* tile = x_->template tile<columns>(first);
+        float* to = y_ + first * rows + row;
+        if (end - row >= 16)
+          return kernel::multiply_panels<1, columns>(panel, groups, tile, nullptr, to, rows);
+        float out[columns * 16];
+        kernel::multiply_panels<1, columns>(panel, groups, tile, nullptr, out, 16);
+        for (std::size_t c = 0; c < columns; ++c)
+          std::copy_n(out + c * 16, end - row, to + c * rows);
+      });
+  }
+
+private:
+  static constexpr std::size_t task_rows = 64;
+  const weight_view* w_;
+  const activations* x_;
+  float* y_;
+  panel_reader<Block> panels_;
+};
+
+/// Many vectors: a part of some panels is made ready in the first level cache, for a block of
+/// vectors that stays in the second while the rows go by.
+template <class Block> class blocked_product {
+public:
+  blocked_product(const weight_product& p, const activations& x) noexcept
+      : w_(&p.w), x_(&x), y_(p.y), panels_(p.w) {
+    constexpr std::size_t widest = activations::widest_tile;
+    const std::size_t count = x.count(), blocks = (count + most_vectors - 1) / most_vectors;
+    vectors_ = (count + blocks * widest - 1) / (blocks * widest) * widest;
+    row_tasks_ = (p.w.rows + task_rows - 1) / task_rows;
+  }
+
+  [[nodiscard]] std::size_t tasks() const noexcept {
+    return row_tasks_ * ((x_->count() + vectors_ - 1) / vectors_);
+  }
+  void run(std::size_t task) const {
+    const std::size_t first = task / row_tasks_ * vectors_, begin = task % row_tasks_ * task_rows;
+    const std::size_t last = std::min(x_->count(), first + vectors_);
+    for (std::size_t row = begin; row < std::min(w_->rows, begin + task_rows); row += height)
+      multiply_rows(row, first, last);
+  }
+
+private:
+  using panel = typename kernel::panel_of<Block>::type;
+  static constexpr std::size_t height = kernel::tile_panels<simd::native> * 16;
+  static constexpr std::size_t task_rows = 64, most_vectors = 120;
+  static constexpr std::size_t part = 16; ///< groups made ready at a time
+
+  /// Rows from `row`, `height` of them or what is left, times vectors first .. last.
+  void multiply_rows(std::size_t row, std::size_t first, std::size_t last) const {
+    kernel::expanded_panel<panel::bits> ready[height / 16 * part];
+    alignas(64) float totals[most_vectors * height];
+    const std::size_t groups = w_->columns / 32, left = std::min(height, w_->rows - row);
+    const panel* panels = panels_.at(row, left);
+    for (std::size_t g = 0; g < groups; g += part) {
+      const std::size_t length = std::min(part, groups - g);
+      for (std::size_t p = 0; p < height / 16; ++p) // a panel that is missing: any will do
+        kernel::expand_panel(panels + (p * 16 < left ? p : 0) * groups + g, length,
+                             ready + p * length);
+      const bool direct = g + length == groups && left == height;
+      x_->for_each_tile(first, last, [&](std::size_t column, auto width) {
+        float* sums = totals + (column - first) * height;
+        kernel::multiply_panels<height / 16, width()>(
+            ready, length, x_->template tile<width()>(column) + g, g == 0 ? nullptr : sums,
+            direct ? y_ + column * w_->rows + row : sums, direct ? w_->rows : height);
+      });
+    }
+    for (std::size_t c = first; left < height && c < last; ++c)
+      std::copy_n(totals + (c - first) * height, left, y_ + c * w_->rows + row);
+  }
+
+  const weight_view* w_;
+  const activations* x_;
+  float* y_;
+  panel_reader<Block> panels_;
+  std::size_t vectors_, row_tasks_;
+};
+
+/// Codes with a scale a row. Few vectors meet a panel at a time, as it streams from memory; many
+/// meet two, which stay in the second level cache.
+class channel_product {
+public:
+  channel_product(const weight_product& p, const activations& x) noexcept
+      : w_(&p.w), x_(&x), y_(p.y), row_tasks_((p.w.rows + task_rows - 1) / task_rows) {}
+
+  [[nodiscard]] std::size_t tasks() const noexcept {
+    return row_tasks_ * ((x_->count() + task_vectors - 1) / task_vectors);
+  }
+  void run(std::size_t task) const {
+    const std::size_t first = task / row_tasks_ * task_vectors;
+    const std::size_t last = std::min(x_->count(), first + task_vectors);
+    const std::size_t begin = task % row_tasks_ * task_rows;
+    const std::size_t end = std::min(w_->rows, begin + task_rows);
+    constexpr std::size_t most = kernel::tile_panels<simd::native>;
+    for (std::size_t row = begin; row < end;) {
+      if (last - first >= activations::widest_tile && end - row >= most * 16) {
+        multiply_rows<most>(row, first, last);
+        row += most * 16;
+      } else {
+        multiply_rows<1>(row, first, last);
+        row += 16;
+      }
+    }
+  }
+
+private:
+  static constexpr std::size_t task_rows = 64, task_vectors = 120;
+
+  [[nodiscard]] const kernel::channel_panel* panels_at(std::size_t row, std::size_t rows) const {
+    const std::size_t groups = (w_->columns + 31) / 32;
+    if (w_->layout == weight_layout::panels)
+      return reinterpret_cast<const kernel::channel_panel*>(w_->data) + row / 16 * groups;
+    static thread_local std::vector<kernel::channel_panel> packed;
+    packed.resize((rows + 15) / 16 * groups);
+    const auto* codes = reinterpret_cast<const std::int8_t*>(w_->data);
+    for (std::size_t r = 0; r < rows; r += 16)
+      kernel::pack_channel_panel(codes + (row + r) * w_->columns,
+                                 std::min<std::size_t>(16, rows - r), w_->columns,
+                                 packed.data() + r / 16 * groups);
+    return packed.data();
+  }
+
+  template <std::size_t Panels>
+  void multiply_rows(std::size_t row, std::size_t first, std::size_t last) const {
+    constexpr std::size_t height = Panels * 16;
+    const std::size_t rows = std::min(height, w_->rows - row), groups = (w_->columns + 31) / 32;
+    float scales[height] = {};
+    std::copy_n(w_->scales + row, rows, scales);
+    const auto* panels = panels_at(row, rows);
+    x_->for_each_tile(first, last, [&](std::size_t column, auto width) {
+      constexpr int columns = width();
+      const auto* tile = x_->template tile<columns>(column);
+      float* to = y_ + column * w_->rows + row;
+      if (rows == height)
+        return kernel::multiply_channels<Panels, columns>(panels, groups, tile, scales, to,
+                                                          w_->rows);
+      float out[columns * height];
+      kernel::multiply_channels<Panels, columns>(panels, groups, tile, scales, out, height);
+      for (std::size_t c = 0; c < columns; ++c)
+        std::copy_n(out + c * height, rows, to + c * w_->rows);
+    });
+  }
+
+  const weight_view* w_;
+  const activations* x_;
+  float* y_;
+  std::size_t row_tasks_;
+};
+
+/// Calls tile(row, rows, column, columns) over [begin, end) x [first, last) with tiles as large as
+/// registers allow.
+template <class Tile>
+void for_each_dot_tile(std::size_t begin, std::size_t end, std::size_t first, std::size_t last,
+                       Tile tile) {
+  constexpr int rows = simd::native::registers >= 32 ? 4 : 1, columns = 4;
+  using std::integral_constant;
+  const auto across = [&](std::size_t r, auto height) {
+    std::size_t c = first;
+    for (; c + columns <= last; c += columns) tile(r, height, c, integral_constant<int, columns>{});
+    for (; c < last; ++c) tile(r, height, c, integral_constant<int, 1>{});
+  };
+  std::size_t r = begin;
+  // A single vector meets each row once: one stream from memory is faster than four.
+  for (; last - first > 1 && r + rows <= end; r += rows) across(r, integral_constant<int, rows>{});
+  for (; r < end; ++r) across(r, integral_constant<int, 1>{});
+}
+
+/// Plain numbers, in float.
+template <class Value> class value_product {
+public:
+  value_product(const weight_product& p, const activations& x) noexcept
+      : w_(&p.w), x_(&x), y_(p.y) {}
+
+  [[nodiscard]] std::size_t tasks() const noexcept {
+    return (w_->rows + task_rows - 1) / task_rows;
+  }
+  void run(std::size_t task) const {
+    constexpr std::size_t task_columns = 32;
+    const auto* data = reinterpret_cast<const Value*>(w_->data);
+    const std::size_t length = w_->columns, rows = w_->rows;
+    const std::size_t begin = task * task_rows, end = std::min(rows, begin + task_rows);
+    for (std::size_t first = 0; first < x_->count(); first += task_columns)
+      for_each_dot_tile(begin, end, first, std::min(x_->count(), first + task_columns),
+                        [&](std::size_t r, auto height, std::size_t c, auto width) {
+                          kernel::dot_tile<height(), width()>(data + r * length, length,
+                                                              x_->values() + c * length,
+                                                              y_ + c * rows + r, rows);
+                        });
+  }
+
+private:
+  static constexpr std::size_t task_rows = 32;
+  const weight_view* w_;
+  const activations* x_;
+  float* y_;
+};
+
+/// Calls use(product) with the way that suits the format and the number of vectors.
+template <class Use> void visit_product(const weight_product& p, const activations& x, Use use) {
+  const bool coded = visit_block_format(p.w.type, [&]<class F>(F) {
+    // From so many vectors on what is made ready is used often enough; bytes are ready already.
+    constexpr std::size_t many = F::bits == 4 ? 12 : 20;
+    if (x.count() < many)
+      use(streamed_product<typename F::block>(p, x));
+    else
+      use(blocked_product<typename F::block>(p, x));
+  });
+  if (coded) return;
+  switch (p.w.type) {
+  case format::i8:
+    return use(channel_product(p, x));
+  case format::f16:
+    return use(value_product<kernel::f16_bits>(p, x));
+  case format::bf16:
+    return use(value_product<kernel::bf16_bits>(p, x));
+  default:
+    return use(value_product<float>(p, x));
+  }
+}
+
+} // namespace detail
+
+} // namespace edgequant::inline EDGEQUANT_ABI
