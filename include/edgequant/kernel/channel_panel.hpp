@@ -11,6 +11,10 @@ struct channel_panel {
   std::int8_t codes[8][16][4];
 };
 
+/// Panels of a tile where there are enough. No floats need registers beside the sums: four panels
+/// make twice as many sums as tile_panels, which a product's latency hides behind.
+template <simd::backend S> inline constexpr int channel_tile_panels = S::registers >= 32 ? 4 : 1;
+
 /// Writes `rows` (1 to 16) rows of `columns` codes as a panel of ceil(columns / 32) groups; what is
 /// beyond them is zero.
 template <simd::backend S = simd::native>

@@ -136,7 +136,7 @@ private:
 };
 
 /// Codes with a scale a row. Few vectors meet a panel at a time, as it streams from memory; many
-/// meet two, which stay in the second level cache.
+/// meet several, which stay in the second level cache.
 class channel_product {
 public:
   channel_product(const weight_product& p, const activations& x) noexcept
@@ -150,7 +150,7 @@ public:
     const std::size_t last = std::min(x_->count(), first + task_vectors);
     const std::size_t begin = task % row_tasks_ * task_rows;
     const std::size_t end = std::min(w_->rows, begin + task_rows);
-    constexpr std::size_t most = kernel::tile_panels<simd::native>;
+    constexpr std::size_t most = kernel::channel_tile_panels<simd::native>;
     for (std::size_t row = begin; row < end;) {
       if (last - first >= activations::widest_tile && end - row >= most * 16) {
         multiply_rows<most>(row, first, last);
