@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-/// What memory allows one core: the yardstick beside which the kernels' speeds stand.
+/// What the machine allows: the yardsticks beside which the kernels' speeds stand.
 #pragma once
+
+#include <cstddef>
 
 namespace bench {
 
@@ -12,5 +14,15 @@ struct machine_limits {
 
 /// Measured at the first call.
 [[nodiscard]] const machine_limits& limits();
+
+/// Seconds in which `threads` threads read `bytes` bytes from `data`, in order, and do no more with
+/// them than the fastest sum that there is.
+[[nodiscard]] double seconds_to_read(const std::byte* data, std::size_t bytes, unsigned threads);
+
+/// What the dot products of the native backend give where operands stay in registers, in 10^9
+/// multiplications and additions a second on `threads` threads, for weights of 4 and of 8 bits; and
+/// the same of its float arithmetic. Measured anew by each call, in about three milliseconds.
+[[nodiscard]] double dot_peak(int bits, unsigned threads);
+[[nodiscard]] double float_peak(unsigned threads);
 
 } // namespace bench

@@ -1,62 +1,52 @@
 // SPDX-License-Identifier: MIT
-// Measures the machine's limits, then runs the benchmarks.
+// Measures the machine's limits, then runs the benchmarks. `--help` tells the library's options;
+// --benchmark_out=FILE.json keeps the result for plot.py.
 #include "machine_limits.hpp"
 
 #include <edgequant/deploy/read_bandwidth.hpp>
+#include <edgequant/simd/simd.hpp>
 
 #include <benchmark/benchmark.h>
 
-#include <algorithm>
-#include <chrono>
-#include <cstddef>
 #include <cstdio>
-#include <cstring>
-#include <memory>
 #include <string>
 #include <vector>
 
 namespace {
 
-constexpr std::size_t buffer_bytes = std::size_t{256} << 20;
-
-/// Median of nine passes of memset, in GB/s.
-double write_rate() {
-  using clock = std::chrono::steady_clock;
-  const std::unique_ptr<std::byte[]> memory(new std::byte[buffer_bytes]);
-  benchmark::DoNotOptimize(memory.get());
-  std::memset(memory.get(), 1, buffer_bytes); // so that its pages are there
-  std::vector<double> seconds;
-  for (int round = 0; round < 9; ++round) {
-    const auto start = clock::now();
-    std::memset(memory.get(), round, buffer_bytes);
-    benchmark::ClobberMemory();
-    seconds.push_back(std::chrono::duration<double>(clock::now() - start).count());
-  }
-  std::nth_element(seconds.begin(), seconds.begin() + 4, seconds.end());
-  return buffer_bytes / 1e9 / seconds[4];
+void add(const std::string& name, double value, const char* unit) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f %s", value, unit);
+  benchmark::AddCustomContext(name, text);
 }
 
-std::string gb_per_second(double rate) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f GB/s", rate);
-  return text;
+/// GB/s at which one core reads what fits in `kib` KiB, after it has been there once.
+double cached_read(std::size_t kib) {
+  const std::vector<std::byte> data(kib * 1024, std::byte{1});
+  double best = 0;
+  for (int round = 0; round < 200; ++round)
+    best = std::max(best, static_cast<double>(data.size()) / 1e9 /
+                              bench::seconds_to_read(data.data(), data.size(), 1));
+  return best;
 }
 
 } // namespace
 
-const bench::machine_limits& bench::limits() {
-  static const machine_limits measured = {
-      edgequant::measure_read_bandwidth({.threads = 1}).best_gb_s, write_rate()};
-  return measured;
-}
-
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  benchmark::AddCustomContext("memory read, one core", gb_per_second(bench::limits().read));
-  benchmark::AddCustomContext("memory read, all cores",
-                              gb_per_second(edgequant::measure_read_bandwidth().best_gb_s));
-  benchmark::AddCustomContext("memory write, one core", gb_per_second(bench::limits().write));
+  benchmark::AddCustomContext("instruction set", std::string(edgequant::simd::native::name));
+  add("read, 256 KiB, one core", cached_read(256), "GB/s");
+  add("read, 4 MiB, one core", cached_read(4096), "GB/s");
+  add("memory read, one core", bench::limits().read, "GB/s");
+  add("memory read, all cores", edgequant::measure_read_bandwidth().best_gb_s, "GB/s");
+  add("memory write, one core", bench::limits().write, "GB/s");
+  for (const unsigned threads : {1u, 0u}) {
+    const std::string cores = threads == 1 ? ", one core" : ", all cores";
+    add("dot products of 8 bits" + cores, bench::dot_peak(8, threads), "GOP/s");
+    add("dot products of 4 bits" + cores, bench::dot_peak(4, threads), "GOP/s");
+    add("float" + cores, bench::float_peak(threads), "GOP/s");
+  }
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
 }

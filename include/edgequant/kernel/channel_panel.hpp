@@ -31,18 +31,18 @@ void pack_channel_panel(const std::int8_t* from, std::size_t rows, std::size_t c
     }
 }
 
-/// out[c * stride + 16 * p + r] = row r of panel p times column c, where panel p begins at
-/// panel + p * groups and scales[16 * p + r] is the row's. Sums are exact below 2^31, as they are
-/// up to 132,000 columns; each output is rounded three times. Panels of a stream are read ahead.
+/// sums[(c * Panels + p) * 16 + r] += row r of panel p times column c, where panel p begins at
+/// panel + p * groups. Exact while it stays below 2^31, as up to 132,000 columns. Of a single panel
+/// the stream is read ahead. The sums come from memory: GCC spills half of them where they begin as
+/// copies of each other.
 template <int Panels, int Columns, simd::backend S = simd::native>
-void multiply_channels(const channel_panel* panel, std::size_t groups,
-                       const column_group<Columns>* x, const float* scales, float* out,
-                       std::size_t stride) noexcept {
+void add_channels(const channel_panel* panel, std::size_t groups, const column_group<Columns>* x,
+                  std::int32_t* sums) noexcept {
   typename S::i32 sum[Panels][Columns];
   EDGEQUANT_UNROLL
-  for (int c = 0; c < Columns; ++c) {
+  for (std::size_t c = 0; c < Columns; ++c) {
     EDGEQUANT_UNROLL
-    for (int p = 0; p < Panels; ++p) sum[p][c] = S::template begin_dots<8>(x->starts_8[c]);
+    for (std::size_t p = 0; p < Panels; ++p) sum[p][c] = S::load(sums + (c * Panels + p) * 16);
   }
   for (std::size_t g = 0; g < groups; ++g) {
     if constexpr (Panels == 1) prefetch_stream<sizeof(channel_panel)>(panel + g);
@@ -61,13 +61,22 @@ void multiply_channels(const channel_panel* panel, std::size_t groups,
     }
   }
   EDGEQUANT_UNROLL
-  for (std::size_t p = 0; p < Panels; ++p) {
-    const auto scale = S::load(scales + p * 16);
+  for (std::size_t c = 0; c < Columns; ++c) {
     EDGEQUANT_UNROLL
-    for (std::size_t c = 0; c < Columns; ++c)
-      S::store(out + c * stride + p * 16,
-               S::mul(S::to_f32(sum[p][c]), S::mul(scale, S::broadcast(x->scales[c]))));
+    for (std::size_t p = 0; p < Panels; ++p) S::store(sums + (c * Panels + p) * 16, sum[p][c]);
   }
+}
+
+/// out[i] = sums[i] * (scales[i] * scale) for `rows` sums: three roundings each.
+template <simd::backend S = simd::native>
+void scale_channels(const std::int32_t* sums, const float* scales, float scale, std::size_t rows,
+                    float* out) noexcept {
+  for_each_16(rows, [&](std::size_t i, auto lanes) {
+    const auto factor = S::mul(load_floats<S>(lanes, scales + i), S::broadcast(scale));
+    const auto sum = lanes.load(sums + i, [](const std::int32_t* p) { return S::load(p); });
+    const auto value = S::mul(S::to_f32(sum), factor);
+    lanes.store(out + i, [&](float* p) { S::store(p, value); });
+  });
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI::kernel

@@ -91,15 +91,17 @@ void encode_whole_column(const float* values, std::size_t length, column_group<N
   const float inverse = 1.0f / scale;
   const bool whole = is_finite(scale) && is_finite(inverse);
   to[0].scales[c] = whole || !is_finite(scale) ? scale : 0.0f;
-  std::int32_t sum = 0;
-  for (std::size_t i = 0; i < length; i += 32) {
-    auto& codes = to[i / 32].codes[c];
-    const std::size_t count = std::min<std::size_t>(32, length - i);
-    std::fill(codes + (whole ? count : 0), codes + 32, std::int8_t{0});
-    if (whole) quantize<8, rounding::half_even, S>({values + i, count}, inverse, codes);
-    sum += std::accumulate(codes, codes + 32, 0);
-  }
-  to[0].starts_8[c] = -S::code_offset * sum;
+  const auto factor = S::broadcast(whole ? inverse : 0.0f);
+  auto sums = S::broadcast(0.0f);                      // exact: whole numbers below 2^24
+  for_each_16(length, [&](std::size_t i, auto lanes) { // zeros are behind the tail
+    const auto x = load_floats<S>(lanes, values + i);
+    const auto codes = to_codes<8, rounding::half_even, S>(whole ? x : S::broadcast(0.0f), factor);
+    S::store_i8(to[i / 32].codes[c] + i % 32, codes);
+    sums = S::add(sums, S::to_f32(codes));
+  });
+  if (length % 32 != 0 && length % 32 <= 16)
+    std::fill_n(to[length / 32].codes[c] + 16, 16, std::int8_t{0});
+  to[0].starts_8[c] = -S::code_offset * static_cast<std::int32_t>(S::reduce_add(sums));
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI::kernel

@@ -65,4 +65,14 @@ inline void add_scaled(float factor, const float* x, float* y, std::size_t n) no
   });
 }
 
+/// x[i] *= factors[i].
+template <simd::backend S = simd::native>
+inline void multiply_by(const float* factors, std::span<float> x) noexcept {
+  for_each_16(x.size(), [&](std::size_t i, auto lanes) {
+    const auto product =
+        S::mul(load_floats<S>(lanes, x.data() + i), load_floats<S>(lanes, factors + i));
+    lanes.store(x.data() + i, [&](float* p) { S::store(p, product); });
+  });
+}
+
 } // namespace edgequant::inline EDGEQUANT_ABI::kernel

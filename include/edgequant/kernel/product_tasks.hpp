@@ -183,20 +183,16 @@ private:
   void multiply_rows(std::size_t row, std::size_t first, std::size_t last) const {
     constexpr std::size_t height = Panels * 16;
     const std::size_t rows = std::min(height, w_->rows - row), groups = (w_->columns + 31) / 32;
-    float scales[height] = {};
-    std::copy_n(w_->scales + row, rows, scales);
     const auto* panels = panels_at(row, rows);
     x_->for_each_tile(first, last, [&](std::size_t column, auto width) {
-      constexpr int columns = width();
-      const auto* tile = x_->template tile<columns>(column);
-      float* to = y_ + column * w_->rows + row;
-      if (rows == height)
-        return kernel::multiply_channels<Panels, columns>(panels, groups, tile, scales, to,
-                                                          w_->rows);
-      float out[columns * height];
-      kernel::multiply_channels<Panels, columns>(panels, groups, tile, scales, out, height);
-      for (std::size_t c = 0; c < columns; ++c)
-        std::copy_n(out + c * height, rows, to + c * w_->rows);
+      alignas(64) std::int32_t sums[width() * height];
+      const auto* tile = x_->template tile<width()>(column);
+      for (std::size_t c = 0; c < width(); ++c)
+        std::fill_n(sums + c * height, height, tile->starts_8[c]);
+      kernel::add_channels<Panels, width()>(panels, groups, tile, sums);
+      for (std::size_t c = 0; c < width(); ++c)
+        kernel::scale_channels(sums + c * height, w_->scales + row, tile->scales[c], rows,
+                               y_ + (column + c) * w_->rows + row);
     });
   }
 

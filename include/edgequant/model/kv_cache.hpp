@@ -9,6 +9,7 @@
 #include "../io/bytes.hpp"
 #include "../kernel/absmax.hpp"
 #include "../kernel/convert.hpp"
+#include "../kernel/dot.hpp"
 #include "../kernel/quantize.hpp"
 #include "../quantizer/scale_storage.hpp"
 #include "kv_format.hpp"
@@ -168,7 +169,7 @@ struct f32_head {
   static void encode(std::span<const float> x, float, float* to) noexcept {
     std::copy(x.begin(), x.end(), to);
   }
-  static void decode(const float* from, std::span<float> x) noexcept {
+  static void decode(const float* from, float, std::span<float> x) noexcept {
     std::copy_n(from, x.size(), x.begin());
   }
 };
@@ -179,7 +180,7 @@ struct f16_head {
   static void encode(std::span<const float> x, float, std::uint16_t* to) noexcept {
     kernel::to_f16(x, to);
   }
-  static void decode(const std::uint16_t* from, std::span<float> x) noexcept {
+  static void decode(const std::uint16_t* from, float, std::span<float> x) noexcept {
     kernel::from_f16(from, x);
   }
 };
@@ -196,8 +197,8 @@ struct int8_head {
   static void encode(std::span<const float> x, float inverse, std::int8_t* to) noexcept {
     kernel::quantize<8>(x, inverse, to);
   }
-  static void decode(const std::int8_t* from, std::span<float> x) noexcept {
-    kernel::dequantize({from, x.size()}, 1.0f, x.data());
+  static void decode(const std::int8_t* from, float scale, std::span<float> x) noexcept {
+    kernel::dequantize({from, x.size()}, scale, x.data());
   }
 };
 
@@ -258,10 +259,9 @@ inline void kv_sequence::read_keys(std::size_t layer, std::size_t head, std::siz
       const std::size_t at = (first + t) % n, part = std::min(n - at, count - t);
       const detail::head_block<Head> block(locate(layer, 0, head, first + t), n);
       for (std::size_t i = 0; i < d; ++i) {
-        float* row = to + i * stride + t;
-        Head::decode(block.numbers + i * n + at, {row, part});
-        if constexpr (Head::has_scales)
-          for (std::size_t k = 0; k < part; ++k) row[k] *= block.scales[at + k];
+        const std::span<float> row(to + i * stride + t, part);
+        Head::decode(block.numbers + i * n + at, 1.0f, row);
+        if constexpr (Head::has_scales) kernel::multiply_by(block.scales + at, row);
       }
       t += part;
     }
@@ -275,9 +275,10 @@ inline void kv_sequence::read_values(std::size_t layer, std::size_t head, std::s
     for (std::size_t t = 0; t < count;) {
       const std::size_t at = (first + t) % n, part = std::min(n - at, count - t);
       const detail::head_block<Head> block(locate(layer, 1, head, first + t), n);
-      Head::decode(block.numbers + at * d, {to + t * d, part * d});
-      if constexpr (Head::has_scales)
-        for (std::size_t i = 0; i < part * d; ++i) to[t * d + i] *= block.scales[at + i / d];
+      const std::size_t together = Head::has_scales ? 1 : part; // tokens with one scale
+      for (std::size_t k = 0; k < part; k += together)
+        Head::decode(block.numbers + (at + k) * d, Head::has_scales ? block.scales[at + k] : 1.0f,
+                     {to + (t + k) * d, together * d});
       t += part;
     }
   });

@@ -125,6 +125,11 @@ struct avx2 {
     return {_mm256_cvttps_epi32(x.a), _mm256_cvttps_epi32(x.b)};
   }
   static f32 to_f32(i32 x) noexcept { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
+  static i32 load(const std::int32_t* p) noexcept { return {load_256(p), load_256(p + 8)}; }
+  static void store(std::int32_t* p, i32 x) noexcept {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.a);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 8), x.b);
+  }
   static i32 broadcast(std::int32_t x) noexcept {
     return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)};
   }

@@ -92,6 +92,8 @@ struct avx512 {
   }
   static i32 truncate(f32 x) noexcept { return {_mm512_cvttps_epi32(x)}; }
   static f32 to_f32(i32 x) noexcept { return _mm512_cvtepi32_ps(x.v); }
+  static i32 load(const std::int32_t* p) noexcept { return {_mm512_loadu_si512(p)}; }
+  static void store(std::int32_t* p, i32 x) noexcept { _mm512_storeu_si512(p, x.v); }
   static i32 broadcast(std::int32_t x) noexcept { return {_mm512_set1_epi32(x)}; }
 
   static void store_i8(std::int8_t* p, i32 x) noexcept {

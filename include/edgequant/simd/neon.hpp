@@ -147,6 +147,12 @@ struct neon {
   static f32 to_f32(i32 x) noexcept {
     return each<f32>([&](int i) { return vcvtq_f32_s32(x.v[i]); });
   }
+  static i32 load(const std::int32_t* p) noexcept {
+    return each<i32>([&](int i) { return vld1q_s32(p + 4 * i); });
+  }
+  static void store(std::int32_t* p, i32 x) noexcept {
+    for (int i = 0; i < 4; ++i) vst1q_s32(p + 4 * i, x.v[i]);
+  }
   static i32 broadcast(std::int32_t x) noexcept {
     return each<i32>([&](int) { return vdupq_n_s32(x); });
   }

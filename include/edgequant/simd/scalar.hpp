@@ -153,6 +153,12 @@ struct scalar {
   static f32 to_f32(i32 a) noexcept {
     return each<f32>([&](int i) { return static_cast<float>(a.lane[i]); });
   }
+  static i32 load(const std::int32_t* p) noexcept {
+    i32 x;
+    std::memcpy(x.lane, p, sizeof x);
+    return x;
+  }
+  static void store(std::int32_t* p, i32 x) noexcept { std::memcpy(p, x.lane, sizeof x); }
   static i32 broadcast(std::int32_t x) noexcept {
     return each<i32>([&](int) { return x; });
   }
