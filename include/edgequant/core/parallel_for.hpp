@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-/// A loop over threads: OpenMP where the including program is compiled with it, else plain.
+/// A loop over threads where the including program is compiled with OpenMP, else a plain one.
+/// OpenMP says how many; the threads are ours, since a barrier of its own waits for each of them.
 #pragma once
 
 #include "../config.hpp"
@@ -11,6 +12,11 @@
 #include <limits>
 
 #if defined(_OPENMP)
+#include "thread_team.hpp"
+
+#include <atomic>
+#include <mutex>
+
 #include <omp.h>
 #endif
 
@@ -52,39 +58,71 @@ private:
 #endif
 };
 
-/// Calls body(i) once for each i in [0, count), on up to `threads` threads (0: all), each call on
-/// one thread. If calls throw, the exception of the smallest i that threw is rethrown at the end.
-template <class Body> void parallel_for(std::size_t count, unsigned threads, Body&& body) {
-#if defined(_OPENMP) && defined(__cpp_exceptions)
-  std::exception_ptr failure;
-  auto failed_at = std::numeric_limits<std::size_t>::max();
-  const int team = static_cast<int>(std::min<std::size_t>(thread_count(threads), count));
-#pragma omp parallel for schedule(dynamic) num_threads(team) if (team > 1)
-  for (std::size_t i = 0; i < count; ++i) {
-    std::size_t stop = 0;
-#pragma omp atomic read
-    stop = failed_at;
-    if (i > stop) continue;
-    try {
-      body(i);
-    } catch (...) {
-#pragma omp critical(edgequant_parallel_for)
-      if (i < failed_at) {
-        failure = std::current_exception();
-#pragma omp atomic write
-        failed_at = i;
-      }
-    }
-  }
-  if (failure) std::rethrow_exception(failure);
-#else
 #if defined(_OPENMP)
-#pragma omp parallel for schedule(dynamic) num_threads(static_cast <int>(thread_count(threads)))
+namespace detail {
+
+/// A loop's body for threads that know only its address, with the exception of the smallest index.
+template <class Body> class shared_body {
+public:
+  explicit shared_body(Body& body) noexcept : body_(&body) {}
+
+  static void call(void* self, std::size_t i) { static_cast<shared_body*>(self)->run(i); }
+  void rethrow() const {
+#if defined(__cpp_exceptions)
+    if (failure_) std::rethrow_exception(failure_);
+#endif
+  }
+
+private:
+  void run(std::size_t i) {
+#if defined(__cpp_exceptions)
+    if (i > failed_at_.load(std::memory_order_relaxed)) return;
+    try {
+      (*body_)(i);
+    } catch (...) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (i >= failed_at_.load(std::memory_order_relaxed)) return;
+      failure_ = std::current_exception();
+      failed_at_.store(i, std::memory_order_relaxed);
+    }
+#else
+    (*body_)(i);
+#endif
+  }
+
+  Body* body_;
+#if defined(__cpp_exceptions)
+  std::atomic<std::size_t> failed_at_ = std::numeric_limits<std::size_t>::max();
+  std::mutex mutex_;
+  std::exception_ptr failure_;
+#endif
+};
+
+/// False, and nothing is done, where the threads are taken.
+template <class Body> bool share_loop(std::size_t count, unsigned threads, Body& body) {
+  shared_body<Body> shared(body);
+  {
+    const serial_products here;
+    if (!thread_team::shared().run(count, threads, &shared_body<Body>::call, &shared)) return false;
+  }
+  shared.rethrow();
+  return true;
+}
+
+} // namespace detail
+#endif
+
+/// Calls body(i) once for each i in [0, count), on up to `threads` threads (0: all), each call on
+/// one thread. If calls throw, the exception of the smallest i that threw is rethrown at the end. A
+/// loop within a loop, or beside another thread's, runs on its thread alone.
+template <class Body> void parallel_for(std::size_t count, unsigned threads, Body&& body) {
+#if defined(_OPENMP)
+  const auto team = static_cast<unsigned>(std::min<std::size_t>(thread_count(threads), count));
+  if (team > 1 && detail::share_loop(count, team, body)) return;
 #else
   (void)threads;
 #endif
   for (std::size_t i = 0; i < count; ++i) body(i);
-#endif
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI
