@@ -20,6 +20,8 @@
 #elif defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) &&                    \
     defined(__AVX512VNNI__)
 #define EDGEQUANT_ISA avx512
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__) && defined(__AVXVNNI__)
+#define EDGEQUANT_ISA avx2_vnni
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #define EDGEQUANT_ISA avx2
 #elif defined(__aarch64__) && defined(__ARM_FEATURE_MATMUL_INT8)

@@ -13,7 +13,12 @@
 namespace edgequant::inline EDGEQUANT_ABI::simd {
 
 struct avx2 {
-  static constexpr std::string_view name = "avx2";
+  static constexpr std::string_view name =
+#if defined(__AVXVNNI__)
+      "avx2_vnni";
+#else
+      "avx2";
+#endif
   static constexpr int registers = 8;
 
   struct f32 {
@@ -185,7 +190,11 @@ struct avx2 {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(packed, 0xd8));
   }
 
+#if defined(__AVXVNNI__)
+  static constexpr int code_offset = 128; // the instruction wants weights without a sign
+#else
   static constexpr int code_offset = 0;
+#endif
   static i8 load_codes(const std::int8_t* p) noexcept { return {load_256(p), load_256(p + 32)}; }
   static i8 broadcast_codes(const std::int8_t* p) noexcept {
     std::int32_t four;
@@ -205,6 +214,15 @@ struct avx2 {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.a);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 32), x.b);
   }
+#if defined(__AVXVNNI__)
+  template <int Bits> static i32 begin_dots(std::int32_t start) noexcept {
+    return broadcast(start);
+  }
+  template <int Bits> static i32 add_dot(i32 sum, i8 w, i8 x) noexcept {
+    return {_mm256_dpbusd_avx_epi32(sum.a, w.a, x.a), _mm256_dpbusd_avx_epi32(sum.b, w.b, x.b)};
+  }
+  template <int Bits> static i32 end_dots(i32 sum, std::int32_t) noexcept { return sum; }
+#else
   struct i16 { // sums of pairs of products
     __m256i a, b;
   };
@@ -230,6 +248,7 @@ struct avx2 {
     return {_mm256_add_epi32(_mm256_madd_epi16(sum.a, one), first),
             _mm256_add_epi32(_mm256_madd_epi16(sum.b, one), first)};
   }
+#endif
   // The bits of 1.5 * 2^23: as a float a sum is that much too large, and is not converted.
   static constexpr std::int32_t first_sum = 0x4b400000;
   static f32 shift_of(f32 scale) noexcept { return mul(scale, broadcast(-12582912.0f)); } // exact
