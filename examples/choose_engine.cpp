@@ -13,6 +13,7 @@
 #include <edgequant/deploy/wish.hpp>
 
 #include <iomanip>
+#include <optional>
 #include <sstream>
 
 #include <unistd.h>
@@ -22,9 +23,10 @@ namespace eq = edgequant;
 namespace {
 
 struct arguments {
-  std::string device = "this", model = "Llama-3.2-1B", os, predict;
-  double max_ms_per_token = 0, max_ms_to_first_token = 0, max_ram_mb = 0, max_storage_mb = 0;
-  std::uint64_t context = 2048;
+  std::string device = "this", model = "Llama-3.2-1B", predict;
+  std::optional<std::string> os;
+  std::optional<double> max_ms_per_token, max_ms_to_first_token, max_ram_mb, max_storage_mb;
+  std::optional<std::uint64_t> context;
   std::vector<std::string> engines, licences;
   bool npu_needed = false, soft = false, list = false, matrix = false, npus = false, json = false;
 };
@@ -48,8 +50,8 @@ void describe(CLI::App& app, arguments& a) {
   app.add_option("--os", a.os,
                  "android, ios, linux, macos, windows, web, wearos or embedded;\n"
                  "else the device's usual one");
-  app.add_option("--context", a.context, "tokens that the KV cache must hold")
-      ->capture_default_str()
+  app.add_option("--context", a.context,
+                 "tokens that the KV cache must hold; else 2048, or the model's where that is less")
       ->check(CLI::Range(1, 1 << 30));
   app.add_option("--max-ms-per-token", a.max_ms_per_token, "wish: time for each token");
   app.add_option("--max-ms-to-first-token", a.max_ms_to_first_token,
@@ -78,8 +80,8 @@ eq::engine_selector selector_of(const arguments& a) {
   eq::engine_selector selector;
   for (const auto& file : a.engines) eq::read_into(selector, file);
   const auto wish = [&](eq::wish w) { selector.add(eq::rule_of(a.soft ? eq::softly(w) : w)); };
-  const auto limit = [&](double value, double unit, eq::wish_kind kind) {
-    if (value != 0) wish(eq::wish_for(kind, value * unit));
+  const auto limit = [&](std::optional<double> value, double unit, eq::wish_kind kind) {
+    if (value) wish(eq::wish_for(kind, *value * unit));
   };
   limit(a.max_ms_per_token, 1, eq::wish_kind::max_ms_per_token);
   limit(a.max_ms_to_first_token, 1, eq::wish_kind::max_ms_to_first_token);
@@ -90,14 +92,14 @@ eq::engine_selector selector_of(const arguments& a) {
   return selector;
 }
 
-eq::advice_options options_of(const arguments& a) {
+eq::advice_options options_of(const arguments& a, const eq::model_profile& model) {
   eq::advice_options options;
-  options.context_tokens = a.context;
+  options.context_tokens = a.context.value_or(std::min<std::uint64_t>(2048, model.context_tokens));
   options.measured_bandwidth = a.device == "this";
-  if (a.os.empty()) return options;
-  options.os = eq::find_platform(a.os);
+  if (!a.os) return options;
+  options.os = eq::find_platform(*a.os);
   if (!options.os)
-    eq::fail(eq::error_code::bad_argument, "--os '" + eq::escaped(a.os) + "'",
+    eq::fail(eq::error_code::bad_argument, "--os '" + eq::escaped(*a.os) + "'",
              "expected android, ios, linux, macos, windows, web, wearos or embedded");
   return options;
 }
@@ -143,12 +145,12 @@ void matrix(const arguments& a) {
   for (std::size_t m = 0; m < models.size(); ++m)
     table << std::setw(9) << "[" + std::to_string(m + 1) + "]";
   table << '\n';
-  auto options = options_of(a);
-  options.measured_bandwidth = false;
   for (std::size_t d = 0; d < devices.size(); ++d) {
     bar({"matrix", devices[d].name, d, devices.size(), "devices"});
     table << std::left << std::setw(44) << devices[d].name.substr(0, 43) << std::right;
     for (const auto& model : models) {
+      auto options = options_of(a, model);
+      options.measured_bandwidth = false;
       const auto given = eq::advise(selector, devices[d], model, options);
       nlohmann::json cell{{"device", devices[d].name}, {"model", model.name}, {"engine", nullptr}};
       char text[32] = "-";
@@ -216,20 +218,21 @@ void run(const arguments& a) {
   if (a.matrix) return matrix(a);
   if (a.npus) return npus(a);
   const auto selector = selector_of(a);
-  const auto options = options_of(a);
   const auto model = model_of(a.model);
+  const auto options = options_of(a, model);
   const auto device = device_of(a.device);
   const auto given = eq::advise(selector, device, model, options);
   if (a.json) {
     auto json = eq::to_json(given);
     json["device"] = eq::to_json(device);
     json["model"] = eq::to_json(model);
-    json["context_tokens"] = a.context;
+    json["context_tokens"] = options.context_tokens;
     std::cout << json.dump(2) << '\n';
     return;
   }
-  std::cout << model.name << " on " << device.name << " (" << eq::name_of(given.answer.os)
-            << "), context of " << a.context << " tokens\n";
+  std::cout << eq::escaped(model.name) << " on " << eq::escaped(device.name) << " ("
+            << eq::name_of(given.answer.os) << "), context of " << options.context_tokens
+            << " tokens\n";
   if (device.memory_bandwidth_gb_s)
     std::cout << "memory: " << std::setprecision(3) << *device.memory_bandwidth_gb_s << " GB/s; "
               << eq::escaped(device.source) << '\n';

@@ -72,6 +72,25 @@ TEST(advice, our_own_engine_counts_by_a_measured_bandwidth) {
   EXPECT_GT(speed(true), 1.2 * speed(false));
 }
 
+TEST(advice, a_quantized_file_is_taken_as_it_is) {
+  auto model = eq::models::llama_3_2_1b();
+  model.stored = eq::format::q4_k, model.before.file_bytes = 808'000'000;
+  const auto device = eq::devices::apple_m4_max();
+  const auto given = eq::advise(eq::engine_selector{}, device, model);
+  ASSERT_FALSE(given.ranked.empty());
+  for (const auto& [r, e] : given.ranked) {
+    EXPECT_EQ(r.weights, eq::precision::int4) << r.engine.name;
+    EXPECT_EQ(e.type, eq::format::q4_k);
+    EXPECT_EQ(e.fit.need.weights, 808'000'000u);
+  }
+  model.stored = eq::format::q8_0; // fewer bits can still be had
+  const auto estimate = [&](eq::precision weights) {
+    return eq::estimate_run(engine({}, "EdgeQuant"), device, model, eq::platform::macos, weights);
+  };
+  EXPECT_EQ(estimate(eq::precision::int8).fit.need.weights, 808'000'000u);
+  EXPECT_EQ(estimate(eq::precision::int4).type, eq::format::q4_0);
+}
+
 TEST(advice, catalogues_complete_what_a_query_does_not_say) {
   eq::prediction_query query{.device = "raspberry pi 5", .model = "Llama-3.2-1B"};
   eq::complete_from_catalogues(query);

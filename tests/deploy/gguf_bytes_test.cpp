@@ -26,6 +26,8 @@ void expect_exact(const eq::model_source& source, const eq::model_profile& profi
       if (t.name.starts_with("rope_")) other += t.bytes_after;
     EXPECT_EQ(eq::tensor_data_bytes(profile, type, options.exact) + other, report.bytes_after);
     EXPECT_EQ(eq::read_model_profile(out).before.file_bytes, fs::file_size(out));
+    EXPECT_EQ(eq::read_model_profile(out).stored,
+              eq::is_block_format(type) ? std::optional(type) : std::nullopt);
     EXPECT_EQ(eq::read_model_profile(out).parameters, profile.parameters);
   }
 }

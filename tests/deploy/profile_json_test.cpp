@@ -22,6 +22,7 @@ TEST(profile_json, round_trips_are_equal) {
   auto model = eq::models::llama_3_2_1b();
   model.accuracy = 0.75;
   model.before = {2000, 12.5, {}}, model.after = {1000, {}, 1500};
+  model.stored = eq::format::q6_k;
   EXPECT_EQ(eq::parse_model(eq::to_json(model), "x"), model);
 }
 
@@ -66,7 +67,9 @@ TEST(profile_json, a_bad_device_is_refused_with_the_path) {
             "my.json: kind: expected one of phone, sbc, edge-gpu, laptop, desktop, wearable, not "
             "\"fridge\"");
   EXPECT_EQ(device_error("/memory_bandwidth_gb_s", -1),
-            "my.json: memory_bandwidth_gb_s: expected a number not below 0, not -1");
+            "my.json: memory_bandwidth_gb_s: expected a number from 0.001 to 1e+06, not -1");
+  EXPECT_EQ(device_error("/memory_bandwidth_gb_s", 0),
+            "my.json: memory_bandwidth_gb_s: expected a number from 0.001 to 1e+06, not 0");
   EXPECT_EQ(device_error("/npu", 6), "my.json: npu: expected a JSON object");
   EXPECT_EQ(device_error("/npu/vendor", nullptr), "my.json: npu.vendor: the field is missing");
   EXPECT_EQ(device_error("/npu/top", 6), "my.json: npu.top: unknown field; did you mean 'tops'?");

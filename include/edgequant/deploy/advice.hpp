@@ -29,7 +29,8 @@ struct run_estimate {
   first_token_prediction first_token;
 };
 
-/// What weights of a precision are taken for: fp16 f16, int8 q8_0, int4 q4_0.
+/// What weights of a precision are taken for: fp16 f16, int8 q8_0, int4 q4_0. Those of a file that
+/// is in this precision already are taken as they are.
 [[nodiscard]] constexpr format format_of(precision weights) noexcept {
   return weights == precision::fp16 ? format::f16
                                     : (weights == precision::int8 ? format::q8_0 : format::q4_0);
@@ -107,7 +108,12 @@ inline run_estimate estimate_run(const engine_profile& engine, const device_prof
   const bool own = engine.name == "EdgeQuant";
   fit_options fit;
   if (own) fit.runtime_bytes = built_in_runtime_bytes;
-  best.fit = fits(device, model, best.type, options.context_tokens, fit);
+  if (model.stored && model.before.file_bytes && weights == precision_of(*model.stored)) {
+    best.type = *model.stored;
+    best.fit = fits(device, model, *model.before.file_bytes, options.context_tokens, fit);
+  } else {
+    best.fit = fits(device, model, best.type, options.context_tokens, fit);
+  }
   prediction_query query;
   query.device = device.name;
   query.engine = detail::predicted_engine(engine, options.measured_bandwidth);

@@ -82,7 +82,7 @@ inline device_profile parse_device(const nlohmann::json& json, const std::string
   device.platforms = detail::parse_platforms(fields);
   device.ram_mib = fields.require("ram_mib", fields.whole("ram_mib", 0, detail::most_mib));
   device.storage_gib = fields.number("storage_gib", 0, 1 << 22);
-  device.memory_bandwidth_gb_s = fields.number("memory_bandwidth_gb_s");
+  device.memory_bandwidth_gb_s = fields.number("memory_bandwidth_gb_s", 1e-3, 1e6);
   device.cpu_cores = static_cast<unsigned>(fields.whole("cpu_cores", 0, 1 << 16).value_or(0));
   device.isa = fields.texts("isa");
   device.gpu = fields.text("gpu").value_or("");

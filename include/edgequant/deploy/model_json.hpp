@@ -72,6 +72,13 @@ inline model_profile parse_model(const nlohmann::json& json, const std::string& 
   model.accuracy = fields.number("accuracy", 0, 1);
   if (auto before = fields.object("before")) model.before = detail::parse_figures(*before);
   if (auto after = fields.object("after")) model.after = detail::parse_figures(*after);
+  if (const auto stored = fields.text("stored")) {
+    const auto* row = find_format(*stored);
+    if (row == nullptr || row->block_length == 1)
+      fail(error_code::bad_file, fields.here("stored"),
+           "expected a format of quantized weights, such as q4_0, not '" + escaped(*stored) + "'");
+    model.stored = row->id;
+  }
   model.source = fields.text("source").value_or("");
   fields.require_no_others();
   const auto count = detail::count_parameters(model);
@@ -96,6 +103,7 @@ inline nlohmann::json to_json(const model_profile& model) {
   if (model.accuracy) json["accuracy"] = *model.accuracy;
   if (model.before != model_figures{}) json["before"] = detail::to_json(model.before);
   if (model.after != model_figures{}) json["after"] = detail::to_json(model.after);
+  if (model.stored) json["stored"] = name_of(*model.stored);
   if (!model.source.empty()) json["source"] = model.source;
   return json;
 }

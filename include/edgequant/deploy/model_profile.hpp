@@ -2,7 +2,8 @@
 /// What is known of a model that shall run on a device.
 #pragma once
 
-#include "../config.hpp"
+#include "../core/precision.hpp"
+#include "../format/format.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -28,9 +29,18 @@ struct model_profile {
   std::uint64_t context_tokens = 0;
   std::optional<double> accuracy = {};   ///< 0 to 1, on a benchmark of the caller's choice
   model_figures before = {}, after = {}; ///< compression
+  /// Of most weights of a file that is quantized: before.file_bytes are in it. No engine gets more
+  /// bits than that back. None: the weights can have any precision.
+  std::optional<format> stored = {};
   std::string source = {};
   std::string architecture = "llama"; ///< as GGUF names it; a row of model_family_table, or another
   friend bool operator==(const model_profile&, const model_profile&) = default;
 };
+
+/// What engines call weights in a block format: int8 from 8 bits a weight on, else int4.
+[[nodiscard]] constexpr precision precision_of(format stored) noexcept {
+  const format_row& row = info_of(stored);
+  return row.block_bytes >= row.block_length ? precision::int8 : precision::int4;
+}
 
 } // namespace edgequant::inline EDGEQUANT_ABI

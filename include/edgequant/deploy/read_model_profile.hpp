@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
@@ -21,8 +22,8 @@ namespace edgequant::inline EDGEQUANT_ABI {
 /// The profile of a GGUF of any architecture that has the usual keys: block_count,
 /// embedding_length, feed_forward_length, context_length, attention.head_count and head_count_kv
 /// (of one number a layer the largest counts), key_length. Parameters are the values of all tensors
-/// but RoPE's divisors; before.file_bytes is the file's size. bad_file, naming the key, for a
-/// missing one and for values out of range.
+/// but RoPE's divisors; before.file_bytes is the file's size, and stored the format of most values
+/// if it is one of blocks. bad_file, naming the key, for a missing one and for values out of range.
 [[nodiscard]] model_profile profile_of(const gguf_file& file);
 
 /// The profile of a Hugging Face config.json (or of its text_config); the parameters are computed.
@@ -72,13 +73,19 @@ private:
 
 /// What the tensors say; divisors of RoPE are no parameters.
 inline void count_tensors(const gguf_file& file, model_profile& model) {
+  std::map<format, std::uint64_t> values;
   model.tied_embeddings = true;
   for (const auto& tensor : file.tensors) {
     if (tensor.name.starts_with("rope_")) continue;
     model.parameters += tensor.values();
+    values[tensor.type] += tensor.values();
     if (tensor.name == "output.weight") model.tied_embeddings = false;
     if (tensor.name == "token_embd.weight") model.vocabulary = tensor.rows();
   }
+  const auto most =
+      std::max_element(values.begin(), values.end(),
+                       [](const auto& a, const auto& b) { return a.second < b.second; });
+  if (most != values.end() && is_block_format(most->first)) model.stored = most->first;
 }
 
 /// The name of the family's row, or what stands for it, in a profile's source.

@@ -152,6 +152,10 @@ struct question {
                                    std::vector<std::string>& problems) {
   verdict v{.weights = weights};
   v.result.weights = weights;
+  const auto stored = q.model != nullptr ? q.model->stored : std::nullopt;
+  if (weights && stored && *weights < precision_of(*stored))
+    v.out.push_back("the file's weights are in " + std::string(name_of(*stored)) +
+                    ", and more bits do not come back");
   if (weights) {
     const std::string place =
         place_of("figures", "engine", engine.name) + " in " + std::string(name_of(*weights));
