@@ -99,6 +99,19 @@ TEST_F(format_plan, a_vector_takes_no_blocks) {
   EXPECT_EQ(refusal(eq::error_code::bad_argument, {".*=q4_0"}), std::string(problem) + "q4_0");
 }
 
+TEST_F(format_plan, named_formats_are_held_to_the_same_rules) {
+  add("ids", {3, 5}, format::i32);
+  const auto named = [&](const char* name, format type) {
+    return message_of([&] { (void)eq::plan_formats(source, q4, {}, {{name, type}}); });
+  };
+  EXPECT_EQ(named("output.weight", q5), "");
+  EXPECT_EQ(named("output_weight", q5),
+            "m: tensor 'output_weight': the plan names it, but the model has none of this name");
+  EXPECT_EQ(named("blk.0.attn_norm.weight", q5),
+            "m: tensor 'blk.0.attn_norm.weight': a 1-D tensor cannot be q5_0");
+  EXPECT_EQ(named("ids", f16), "m: tensor 'ids': integers have no other format");
+}
+
 TEST_F(format_plan, rows_that_blocks_do_not_divide_become_f16) {
   add("odd", {33, 4});
   add("cube", {3, 32, 2, 5});

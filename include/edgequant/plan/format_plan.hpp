@@ -6,6 +6,7 @@
 #include "default_format.hpp"
 
 #include <regex>
+#include <set>
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
@@ -45,8 +46,9 @@ struct tensor_plan {
 /// - a tensor that `exact` names gets that format;
 /// - rows that are no multiple of the block length of their format get f16.
 ///
-/// bad_argument: a rule that matches no tensor, a block format for a 1-D tensor, a rule for an
-/// integer tensor. bad_file: a tensor whose values cannot be read or whose name is too long.
+/// bad_argument: a rule that matches no tensor, a name in `exact` that no tensor has, a block
+/// format for a 1-D tensor, a rule for an integer tensor. bad_file: a tensor whose values cannot be
+/// read or whose name is too long.
 [[nodiscard]] std::vector<tensor_plan> plan_formats(const model_source& source, format type,
                                                     std::span<const keep_rule> keep,
                                                     const named_formats& exact = {});
@@ -73,6 +75,15 @@ inline void require_short_names(const model_source& source) {
     if (const auto& name = tensor.stored.name; name.size() > gguf_name_limit)
       fail(error_code::bad_file, place_of(source.name, "tensor", name),
            "a name of " + counted(name.size(), "byte") + ", at most 63 fit");
+}
+
+inline void require_known_names(const model_source& source, const named_formats& names) {
+  std::set<std::string_view> known;
+  for (const auto& tensor : source.tensors) known.insert(tensor.stored.name);
+  for (const auto& [name, type] : names)
+    if (known.count(name) == 0)
+      fail(error_code::bad_argument, place_of(source.name, "tensor", name),
+           "the plan names it, but the model has none of this name");
 }
 
 } // namespace detail
@@ -121,6 +132,7 @@ inline std::vector<tensor_plan> plan_formats(const model_source& source, format 
                                              std::span<const keep_rule> keep,
                                              const named_formats& exact) {
   const auto chosen = deciding_rules(source, keep);
+  detail::require_known_names(source, exact);
   std::vector<tensor_plan> plans;
   for (std::size_t i = 0; i < chosen.size(); ++i) {
     const stored_tensor& tensor = source.tensors[i].stored;
@@ -132,12 +144,15 @@ inline std::vector<tensor_plan> plan_formats(const model_source& source, format 
                " cannot be read; start from f32, f16 or bf16");
     if (chosen[i] != nullptr && integer)
       fail(error_code::bad_argument, place, "integers have no other format");
-    if (chosen[i] != nullptr && tensor.dims.size() == 1 && is_block_format(chosen[i]->type))
-      fail(error_code::bad_argument, place,
-           "a 1-D tensor cannot be " + std::string(name_of(chosen[i]->type)));
     tensor_plan plan{default_format(tensor.name, tensor.dims.size(), tensor.type, type)};
+    const auto named = exact.find(tensor.name);
     if (chosen[i] != nullptr) plan.type = chosen[i]->type;
-    if (const auto found = exact.find(tensor.name); found != exact.end()) plan.type = found->second;
+    if (named != exact.end()) plan.type = named->second;
+    if (tensor.dims.size() == 1 && is_block_format(plan.type))
+      fail(error_code::bad_argument, place,
+           "a 1-D tensor cannot be " + std::string(name_of(plan.type)));
+    if (integer && plan.type != tensor.type)
+      fail(error_code::bad_argument, place, "integers have no other format");
     const format fitting = fitting_format(plan.type, tensor.columns());
     plan.fallback = fitting != plan.type;
     plan.type = fitting;
