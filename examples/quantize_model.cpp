@@ -43,6 +43,8 @@ void describe(CLI::App& app, arguments& a) {
       "  quantize_model model-f16.gguf mixed.gguf --keep 'ffn_down=q8_0' --keep "
       "'blk\\.0\\.=f16'\n\n"
       "Exit status: 0, or 1 with one line on stderr and no output file.");
+  const CLI::Validator given( // an empty variable of a script is a mistake, not a wish
+      [](const std::string& text) { return std::string(text.empty() ? "is empty" : ""); }, "");
   app.add_option("IN", a.input, "GGUF, safetensors file, or folder")->required();
   app.add_option("OUT", a.output, "the GGUF to write; replaced only when the new one is complete")
       ->required();
@@ -64,14 +66,17 @@ void describe(CLI::App& app, arguments& a) {
          "with large inputs are scaled up first), or awq+gptq")
       ->capture_default_str()
       ->check(CLI::IsMember({"rtn", "gptq", "awq", "awq+gptq"}));
-  app.add_option("--calibration", a.calibration, "a text like those the model will see");
+  app.add_option("--calibration", a.calibration, "a text like those the model will see")
+      ->check(given);
   app.add_option("--calibration-tokens", a.calibration_tokens, "tokens of it, from its beginning")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 26));
-  auto* budget = app.add_option(
-      "--budget", a.budget,
-      "the best formats for a file of at most this size, such as 3.2MiB, or these bits\n"
-      "a weight, such as 5.0bpw; --keep pins what it names");
+  auto* budget =
+      app.add_option(
+             "--budget", a.budget,
+             "the best formats for a file of at most this size, such as 3.2MiB, or these bits\n"
+             "a weight, such as 5.0bpw; --keep pins what it names")
+          ->check(given);
   app.add_option("--candidates", a.candidates, "the formats that a budget chooses from")
       ->capture_default_str();
   app.add_option("--sensitivity", a.sensitivity,
@@ -81,16 +86,22 @@ void describe(CLI::App& app, arguments& a) {
       ->capture_default_str()
       ->check(CLI::IsMember({"output", "weight", "kld"}));
   app.add_option("--plan-out", a.plan_out, "write the plan as JSON: formats, candidates, errors")
-      ->needs(budget);
-  app.add_option("--plan", a.plan, "take the formats from such a file")->excludes(budget);
+      ->needs(budget)
+      ->check(given);
+  app.add_option("--plan", a.plan, "take the formats from such a file")
+      ->excludes(budget)
+      ->check(given);
   app.add_option("--resume", a.resume,
-                 "a folder for finished tensors: an interrupted run goes on from there");
+                 "a folder for finished tensors and measured divergences: an interrupted run goes\n"
+                 "on from there (rtn, which measures nothing, begins again)")
+      ->check(given);
   app.add_option("--threads", a.threads, "threads to use; 0: all")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));
   app.add_option("--report", a.report,
                  "write the report to this file: a page to look at where it ends in .html, a\n"
-                 "single file that opens offline; else JSON");
+                 "single file that opens offline; else JSON")
+      ->check(given);
   app.add_flag("--json", a.json, "print the report as JSON instead of a table");
   app.add_flag("--dry-run", a.dry_run,
                "check the input and print what would be done; write nothing");
@@ -116,8 +127,13 @@ choice_of_formats plan(const arguments& a, const eq::model_source& source,
                                   listener);
   eq::budget_options budget{eq::parse_budget(a.budget), eq::parse_measure(a.sensitivity)};
   if (eq::parse_method(a.method).gptq) budget.layer_factor = eq::gptq_leaves;
-  if (budget.measure == eq::damage_measure::kld)
-    eq::measure_divergence(model.weights, model.text, 2048, layers, a.threads, listener);
+  if (budget.measure == eq::damage_measure::kld) {
+    eq::encoded_tensors kept;
+    if (!a.resume.empty())
+      kept = {std::filesystem::path(a.resume) / "divergence",
+              eq::job_key(source, model.text, {}, "divergence " + a.candidates)};
+    eq::measure_divergence(model.weights, model.text, 2048, layers, a.threads, listener, &kept);
+  }
   auto plan = eq::plan_for_budget(source, options, layers, budget);
   options.exact = plan.formats;
   options.type = plan.main;
@@ -137,7 +153,8 @@ choice_of_formats prepare(const arguments& a, const eq::model_source& source,
   if (!a.plan.empty()) options.exact = eq::read_plan(a.plan);
   choice_of_formats chosen;
   if (a.method == "rtn" && a.budget.empty()) return chosen;
-  if (a.calibration.empty())
+  const bool by_weights = a.method == "rtn" && a.sensitivity == "weight";
+  if (a.calibration.empty() && !by_weights)
     eq::fail(eq::error_code::bad_argument, a.budget.empty() ? "--method " + a.method : "--budget",
              "needs --calibration TEXT");
   const eq::calibration_options text{a.calibration, a.calibration_tokens};

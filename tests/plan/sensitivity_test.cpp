@@ -102,6 +102,39 @@ TEST_F(plans, every_matrix_of_a_model_is_analyzed) {
   }
 }
 
+TEST_F(plans, weights_are_analyzed_without_a_text) {
+  const auto ready = eq::open_calibrated(source, model, folder / "out.gguf", {}, 1);
+  EXPECT_TRUE(ready.text.tokens.empty());
+  const auto layers = eq::analyze_model(ready.weights, ready.text, eq::default_candidates, 1);
+  const auto with_text = open();
+  const auto seen = eq::analyze_model(with_text.weights, with_text.text, eq::default_candidates, 1);
+  ASSERT_EQ(layers.size(), seen.size());
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    EXPECT_EQ(layers[i].name, seen[i].name);
+    EXPECT_EQ(layers[i].candidates[0].weight_error, seen[i].candidates[0].weight_error);
+    EXPECT_EQ(layers[i].candidates[0].output_error, layers[i].candidates[0].weight_error);
+  }
+}
+
+TEST_F(plans, divergence_that_was_kept_is_not_measured_again) {
+  auto ready = open();
+  auto layers = eq::analyze_model(ready.weights, ready.text, eq::default_candidates, 1),
+       again = layers;
+  std::size_t measured = 0;
+  const auto count = [&](const eq::progress& p) { measured += !p.item.empty(); };
+  eq::encoded_tensors kept(folder / "kept", "job");
+  layers.resize(4); // as if interrupted
+  eq::measure_divergence(ready.weights, ready.text, 64, layers, 1, count, &kept);
+  EXPECT_EQ(measured, 4u);
+  eq::encoded_tensors found(folder / "kept", "job");
+  measured = 0;
+  eq::measure_divergence(ready.weights, ready.text, 64, again, 1, count, &found);
+  EXPECT_EQ(measured, again.size() - 4);
+  for (std::size_t i = 0; i < 4; ++i)
+    for (std::size_t c = 0; c < 3; ++c)
+      EXPECT_EQ(again[i].candidates[c].kl, layers[i].candidates[c].kl);
+}
+
 /// The divergence that is said to come from one tensor is that of a file where only it changed.
 TEST_F(plans, divergence_is_that_of_the_tensor_alone) {
   auto ready = open();

@@ -9,7 +9,7 @@
 namespace edgequant::inline EDGEQUANT_ABI {
 
 struct calibration_options {
-  std::filesystem::path text; ///< UTF-8
+  std::filesystem::path text; ///< UTF-8; empty: none, and no tokens
   std::size_t tokens = 16384; ///< of it, from its beginning
   std::size_t context = 0;    ///< tokens of a chunk, BOS included; 0: the model's, at most 512
 };
@@ -90,6 +90,7 @@ inline calibrated_model open_calibrated(const model_source& source,
                                         const progress_callback& listener) {
   calibrated_model model{
       model_weights(detail::runnable_file(source, input, output, threads, listener)), {}};
+  if (options.text.empty()) return model;
   const tokenizer words(model.weights.file().metadata);
   if (!words.bos()) fail(error_code::bad_file, source.name, "the vocabulary has no BOS token");
   auto text = read_text_file(options.text);

@@ -9,6 +9,9 @@
 #include "../quantizer/output_error.hpp"
 #include "layer_encoding.hpp"
 
+#include <cstring>
+#include <optional>
+
 namespace edgequant::inline EDGEQUANT_ABI {
 
 /// A matrix in one format, rounded by the mse rule. Errors are ratios, 0 for an exact copy.
@@ -50,7 +53,7 @@ analyze_sensitivity(const std::string& name, Eigen::Ref<const matrix_f> weights,
                     std::span<const format> candidates = default_candidates, unsigned threads = 0);
 
 /// The same for the matrices of all layers of a model, on a text, and without inputs for embedding
-/// and output. Memory: the Gram matrices of one layer.
+/// and output; a text without tokens says nothing of any. Memory: the Gram matrices of one layer.
 [[nodiscard]] std::vector<layer_sensitivity>
 analyze_model(const model_weights& weights, const calibration_text& text,
               std::span<const format> candidates = default_candidates, unsigned threads = 0,
@@ -59,9 +62,10 @@ analyze_model(const model_weights& weights, const calibration_text& text,
 /// Sets kl of every candidate: that of the first is measured, on the first `tokens` of the text, by
 /// running the model with this tensor alone quantized; the others follow by their squared output
 /// errors, which a small divergence is proportional to. The weights are afterwards as they were.
+/// What `kept` holds is not measured again, and what is measured is put there: one f64 a tensor.
 void measure_divergence(model_weights& weights, const calibration_text& text, std::size_t tokens,
                         std::vector<layer_sensitivity>& layers, unsigned threads = 0,
-                        const progress_callback& listener = {});
+                        const progress_callback& listener = {}, encoded_tensors* kept = nullptr);
 
 namespace detail {
 
@@ -170,24 +174,29 @@ inline std::vector<layer_sensitivity> analyze_model(const model_weights& weights
         w.name, decode_matrix(w.view.type, w.view.data, w.view.rows, w.view.columns, threads),
         inputs, candidates, threads));
   };
-  layer_walk walk(weights, text.tokens, text.bos, chunk_context(weights, text), threads);
+  std::optional<layer_walk> walk;
+  if (!text.tokens.empty())
+    walk.emplace(weights, text.tokens, text.bos, chunk_context(weights, text), threads);
   analyze(weights.embedding(), {});
   if (weights.output().name != weights.embedding().name) analyze(weights.output(), {});
   const std::size_t layers = weights.layers().size();
-  for (; walk.layer() < layers; walk.advance()) {
-    const sublayer_matrices part(weights, walk.layer(), walk.part());
-    if (listener) listener({"sensitivity", part.readers[0]->name, walk.layer(), layers, "layers"});
-    const auto seen = walk.statistics(sublayer_end::in);
-    for (const auto* w : part.readers) analyze(*w, seen);
-    analyze(*part.writer, walk.statistics(sublayer_end::out));
-  }
+  for (std::size_t i = 0; i < layers; ++i)
+    for (const auto which : {sublayer::attention, sublayer::feed_forward}) {
+      const sublayer_matrices part(weights, i, which);
+      if (listener) listener({"sensitivity", part.readers[0]->name, i, layers, "layers"});
+      const auto seen = walk ? walk->statistics(sublayer_end::in) : input_statistics{};
+      for (const auto* w : part.readers) analyze(*w, seen);
+      analyze(*part.writer, walk ? walk->statistics(sublayer_end::out) : input_statistics{});
+      if (walk) walk->advance();
+    }
   if (listener) listener({"sensitivity", "", layers, layers, "layers"});
   return result;
 }
 
 inline void measure_divergence(model_weights& weights, const calibration_text& text,
                                std::size_t tokens, std::vector<layer_sensitivity>& layers,
-                               unsigned threads, const progress_callback& listener) {
+                               unsigned threads, const progress_callback& listener,
+                               encoded_tensors* kept) {
   const auto part = std::span(text.tokens).first(std::min(tokens, text.tokens.size()));
   const model_weights reference_weights(weights.file());
   transformer model(weights, threads), reference(reference_weights, threads);
@@ -195,6 +204,18 @@ inline void measure_divergence(model_weights& weights, const calibration_text& t
   for (std::size_t i = 0; i < layers.size(); ++i) {
     auto& layer = layers[i];
     if (layer.candidates.empty()) continue;
+    const double first = layer.candidates[0].output_error;
+    const auto set = [&](double divergence) {
+      for (auto& c : layer.candidates)
+        c.kl = first > 0 ? divergence * (c.output_error / first) * (c.output_error / first) : 0;
+    };
+    double divergence = 0;
+    if (const auto* t = kept != nullptr ? kept->find(layer.name) : nullptr;
+        t != nullptr && t->bytes.size() == sizeof divergence) {
+      std::memcpy(&divergence, t->bytes.data(), sizeof divergence);
+      set(divergence);
+      continue;
+    }
     if (listener) listener({"divergence", layer.name, i, layers.size(), "tensors"});
     const weight_view before = weights.find_matrix(layer.name);
     const format type = layer.candidates[0].type;
@@ -208,17 +229,15 @@ inline void measure_divergence(model_weights& weights, const calibration_text& t
       const weight_view& before;
       ~restorer() { weights.replace(name, before); }
     };
-    text_score score;
     {
       const restorer restore{weights, layer.name, before};
       weights.replace(layer.name, {type, before.rows, before.columns, bytes.data()});
-      score = score_text(model, part, options, &reference);
+      divergence = score_text(model, part, options, &reference).from_reference->kl_mean;
     }
-    const double first = layer.candidates[0].output_error;
-    for (auto& c : layer.candidates)
-      c.kl = first > 0 ? score.from_reference->kl_mean * (c.output_error / first) *
-                             (c.output_error / first)
-                       : 0;
+    set(divergence);
+    if (kept == nullptr) continue;
+    const auto raw = std::as_bytes(std::span(&divergence, 1));
+    kept->put(layer.name, {format::f64, {raw.begin(), raw.end()}, {}});
   }
   if (listener) listener({"divergence", "", layers.size(), layers.size(), "tensors"});
 }
