@@ -155,7 +155,7 @@ choice_of_formats prepare(const arguments& a, const eq::model_source& source,
   if (a.method == "rtn" && a.budget.empty()) return chosen;
   const bool by_weights = a.method == "rtn" && a.sensitivity == "weight";
   if (a.calibration.empty() && !by_weights)
-    eq::fail(eq::error_code::bad_argument, a.budget.empty() ? "--method " + a.method : "--budget",
+    eq::fail(eq::error_code::bad_argument, a.method != "rtn" ? "--method " + a.method : "--budget",
              "needs --calibration TEXT");
   const eq::calibration_options text{a.calibration, a.calibration_tokens};
   auto model = eq::open_calibrated(source, a.input, a.output, text, a.threads, listener);
