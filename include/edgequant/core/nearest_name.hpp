@@ -119,7 +119,7 @@ const T& find_by_name(std::span<const T> all, std::string_view name, std::string
   }
   std::string shown(name.substr(0, 100)); // a message is one line
   std::replace_if(
-      shown.begin(), shown.end(), [](char c) { return c >= 0 && c < ' '; }, '?');
+      shown.begin(), shown.end(), [](char c) { return static_cast<unsigned char>(c) < ' '; }, '?');
   fail(error_code::bad_argument, std::string(kind) + " '" + shown + "'",
        "unknown; did you mean '" + std::string(nearest_name(name, names)) + "'?");
 }
