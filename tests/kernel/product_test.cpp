@@ -166,13 +166,14 @@ struct whole_problem {
     inputs.assign(x.data(), count, columns);
     std::vector<float> y(rows * count + 1, 42.0f);
     eq::multiply(view, inputs, y.data(), 1); // threads: see the test after the next
-    EXPECT_EQ(y.back(), 42.0f); // a guard
+    EXPECT_EQ(y.back(), 42.0f);              // a guard
     for (std::size_t c = 0; c < count; ++c)
       for (std::size_t r = 0; r < rows; ++r) {
         int sum = 0;
         for (std::size_t i = 0; i < columns; ++i)
           sum += w[r * columns + i] * static_cast<int>(x[c * columns + i]);
-        ASSERT_EQ(y[c * rows + r], static_cast<float>(sum))
+        const float scale = view.scales == nullptr ? 1.0f : view.scales[r]; // a power of two
+        ASSERT_EQ(y[c * rows + r], static_cast<float>(sum) * scale)
             << rows << " x " << columns << " times " << count << " at " << r << ", " << c;
       }
   }
@@ -207,13 +208,14 @@ template <class F> void expect_blocks(const whole_problem& p) {
 }
 
 void expect_channels(const whole_problem& p) {
-  const std::vector<float> ones(p.rows, 1.0f);
+  std::vector<float> scales(p.rows);
+  for (std::size_t r = 0; r < p.rows; ++r) scales[r] = static_cast<float>(1 << r % 5);
   const eq::weight_view rows{eq::format::i8,
                              p.rows,
                              p.columns,
                              reinterpret_cast<const std::byte*>(p.w.data()),
                              eq::weight_layout::rows,
-                             ones.data()};
+                             scales.data()};
   std::vector<std::byte> packed(eq::panel_bytes(rows));
   p.expect(rows);
   p.expect(eq::pack_panels(rows, packed.data(), 1));
