@@ -23,7 +23,11 @@ mutate() {
   local noticed="" program
   for program in $rooms; do
     if g++ "${flags[@]}" tests/$program/*_test.cpp -o "$copy/$program" -lgtest -lgtest_main 2>"$copy/log"; then
-      noticed+=$("$copy/$program" --gtest_brief=1 2>/dev/null | sed -n 's,^.  FAILED  . \([^ ,]*\).* ms)$,\1,p' | sort -u | head -n 3 | sed "s/^/$program./" | tr '\n' ' ')
+      local failed
+      failed=$("$copy/$program" --gtest_brief=1 2>/dev/null | tee "$copy/log" | sed -n 's,^.  FAILED  . \([^ ,]*\).* ms)$,\1,p' | sort -u | head -n 3 | sed "s/^/$program./" | tr '\n' ' ')
+      # A program that ends at once has noticed too.
+      if [ -z "$failed" ] && ! grep -q PASSED "$copy/log"; then failed="$program (ends at once) "; fi
+      noticed+=$failed
     else
       echo "| $1 | $program does not compile: $(grep -m1 error "$copy/log") |"
       missed=$((missed + 1))

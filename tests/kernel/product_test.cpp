@@ -241,6 +241,32 @@ TEST(product, whole_numbers_are_exact_in_all_shapes) {
   }
 }
 
+/// More columns than are made ready at a time, whole and with a rest.
+TEST(product, whole_numbers_are_exact_in_long_rows) {
+  for (const std::size_t groups : {16u, 17u, 32u, 37u})
+    for (const std::size_t count : {1u, 20u, 31u}) {
+      expect_blocks<eq::q8_0>({33, groups * 32, count, pattern::random, -128, 127});
+      expect_blocks<eq::q4_0>({64, groups * 32, count, pattern::random, -8, 7});
+      expect_channels({33, groups * 32 - 5, count, pattern::random, -128, 127});
+    }
+}
+
+TEST(product, nothing_is_left_of_an_earlier_vector) {
+  const std::vector<std::int8_t> w(16 * 64, 1);
+  const std::vector<float> scales(16, 1.0f), x(64, 127.0f);
+  eq::activations inputs;
+  for (std::size_t columns = 64; columns > 0; --columns) {
+    std::vector<float> y(16);
+    inputs.assign(x.data(), 1, 64);
+    inputs.encode(eq::activation_coding::whole, 1);
+    inputs.assign(x.data(), 1, columns);
+    eq::multiply({eq::format::i8, 16, columns, reinterpret_cast<const std::byte*>(w.data()),
+                  eq::weight_layout::rows, scales.data()},
+                 inputs, y.data(), 1);
+    EXPECT_EQ(y, std::vector<float>(16, 127.0f * static_cast<float>(columns)));
+  }
+}
+
 TEST(product, agrees_with_a_sum_in_double) {
   for (const auto type : {eq::format::f32, eq::format::f16, eq::format::bf16, eq::format::q8_0,
                           eq::format::q5_0, eq::format::q4_0})
