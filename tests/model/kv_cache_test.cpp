@@ -80,6 +80,29 @@ TEST(kv_cache, a_head_of_zeros_is_zeros) {
   EXPECT_EQ(v, zeros);
 }
 
+TEST(kv_cache, what_is_not_finite_stays_visible) {
+  for (const auto type : {eq::kv_format::f32, eq::kv_format::f16, eq::kv_format::int8})
+    for (const float bad : {NAN, -NAN, INFINITY, -INFINITY}) {
+      eq::kv_pool pool(shape, type, 1);
+      eq::kv_sequence s(pool);
+      s.extend(2);
+      std::vector<float> x(shape.head_size, 1.0f), k(2 * x.size()), v(k);
+      for (const std::size_t t : {0u, 1u}) {
+        x[3] = t == 0 ? bad : 1.0f;
+        s.set_key(0, t, 0, x.data());
+        s.set_value(0, t, 0, x.data());
+      }
+      s.read_keys(0, 0, 0, 2, k.data(), 2);
+      s.read_values(0, 0, 0, 2, v.data());
+      EXPECT_FALSE(std::isfinite(k[3 * 2]));
+      EXPECT_FALSE(std::isfinite(v[3]));
+      for (std::size_t i = 0; i < shape.head_size; ++i) { // the other token
+        EXPECT_NEAR(k[i * 2 + 1], 1.0f, 1e-6f);
+        EXPECT_NEAR(v[shape.head_size + i], 1.0f, 1e-6f);
+      }
+    }
+}
+
 TEST(kv_cache, memory_follows_the_tokens) {
   eq::kv_pool pool({16, 8, 64}, eq::kv_format::f16, 2048 / 16);
   EXPECT_EQ(pool.bytes(), 0u);

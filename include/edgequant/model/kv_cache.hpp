@@ -15,6 +15,7 @@
 #include "kv_format.hpp"
 
 #include <cstring>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -84,7 +85,8 @@ public:
   /// Keeps the first `size` tokens; blocks that are not needed go back to the pool.
   void truncate(std::size_t size) noexcept;
 
-  /// Stores head_size floats, all finite.
+  /// Stores head_size floats. Where some are not finite, some that are read are not: with int8 all
+  /// of that head and token are NaN.
   void set_key(std::size_t layer, std::size_t token, std::size_t head, const float* x) noexcept;
   void set_value(std::size_t layer, std::size_t token, std::size_t head, const float* x) noexcept;
   /// Reads tokens first .. first + count of a head's keys, element by element: element i of token
@@ -190,6 +192,10 @@ struct int8_head {
   /// Sets a head's scale and returns its inverse.
   static float choose_scale(std::span<const float> x, float* scale) noexcept {
     const float largest = std::bit_cast<float>(kernel::absmax_bits(x));
+    if (!is_finite(largest)) { // a head of zeros would hide it
+      *scale = std::numeric_limits<float>::quiet_NaN();
+      return 0;
+    }
     const auto found = store_scale<float>(largest / 127.0f, 127.0f);
     *scale = found.stored;
     return found.inverse;
