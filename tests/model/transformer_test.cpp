@@ -224,6 +224,33 @@ TEST_F(transformer, weights_that_are_not_finite_are_named) {
   }
 }
 
+TEST_F(transformer, what_is_not_finite_is_seen_through_every_cache) {
+  toy_options o;
+  o.own_output = true;
+  o.change_tensor = [](eq::tensor_info& t, std::vector<float>& values) {
+    if (t.name == "token_embd.weight") values[3 * 32 + 1] = NAN;
+    return true;
+  };
+  const auto path = toy(o);
+  for (const auto type : {eq::kv_format::f32, eq::kv_format::f16, eq::kv_format::int8}) {
+    network n(path, type);
+    const std::int32_t tokens[] = {1, 3, 5}; // the logits are those behind token 5
+    EXPECT_THROW((void)n.model.run(tokens, n.sequence), eq::exception);
+  }
+}
+
+TEST_F(transformer, squares_that_overflow_are_no_zeros) {
+  toy_options o;
+  o.own_output = true;
+  o.change_tensor = [](eq::tensor_info& t, std::vector<float>& values) {
+    for (float& x : values) x *= t.name == "token_embd.weight" ? 1e20f : 1.0f;
+    return true;
+  };
+  network n(toy(o));
+  const auto message = message_of([&] { (void)n.model.run(some_tokens, n.sequence); });
+  EXPECT_NE(message.find("the logits are not finite: activations overflow"), message.npos);
+}
+
 TEST_F(transformer, tensors_that_are_not_there_or_of_another_shape_are_named) {
   const auto without = [&](const char* name) {
     toy_options o;

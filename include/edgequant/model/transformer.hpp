@@ -256,7 +256,9 @@ inline void transformer::normalize(const float* x, std::size_t count,
   for (std::size_t t = 0; t < count; ++t) {
     const float* from = x + t * n;
     const float mean = kernel::dot(from, from, n) / static_cast<float>(n);
-    const float factor = 1.0f / std::sqrt(mean + shape_.rms_epsilon);
+    // A sum that overflows would make zeros of all, which no later check sees.
+    const float factor = is_finite(mean) ? 1.0f / std::sqrt(mean + shape_.rms_epsilon)
+                                         : std::numeric_limits<float>::quiet_NaN();
     for (std::size_t i = 0; i < n; ++i) normal_[t * n + i] = from[i] * factor * weight[i];
   }
 }
