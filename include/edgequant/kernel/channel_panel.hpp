@@ -11,6 +11,9 @@ struct channel_panel {
   std::int8_t codes[8][16][4];
 };
 
+/// Columns up to which sums fit: 128 * 127 * 132104 < 2^31.
+inline constexpr std::size_t most_channel_columns = 132104;
+
 /// Panels of a tile where there are enough. No floats need registers beside the sums: four panels
 /// make twice as many sums as tile_panels, which a product's latency hides behind.
 template <simd::backend S> inline constexpr int channel_tile_panels = S::registers >= 32 ? 4 : 1;
@@ -32,8 +35,8 @@ void pack_channel_panel(const std::int8_t* from, std::size_t rows, std::size_t c
 }
 
 /// sums[(c * Panels + p) * 16 + r] += row r of panel p times column c, where panel p begins at
-/// panel + p * groups. Exact while it stays below 2^31, as up to 132,000 columns. Of a single panel
-/// the stream is read ahead. The sums come from memory: GCC spills half of them where they begin as
+/// panel + p * groups. Exact up to most_channel_columns. Of a single panel the stream is read
+/// ahead. The sums come from memory: GCC spills half of them where they begin as
 /// copies of each other.
 template <int Panels, int Columns, simd::backend S = simd::native>
 void add_channels(const channel_panel* panel, std::size_t groups, const column_group<Columns>* x,

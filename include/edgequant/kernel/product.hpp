@@ -10,8 +10,8 @@ namespace edgequant::inline EDGEQUANT_ABI {
 
 /// y[i * w.rows + r] = row r of w times vector i of x, for each of the products: they share the
 /// codes of x and the threads. The columns of each w are x.length(); i8 does not stand beside other
-/// formats, since it takes other codes. For one instruction set the result depends neither on the
-/// layout nor on the number of threads.
+/// formats, since it takes other codes, and has kernel::most_channel_columns at most. For one
+/// instruction set the result depends neither on the layout nor on the number of threads.
 void multiply(std::span<const weight_product> products, activations& x, unsigned threads);
 
 inline void multiply(const weight_view& w, activations& x, float* y, unsigned threads) {
@@ -24,6 +24,7 @@ inline void multiply(std::span<const weight_product> products, activations& x, u
   for (const auto& p : products) {
     assert(p.w.columns == x.length() && (can_multiply(p.w.type) || p.w.scales != nullptr));
     assert((p.w.type == format::i8) == (products[0].w.type == format::i8));
+    assert(p.w.type != format::i8 || p.w.columns <= kernel::most_channel_columns);
     if (can_pack(p.w.type))
       x.encode(p.w.type == format::i8 ? activation_coding::whole : activation_coding::groups,
                threads);
