@@ -45,6 +45,30 @@ TEST(parallel_for, calls_each_index_once) {
   eq::parallel_for(0, 0, [](std::size_t) { FAIL(); });
 }
 
+TEST(parallel_for, all_is_no_more_than_the_most) {
+#if defined(_OPENMP)
+  const int before = omp_get_max_threads();
+  omp_set_num_threads(100000);
+  EXPECT_EQ(eq::thread_count(0), eq::most_threads);
+  omp_set_num_threads(before);
+#endif
+}
+
+TEST(parallel_for, loops_within_and_beside_each_other) {
+  std::atomic<int> calls = 0;
+  const auto loops = [&] {
+    for (int repeat = 0; repeat < 50; ++repeat)
+      eq::parallel_for(7, 3, [&](std::size_t) {
+        std::this_thread::yield();
+        eq::parallel_for(5, 2, [&](std::size_t) { ++calls; });
+      });
+  };
+  std::thread beside(loops);
+  loops();
+  beside.join();
+  EXPECT_EQ(calls, 2 * 50 * 7 * 5);
+}
+
 TEST(parallel_for, rethrows_the_failure_with_the_smallest_index) {
   for (const unsigned threads : {1u, 2u, 4u})
     for (int repeat = 0; repeat < 20; ++repeat) try {

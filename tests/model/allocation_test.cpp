@@ -10,9 +10,11 @@
 
 namespace {
 std::atomic<std::size_t> allocations = 0;
+std::atomic<bool> refused = false; ///< as where memory has run out
 
 void* take(std::size_t bytes, std::size_t alignment) {
   ++allocations;
+  if (refused) return nullptr;
   void* p = nullptr;
   return ::posix_memalign(&p, alignment, bytes) == 0 ? p : nullptr;
 }
@@ -87,5 +89,38 @@ TEST(steady_state, no_allocation_per_decoded_token) {
       EXPECT_EQ(allocations_of_decoding(type, threads, true), 0u) << threads << " threads";
   EXPECT_GT(allocations, 0u); // they are counted
 }
+
+/// Whether run() throws bad_alloc where there is no memory.
+template <class Run> bool fails_without_memory(Run run) {
+  refused = true;
+  bool failed = false;
+  try {
+    run();
+  } catch (const std::bad_alloc&) {
+    failed = true;
+  }
+  refused = false;
+  return failed;
+}
+
+TEST(memory, what_was_not_coded_is_coded_later) {
+  const std::vector<float> x(64, 1.0f);
+  eq::activations inputs;
+  inputs.assign(x.data(), 2, 32);
+  const auto encode = [&] { inputs.encode(eq::activation_coding::groups, 1); };
+  EXPECT_TRUE(fails_without_memory(encode));
+  encode();
+  EXPECT_EQ(inputs.tile<2>(0)->codes[1][31], 127);
+}
+
+#if defined(_OPENMP)
+TEST(memory, loops_do_without_threads_that_cannot_be_had) {
+  std::atomic<int> calls = 0;
+  EXPECT_FALSE(
+      fails_without_memory([&] { eq::parallel_for(100, 20, [&](std::size_t) { ++calls; }); }));
+  EXPECT_EQ(calls, 100);
+  EXPECT_TRUE(eq::thread_team::shared().run(0, 1, nullptr, nullptr)); // free for the next
+}
+#endif
 
 } // namespace

@@ -28,8 +28,8 @@ inline constexpr unsigned most_threads = 1024;
 /// The number of threads that `threads` stands for: 0 means all that the machine offers.
 [[nodiscard]] inline unsigned thread_count(unsigned threads) noexcept {
 #if defined(_OPENMP)
-  if (threads > most_threads) return most_threads;
-  return threads != 0 ? threads : static_cast<unsigned>(omp_get_max_threads());
+  if (threads == 0) threads = static_cast<unsigned>(omp_get_max_threads());
+  return std::min(threads, most_threads);
 #else
   (void)threads;
   return 1;

@@ -8,7 +8,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <system_error>
 #include <thread>
 
 #if defined(_OPENMP)
@@ -44,9 +43,9 @@ public:
     round_.notify_all();
     work();
     state_.fetch_and(~open, std::memory_order_relaxed);
-    for (int spins = 0; (state_.load(std::memory_order_acquire) & entered) != 0; ++spins)
+    for (int spins = 0; (state_.load(std::memory_order_acquire) & entered) != 0;)
       if (spins < 1000)
-        pause();
+        pause(), ++spins; // counted no further: a task may take hours
       else
         std::this_thread::yield();
     owned_.store(false, std::memory_order_release);
@@ -93,11 +92,11 @@ private:
     }
   }
 
-  bool start_worker() {
+  bool start_worker() noexcept {
 #if defined(__cpp_exceptions)
     try {
       std::thread([this] { wait_and_work(); }).detach();
-    } catch (const std::system_error&) { // the system has no more: those that are there will do
+    } catch (...) { // the system has no more, or no memory for it: those that are there will do
       return false;
     }
 #else

@@ -70,8 +70,8 @@ void activations::for_each_tile(std::size_t begin, std::size_t end, Body body) {
 
 inline void activations::encode(activation_coding coding, unsigned threads) {
   if (coding_ == coding) return;
-  coding_ = coding;
   codes_.resize(offset(count_));
+  coding_ = coding; // only now: without memory there are no codes
   // A few columns are coded sooner than threads are woken.
   parallel_for((count_ + widest_tile - 1) / widest_tile, count_ < 8 ? 1 : threads,
                [&](std::size_t t) {
