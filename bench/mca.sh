@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # The inner loops of integer products on NEON, without a device: cycles of a group of 32 codes as
-# llvm-mca sees them beside the bound from the core's port counts, and instructions per
-# multiply-add, which qemu counts. Needs aarch64-linux-gnu-g++, qemu-aarch64 and llvm-mca 19 or
+# llvm-mca sees them beside the bound from the core's port counts, the share of them that the dot
+# instructions alone would take, and instructions per multiply-add, which qemu counts. Needs aarch64-linux-gnu-g++, qemu-aarch64 and llvm-mca 19 or
 # newer (older ones take their Neoverse cores from another core's model).
 # EDGEQUANT_CXXFLAGS replaces -O3.
 set -euo pipefail
@@ -28,30 +28,33 @@ alignas(64) static std::byte panels[1 << 20], columns[1 << 20];
 static float out[16 * 8];
 static std::int32_t sums[16 * 8];
 
-// The name of a loop: columns times panels of it.
+constexpr int tile = tile_columns<edgequant::simd::native>;
+
 #define MULTIPLY(name, panel, n)                                                                 \
-  extern "C" [[gnu::noinline, gnu::flatten]] void name##_x##n(std::size_t groups) {              \
+  extern "C" [[gnu::noinline, gnu::flatten]] void name(std::size_t groups) {                     \
     multiply_panels<1, n>(reinterpret_cast<const panel*>(panels), groups,                        \
                           reinterpret_cast<const column_group<n>*>(columns), nullptr, out, 16);  \
   }
 #define ADD(name, n)                                                                             \
-  extern "C" [[gnu::noinline, gnu::flatten]] void name##_x##n(std::size_t groups) {              \
+  extern "C" [[gnu::noinline, gnu::flatten]] void name(std::size_t groups) {                     \
     add_channels<1, n>(reinterpret_cast<const channel_panel*>(panels), groups,                   \
                        reinterpret_cast<const column_group<n>*>(columns), sums);                 \
   }
-#define MANY_COLUMNS(macro, ...) macro(__VA_ARGS__)
-MULTIPLY(q4_0, panel_q4_0, 1)
-MANY_COLUMNS(MULTIPLY, q4_0, panel_q4_0, COLUMNS)
-MULTIPLY(q8_0, panel_q8_0, 1)
-MANY_COLUMNS(MULTIPLY, q8_0, panel_q8_0, COLUMNS)
-MULTIPLY(ready_4, expanded_panel<4>, 1)
-MANY_COLUMNS(MULTIPLY, ready_4, expanded_panel<4>, COLUMNS)
-MULTIPLY(ready_8, expanded_panel<8>, 1)
-MANY_COLUMNS(MULTIPLY, ready_8, expanded_panel<8>, COLUMNS)
-ADD(channel, 1)
-MANY_COLUMNS(ADD, channel, COLUMNS)
+MULTIPLY(q4_0_one, panel_q4_0, 1)
+MULTIPLY(q4_0_tile, panel_q4_0, tile)
+MULTIPLY(q8_0_one, panel_q8_0, 1)
+MULTIPLY(q8_0_tile, panel_q8_0, tile)
+MULTIPLY(ready_4_one, expanded_panel<4>, 1)
+MULTIPLY(ready_4_tile, expanded_panel<4>, tile)
+MULTIPLY(ready_8_one, expanded_panel<8>, 1)
+MULTIPLY(ready_8_tile, expanded_panel<8>, tile)
+ADD(channel_one, 1)
+ADD(channel_tile, tile)
 
-int main(int, char** argv) { LOOP(std::strtoul(argv[1], nullptr, 10)); }
+int main(int count, char** argv) { // without groups: how many columns a tile has
+  if (count < 2) return tile;
+  LOOP(std::strtoul(argv[1], nullptr, 10));
+}
 CPP
 
 # Prints the longest stretch between a label and a branch back to it in function $1 of file $2.
@@ -71,35 +74,47 @@ group_loop() {
 }
 
 executed() { # instructions of a run over $1 groups
-  qemu-aarch64 -L /usr/aarch64-linux-gnu -cpu max -singlestep -d exec,nochain -D "$scratch/trace" \
+  qemu-aarch64 -cpu max -singlestep -d exec,nochain -D "$scratch/trace" \
     "$scratch/loop" "$1"
   grep -c '^Trace' "$scratch/trace"
 }
 
 compile() {
   aarch64-linux-gnu-g++ -std=c++20 ${EDGEQUANT_CXXFLAGS:--O3} -DNDEBUG -march="$march" \
-    -DCOLUMNS=$columns -Iinclude -isystem "${EIGEN3_INCLUDE_DIR:-/usr/include/eigen3}" "$@" \
+    -Iinclude -isystem "${EIGEN3_INCLUDE_DIR:-/usr/include/eigen3}" "$@" \
     "$scratch/loops.cpp"
 }
 
-columns=$(sed -n 's/.*tile_columns = .* \([0-9]*\);.*/\1/p' include/edgequant/kernel/panel.hpp)
-printf '%-8s %-12s %-11s %7s %7s %6s  %s\n' build loop core cycles bound share instructions/MAC
+printf '%-8s %-13s %-11s %7s %7s %6s %6s  %s\n' build loop core cycles bound share dots \
+  instructions/MAC
 for build in dotprod i8mm; do
   march=armv8.2-a+fp16+dotprod
   [[ $build == dotprod ]] || march+=+i8mm
-  compile -DLOOP=q4_0_x1 -S -o "$scratch/loops.s"
-  for loop in {q4_0,q8_0,ready_4,ready_8,channel}_x{1,$columns}; do
+  compile -DLOOP=q4_0_one -S -o "$scratch/loops.s"
+  for loop in {q4_0,q8_0,ready_4,ready_8,channel}_{one,tile}; do
     compile -static -DLOOP=$loop -o "$scratch/loop"
-    ratio=$(awk -v n=$(($(executed 192) - $(executed 128))) -v c="${loop##*x}" \
+    columns=1
+    [[ $loop == *_one ]] || qemu-aarch64 -cpu max "$scratch/loop" || columns=$?
+    ratio=$(awk -v n=$(($(executed 192) - $(executed 128))) -v c=$columns \
       'BEGIN { printf "%.4f", n / (64 * 512 * c) }')
-    group_loop $loop "$scratch/loops.s" >"$scratch/group.s"
+    group_loop $loop "$scratch/loops.s" |
+      sed 's/prfm\(.*, -\)/prfum\1/' >"$scratch/group.s" # as GNU's assembler reads it
     for core in neoverse-n1 neoverse-v1; do
       [[ $build == dotprod || $core != neoverse-n1 ]] || continue # it has no SMMLA
       $mca -mtriple=aarch64 -mcpu=$core -mattr=+dotprod,+i8mm -iterations=400 "$scratch/group.s" |
-        awk -v row="$(printf '%-8s %-12s %-11s' $build $loop $core)" -v ratio="$ratio" '
+        awk -v row="$(printf '%-8s %-13s %-11s' $build $loop $core)" -v ratio="$ratio" \
+        -v dots="$(grep -cE 'sdot|smmla' "$scratch/group.s")" '
           /^Total Cycles/ { cycles = $3 / 400 }
-          /^Block RThroughput/ { bound = $3 }
-          END { printf "%s %7.1f %7.1f %5.0f%%  %s\n", row, cycles, bound, 100 * bound / cycles, ratio }'
+          /^Block RThroughput/ { bound = $3 } # leaves out of a group what one of its units takes
+          /^\[.*\] +- / && match($3, /Unit[A-Z]/) { kind[$1] = substr($3, RSTART + 4, 1) }
+          /^Resource pressure per iteration/ {
+            getline; n = split($0, unit)
+            getline; split($0, use)
+            for (i = 1; i <= n; ++i) { sum[kind[unit[i]]] += use[i]; ++units[kind[unit[i]]] }
+            for (k in sum) if (k ~ /[VL]/ && sum[k] / units[k] > bound) bound = sum[k] / units[k]
+          }
+          END { printf "%s %7.1f %7.1f %5.0f%% %5.0f%%  %s\n", row, cycles, bound, 100 * bound / cycles,
+              100 * dots / units["V"] / cycles, ratio }'
     done
   done
 done

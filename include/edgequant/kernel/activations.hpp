@@ -63,7 +63,7 @@ void activations::for_each_tile(std::size_t begin, std::size_t end, Body body) {
     for (; begin + width() <= end; begin += width()) body(begin, width);
   };
   if constexpr (widest_tile == 6) tiles_of(std::integral_constant<int, 6>{});
-  tiles_of(std::integral_constant<int, 4>{});
+  if constexpr (widest_tile >= 4) tiles_of(std::integral_constant<int, 4>{});
   tiles_of(std::integral_constant<int, 2>{});
   tiles_of(std::integral_constant<int, 1>{});
 }

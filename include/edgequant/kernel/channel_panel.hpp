@@ -57,7 +57,7 @@ void add_channels(const channel_panel* panel, std::size_t groups, const column_g
         w[p] = S::load_codes(panel[p * groups + g].codes[k][0]);
       EDGEQUANT_UNROLL
       for (int c = 0; c < Columns; ++c) {
-        const auto codes = S::broadcast_codes(x[g].codes[c] + 4 * k);
+        const auto codes = S::broadcast_codes(x[g].codes[c], k);
         EDGEQUANT_UNROLL
         for (int p = 0; p < Panels; ++p) sum[p][c] = S::template add_dot<8>(sum[p][c], w[p], codes);
       }

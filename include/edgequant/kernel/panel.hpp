@@ -48,8 +48,11 @@ template <int Bits> struct alignas(64) expanded_panel {
 
 /// Sums that fit in registers beside what makes them: panels and columns of a tile, where there are
 /// enough of both. Two panels share the loads of activations, which keep pace with two products a
-/// cycle only so.
-template <simd::backend S> inline constexpr int tile_columns = S::registers >= 32 ? 6 : 4;
+/// cycle only so. With few registers a second pair of columns puts its totals in memory.
+template <simd::backend S>
+inline constexpr int tile_columns = S::registers >= 32 ? 6
+                                    : S::free_stores   ? 4
+                                                       : 2;
 template <simd::backend S> inline constexpr int tile_panels = S::registers >= 32 ? 2 : 1;
 
 /// The codes of a block in the bytes that its panel holds: where they lie, or made in `buffer`.
@@ -157,7 +160,7 @@ void multiply_panels(const Panel* panel, std::size_t groups, const column_group<
       for (std::size_t p = 0; p < Panels; ++p) w[p] = load_codes<S>(panel[p * groups + g], k);
       EDGEQUANT_UNROLL
       for (int c = 0; c < Columns; ++c) {
-        const auto codes = S::broadcast_codes(x[g].codes[c] + 4 * k);
+        const auto codes = S::broadcast_codes(x[g].codes[c], k);
         EDGEQUANT_UNROLL
         for (int p = 0; p < Panels; ++p)
           sum[p][c] = S::template add_dot<bits>(sum[p][c], w[p], codes);

@@ -20,6 +20,7 @@ struct avx2 {
       "avx2";
 #endif
   static constexpr int registers = 8;
+  static constexpr bool free_stores = true;
 
   struct f32 {
     __m256 a, b;
@@ -196,9 +197,9 @@ struct avx2 {
   static constexpr int code_offset = 0;
 #endif
   static i8 load_codes(const std::int8_t* p) noexcept { return {load_256(p), load_256(p + 32)}; }
-  static i8 broadcast_codes(const std::int8_t* p) noexcept {
+  static i8 broadcast_codes(const std::int8_t* p, int k) noexcept {
     std::int32_t four;
-    std::memcpy(&four, p, 4);
+    std::memcpy(&four, p + 4 * k, 4);
     return {_mm256_set1_epi32(four), _mm256_set1_epi32(four)};
   }
   static i8 load_low_codes(const std::uint8_t* p) noexcept {

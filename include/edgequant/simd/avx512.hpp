@@ -22,6 +22,7 @@ namespace edgequant::inline EDGEQUANT_ABI::simd {
 struct avx512 {
   static constexpr std::string_view name = "avx512";
   static constexpr int registers = 32;
+  static constexpr bool free_stores = true;
 
   using f32 = __m512;
   struct i32 { // a type of its own: add(f64) and friends overload on it
@@ -143,9 +144,9 @@ struct avx512 {
 
   static constexpr int code_offset = 128; // the instruction wants weights without a sign
   static i8 load_codes(const std::int8_t* p) noexcept { return {_mm512_loadu_si512(p)}; }
-  static i8 broadcast_codes(const std::int8_t* p) noexcept {
+  static i8 broadcast_codes(const std::int8_t* p, int k) noexcept {
     std::int32_t four;
-    std::memcpy(&four, p, 4);
+    std::memcpy(&four, p + 4 * k, 4);
     return {_mm512_set1_epi32(four)};
   }
   static i8 load_low_codes(const std::uint8_t* p) noexcept {

@@ -23,6 +23,7 @@ struct neon {
       "neon";
 #endif
   static constexpr int registers = 8;
+  static constexpr bool free_stores = false;
 
   struct f32 {
     float32x4_t v[4];
@@ -208,15 +209,27 @@ struct neon {
 
   static constexpr int code_offset = 0;
   static i8 load_codes(const std::int8_t* p) noexcept {
+    asm volatile(""); // else GCC loads the weights of all k at once, and then spills sums
     return each<i8>([&](int i) { return vld1q_s8(p + 16 * i); });
   }
-  static i8 broadcast_codes(const std::int8_t* p) noexcept {
+#if defined(__ARM_FEATURE_DOTPROD)
+  struct i8_lane { // the instruction takes four codes out of sixteen
+    int8x16_t v;
+    int lane;
+  };
+  static i8_lane broadcast_codes(const std::int8_t* p, int k) noexcept {
+    return {vld1q_s8(p + k / 4 * 16), k % 4};
+  }
+#else
+  static i8 broadcast_codes(const std::int8_t* p, int k) noexcept {
     std::int32_t four;
-    std::memcpy(&four, p, 4);
+    std::memcpy(&four, p + 4 * k, 4);
     const int8x16_t x = vreinterpretq_s8_s32(vdupq_n_s32(four));
     return {{x, x, x, x}};
   }
+#endif
   static i8 load_low_codes(const std::uint8_t* p) noexcept {
+    asm volatile(""); // else GCC loads the weights of all k at once, and then spills sums
     return each<i8>(
         [&](int i) { return vreinterpretq_s8_u8(vandq_u8(vld1q_u8(p + 16 * i), vdupq_n_u8(15))); });
   }
@@ -241,10 +254,32 @@ struct neon {
 #endif
     });
   }
+#if defined(__ARM_FEATURE_DOTPROD)
+  template <int Bits> static i32 add_dot(i32 sum, i8 w, i8_lane x) noexcept {
+    return each<i32>([&](int i) {
+      switch (x.lane) { // known where loops are unrolled
+      case 0:
+        return vdotq_laneq_s32(sum.v[i], w.v[i], x.v, 0);
+      case 1:
+        return vdotq_laneq_s32(sum.v[i], w.v[i], x.v, 1);
+      case 2:
+        return vdotq_laneq_s32(sum.v[i], w.v[i], x.v, 2);
+      default:
+        return vdotq_laneq_s32(sum.v[i], w.v[i], x.v, 3);
+      }
+    });
+  }
+#endif
   template <int Bits> static i32 end_dots(i32 sum, std::int32_t) noexcept { return sum; }
-  static constexpr std::int32_t first_sum = 0;
+  // The bits of 1.5 * 2^23: as a float a sum is that much too large, and is not converted.
+  static constexpr std::int32_t first_sum = 0x4b400000;
   static f32 shift_of(f32 scale) noexcept { return scale; }
-  static f32 scale_sum(i32 sum, f32 scale, f32) noexcept { return mul(to_f32(sum), scale); }
+  static f32 scale_sum(i32 sum, f32 scale, f32) noexcept { // a fused one overwrites its shift
+    return each<f32>([&](int i) {
+      const float32x4_t x = vreinterpretq_f32_s32(sum.v[i]);
+      return vmulq_f32(vsubq_f32(x, vdupq_n_f32(12582912.0f)), scale.v[i]); // one is exact
+    });
+  }
   static float reduce_add(f32 x) noexcept {
     const float32x4_t y = vaddq_f32(vaddq_f32(x.v[0], x.v[2]), vaddq_f32(x.v[1], x.v[3]));
     const float32x2_t z = vadd_f32(vget_low_f32(y), vget_high_f32(y));
@@ -303,7 +338,9 @@ private:
   }
   template <class V, class F> static V each(F f) noexcept {
     V r;
-    for (int i = 0; i < static_cast<int>(std::size(r.v)); ++i) r.v[i] = f(i);
+    constexpr int count = sizeof r / 16;
+    EDGEQUANT_UNROLL
+    for (int i = 0; i < count; ++i) r.v[i] = f(i);
     return r;
   }
   static int8x16_t to_bytes(i32 x) noexcept {

@@ -19,6 +19,8 @@ struct scalar {
   static constexpr std::string_view name = "scalar";
   /// Vector registers, in units of sixteen floats: how much a loop may keep at hand.
   static constexpr int registers = 8;
+  /// Whether stores leave the units that compute alone: a loop may keep more than registers hold.
+  static constexpr bool free_stores = true;
 
   struct f32 {
     float lane[16];
@@ -200,10 +202,10 @@ struct scalar {
     std::memcpy(r.lane, p, sizeof r);
     return r;
   }
-  /// Four codes, sixteen times.
-  static i8 broadcast_codes(const std::int8_t* p) noexcept {
+  /// Codes 4k .. 4k + 3 of a multiple of 16, sixteen times, as add_dot() takes them.
+  static i8 broadcast_codes(const std::int8_t* p, int k) noexcept {
     i8 r;
-    for (int i = 0; i < 64; ++i) r.lane[i] = p[i % 4];
+    for (int i = 0; i < 64; ++i) r.lane[i] = p[4 * k + i % 4];
     return r;
   }
   /// The low nibbles of 64 bytes, and the high ones, 0..15 each.
