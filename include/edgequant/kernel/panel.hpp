@@ -42,7 +42,8 @@ template <> struct panel_of<block_q4_0> { using type = panel_q4_0; };
 /// A panel's group made ready for many columns: a byte a code, a float a scale.
 template <int Bits> struct alignas(64) expanded_panel {
   static constexpr int bits = Bits;
-  std::int8_t codes[8][16][4]; ///< as in panel_q8_0; those of 4 bits are 0..15
+  /// As in panel_q8_0, but for S::add_pair() where there is one; those of 4 bits are 0..15.
+  std::int8_t codes[8][16][4];
   float scales[16];
 };
 
@@ -115,11 +116,22 @@ template <simd::backend S> [[nodiscard]] auto load_scales(const float* scales) n
   return S::load(scales);
 }
 
+/// Whether a backend multiplies two rows with two columns at once, and how panels are made ready.
+template <class S>
+concept multiplies_pairs = requires {
+  typename S::i32_pair;
+};
+
 /// Makes `groups` groups of a panel ready for many columns.
 template <simd::backend S = simd::native, class Panel>
 void expand_panel(const Panel* from, std::size_t groups, expanded_panel<Panel::bits>* to) noexcept {
   for (std::size_t g = 0; g < groups; ++g) {
-    for (int k = 0; k < 8; ++k) S::store_codes(to[g].codes[k][0], load_codes<S>(from[g], k));
+    if constexpr (multiplies_pairs<S>)
+      for (int k = 0; k < 8; k += 2)
+        S::store_row_pairs(to[g].codes[k][0], load_codes<S>(from[g], k),
+                           load_codes<S>(from[g], k + 1));
+    else
+      for (int k = 0; k < 8; ++k) S::store_codes(to[g].codes[k][0], load_codes<S>(from[g], k));
     S::store(to[g].scales, load_scales<S>(from[g].scales));
   }
 }
@@ -147,23 +159,41 @@ void multiply_panels(const Panel* panel, std::size_t groups, const column_group<
         prefetch_stream<sizeof(Panel)>(panel + p * groups + g);
     const std::int32_t* starts = bits == 4 ? x[g].starts_4 : x[g].starts_8;
     decltype(S::template begin_dots<bits>(0)) sum[Panels][Columns];
-    EDGEQUANT_UNROLL
-    for (int c = 0; c < Columns; ++c) {
+    if constexpr (multiplies_pairs<S> && std::is_same_v<Panel, expanded_panel<bits>>) {
+      // Half as many dot instructions; the same whole numbers.
       EDGEQUANT_UNROLL
-      for (int p = 0; p < Panels; ++p) sum[p][c] = S::template begin_dots<bits>(starts[c]);
-    }
-    EDGEQUANT_UNROLL
-    for (int i = 0; i < 8; ++i) {
-      const int k = i / 2 + i % 2 * 4; // both nibbles of a byte after one another
-      typename S::i8 w[Panels];
-      EDGEQUANT_UNROLL
-      for (std::size_t p = 0; p < Panels; ++p) w[p] = load_codes<S>(panel[p * groups + g], k);
+      for (int c = 0; c < Columns; c += 2) {
+        const int d = c + 1 < Columns ? c + 1 : c;
+        EDGEQUANT_UNROLL
+        for (std::size_t p = 0; p < Panels; ++p) {
+          auto pair = S::begin_pair(starts[c], starts[d]);
+          EDGEQUANT_UNROLL
+          for (int k = 0; k < 8; k += 2)
+            pair = S::add_pair(pair, panel[p * groups + g].codes[k][0], x[g].codes[c] + 4 * k,
+                               x[g].codes[d] + 4 * k);
+          sum[p][c] = S::first_of(pair);
+          if (d > c) sum[p][d] = S::second_of(pair);
+        }
+      }
+    } else {
       EDGEQUANT_UNROLL
       for (int c = 0; c < Columns; ++c) {
-        const auto codes = S::broadcast_codes(x[g].codes[c], k);
         EDGEQUANT_UNROLL
-        for (int p = 0; p < Panels; ++p)
-          sum[p][c] = S::template add_dot<bits>(sum[p][c], w[p], codes);
+        for (int p = 0; p < Panels; ++p) sum[p][c] = S::template begin_dots<bits>(starts[c]);
+      }
+      EDGEQUANT_UNROLL
+      for (int i = 0; i < 8; ++i) {
+        const int k = i / 2 + i % 2 * 4; // both nibbles of a byte after one another
+        typename S::i8 w[Panels];
+        EDGEQUANT_UNROLL
+        for (std::size_t p = 0; p < Panels; ++p) w[p] = load_codes<S>(panel[p * groups + g], k);
+        EDGEQUANT_UNROLL
+        for (int c = 0; c < Columns; ++c) {
+          const auto codes = S::broadcast_codes(x[g].codes[c], k);
+          EDGEQUANT_UNROLL
+          for (int p = 0; p < Panels; ++p)
+            sum[p][c] = S::template add_dot<bits>(sum[p][c], w[p], codes);
+        }
       }
     }
     EDGEQUANT_UNROLL

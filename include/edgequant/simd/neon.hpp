@@ -270,6 +270,37 @@ struct neon {
     });
   }
 #endif
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+  // Beside the vocabulary: SMMLA takes eight codes each of two rows and of two columns.
+  struct i32_pair { // sums of rows 2i and 2i + 1, of the first column and of the second
+    int32x4_t v[8];
+  };
+  /// 128 bytes for add_pair(): codes 4k .. 4k + 3 of sixteen rows, and those that follow them.
+  static void store_row_pairs(std::int8_t* p, i8 a, i8 b) noexcept {
+    for (int i = 0; i < 4; ++i) {
+      const int32x4_t x = vreinterpretq_s32_s8(a.v[i]), y = vreinterpretq_s32_s8(b.v[i]);
+      vst1q_s8(p + 32 * i, vreinterpretq_s8_s32(vzip1q_s32(x, y)));
+      vst1q_s8(p + 32 * i + 16, vreinterpretq_s8_s32(vzip2q_s32(x, y)));
+    }
+  }
+  static i32_pair begin_pair(std::int32_t first, std::int32_t second) noexcept {
+    const int32x4_t x = vzip1q_s32(vdupq_n_s32(first), vdupq_n_s32(second));
+    return each<i32_pair>([&](int) { return x; });
+  }
+  /// Adds the products of eight codes a row and a column.
+  static i32_pair add_pair(i32_pair sum, const std::int8_t* w, const std::int8_t* first,
+                           const std::int8_t* second) noexcept {
+    asm volatile(""); // as in load_codes()
+    const int8x16_t x = vcombine_s8(vld1_s8(first), vld1_s8(second));
+    return each<i32_pair>([&](int i) { return vmmlaq_s32(sum.v[i], vld1q_s8(w + 16 * i), x); });
+  }
+  static i32 first_of(i32_pair x) noexcept {
+    return each<i32>([&](int i) { return vuzp1q_s32(x.v[2 * i], x.v[2 * i + 1]); });
+  }
+  static i32 second_of(i32_pair x) noexcept {
+    return each<i32>([&](int i) { return vuzp2q_s32(x.v[2 * i], x.v[2 * i + 1]); });
+  }
+#endif
   template <int Bits> static i32 end_dots(i32 sum, std::int32_t) noexcept { return sum; }
   // The bits of 1.5 * 2^23: as a float a sum is that much too large, and is not converted.
   static constexpr std::int32_t first_sum = 0x4b400000;
