@@ -80,7 +80,7 @@ mutate "keys one token late" model/kv_cache.hpp 'block.numbers[(begin + i) * n +
 mutate "older sums are not rescaled" kernel/attention.hpp 'state.sum = state.sum * factor' 'state.sum = state.sum'
 mutate "a token sees the next" kernel/attention.hpp '(1u << (seen - i)) - 1' '(2u << (seen - i)) - 1'
 mutate "a term of the exponential missing" kernel/exponential.hpp '1.0f / 24, ' ''
-mutate "a token does not see itself" model/transformer.hpp 'position + first + r / group + 1;' 'std::max<std::size_t>(1, position + first + r / group);'
+mutate "a token does not see itself" model/head_attention.hpp 'past = start + r / group + 1;' 'past = std::max<std::size_t>(1, start + r / group);'
 mutate "the second part of a long prompt attends as the first" model/transformer.hpp 'const std::size_t first = task / shape_.kv_heads * part;' 'const std::size_t first = task / shape_.kv_heads * part * (count <= 200);'
 mutate "the second chunk of a prompt begins at 0" model/transformer.hpp 'run_layers(tokens.subspan(i, count), start + i, sequence);' 'run_layers(tokens.subspan(i, count), start, sequence);'
 mutate "each token scored by the logits behind it" model/evaluate.hpp 'static_cast<std::size_t>(chunk[at + i + 1])' 'static_cast<std::size_t>(chunk[at + i])'

@@ -3,8 +3,7 @@
 /// (LLaMA), with grouped-query attention (Ainslie et al. 2023) and RoPE (Su et al. 2021).
 #pragma once
 
-#include "../kernel/attention.hpp"
-#include "kv_cache.hpp"
+#include "head_attention.hpp"
 #include "weights.hpp"
 
 #include <cmath>
@@ -71,12 +70,6 @@ private:
   /// Tokens that go through the network together.
   static constexpr std::size_t chunk_tokens = 256;
 
-  struct attention_scratch {
-    std::vector<float> keys, values, queries, out;
-    std::vector<kernel::softmax_state> states;
-    std::vector<std::size_t> seen;
-  };
-
   void check(std::span<const std::int32_t> tokens, const kv_sequence& sequence) const;
   void run_chunks(std::span<const std::int32_t> tokens, kv_sequence& sequence,
                   const logits_sink* sink);
@@ -87,8 +80,6 @@ private:
   void mix_values(std::size_t layer, std::size_t position, std::size_t count, kv_sequence& cache);
   void place_token(std::size_t layer, std::size_t position, std::size_t t,
                    kv_sequence& cache) noexcept;
-  void attend(std::size_t layer, std::size_t position, std::size_t first, std::size_t count,
-              std::size_t kv_head, const kv_sequence& cache, attention_scratch& scratch);
   void feed_forward(const layer_weights& w, std::size_t count);
   void activate(const layer_weights& w, std::size_t count);
   void rotate(float* head, const float* angles) const noexcept;
@@ -112,7 +103,7 @@ private:
   activation_observer observer_;
   activations activations_;
   std::vector<float> x_, normal_, q_, k_, v_, mixed_, gate_, up_, change_, logits_, angles_;
-  std::vector<attention_scratch> scratch_;
+  std::vector<head_attention> attention_; ///< one a task
 };
 
 inline std::span<const float> transformer::run(std::span<const std::int32_t> tokens,
@@ -310,11 +301,12 @@ inline void transformer::mix_values(std::size_t layer, std::size_t position, std
   constexpr std::size_t part = 64;
   const std::size_t parts = (count + part - 1) / part, tasks = parts * shape_.kv_heads;
   mixed_.resize(count * shape_.heads * d);
-  if (scratch_.size() < tasks) scratch_.resize(tasks);
+  if (attention_.size() < tasks) attention_.resize(tasks);
+  const attention_heads heads{q_.data(), mixed_.data(), shape_.heads, shape_.kv_heads, d};
   parallel_for(tasks, threads_, [&](std::size_t task) {
     const std::size_t first = task / shape_.kv_heads * part;
-    attend(layer, position, first, std::min(part, count - first), task % shape_.kv_heads, cache,
-           scratch_[task]);
+    attention_[task].run(heads, {layer, position, first, std::min(part, count - first)},
+                         task % shape_.kv_heads, cache);
   });
 }
 
@@ -330,56 +322,6 @@ inline void transformer::place_token(std::size_t layer, std::size_t position, st
     rotate(key, angles);
     cache.set_key(layer, position + t, h, key);
     cache.set_value(layer, position + t, h, v_.data() + (t * shape_.kv_heads + h) * d);
-  }
-}
-
-/// Softmax attention of tokens first .. first + count for the heads that share one of the keys.
-inline void transformer::attend(std::size_t layer, std::size_t position, std::size_t first,
-                                std::size_t count, std::size_t kv_head, const kv_sequence& cache,
-                                attention_scratch& scratch) {
-  constexpr std::size_t tile = kernel::tile_tokens;
-  const std::size_t d = shape_.head_size, group = shape_.heads / shape_.kv_heads;
-  const std::size_t rows = count * group; // row r: token first + r / group, head r % group
-  scratch.keys.resize(tile * d);
-  scratch.values.resize(tile * d);
-  scratch.queries.resize(rows * d);
-  scratch.out.assign(rows * d, 0.0f);
-  scratch.states.assign(rows, {});
-  scratch.seen.resize(rows);
-  const auto heads_of = [&](std::vector<float>& x, std::size_t r) {
-    return x.data() + ((first + r / group) * shape_.heads + kv_head * group + r % group) * d;
-  };
-  const float scale = 1.0f / std::sqrt(static_cast<float>(d));
-  for (std::size_t r = 0; r < rows; ++r)
-    for (std::size_t i = 0; i < d; ++i) scratch.queries[r * d + i] = heads_of(q_, r)[i] * scale;
-
-  const std::size_t end = position + first + count;
-  for (std::size_t begin = 0; begin < end; begin += tile) {
-    const std::size_t tokens = std::min(tile, end - begin);
-    // Its parts are short: the processor would look ahead no further than one of them.
-    const std::size_t next = begin + tokens;
-    if (next < end) cache.prefetch(layer, kv_head, next, std::min(tile, end - next));
-    cache.read_keys(layer, kv_head, begin, tokens, scratch.keys.data(), tile);
-    cache.read_values(layer, kv_head, begin, tokens, scratch.values.data());
-    for (std::size_t r = 0; r < rows; ++r) {
-      const std::size_t past = position + first + r / group + 1;
-      scratch.seen[r] = past > begin ? std::min(tile, past - begin) : 0;
-    }
-    // Rows see ever more tokens: those that see none of the tile come first.
-    const std::size_t blind = begin < position + first + 1 ? 0 : (begin - position - first) * group;
-    const kernel::attention_tile keys_and_values{scratch.keys.data(), scratch.values.data(), d};
-    const auto attend_rows = [&](std::size_t r, auto queries) {
-      kernel::attend_tile<queries()>(keys_and_values, scratch.queries.data() + r * d,
-                                     scratch.seen.data() + r, scratch.states.data() + r,
-                                     scratch.out.data() + r * d);
-    };
-    std::size_t r = blind;
-    for (; r + 4 <= rows; r += 4) attend_rows(r, std::integral_constant<int, 4>{});
-    for (; r < rows; ++r) attend_rows(r, std::integral_constant<int, 1>{});
-  }
-  for (std::size_t r = 0; r < rows; ++r) {
-    const float whole = 1.0f / scratch.states[r].sum;
-    for (std::size_t i = 0; i < d; ++i) heads_of(mixed_, r)[i] = scratch.out[r * d + i] * whole;
   }
 }
 

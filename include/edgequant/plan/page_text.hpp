@@ -128,8 +128,8 @@ inline constexpr format_colour format_colours[] = {
     {format::mxfp4, 0xf0d65c},
 };
 
-/// The row's number; past the end where there is none. No address: GCC's sanitizers take a comparison
-/// of addresses for no constant.
+/// The row's number; past the end where there is none. No address: GCC's sanitizers take a
+/// comparison of addresses for no constant.
 [[nodiscard]] constexpr std::size_t find_colour(format id) noexcept {
   std::size_t row = 0;
   while (row < std::size(format_colours) && format_colours[row].id != id) ++row;

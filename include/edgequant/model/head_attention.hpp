@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+/// Attention of a chunk's tokens over one head of the KV cache, tile by tile.
+#pragma once
+
+#include "../kernel/attention.hpp"
+#include "kv_cache.hpp"
+
+#include <vector>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// Queries of a chunk of tokens, each turned to its place, and where what they attend to goes: for
+/// each token `queries` heads of `size` floats, of which queries / keys share a head of keys.
+struct attention_heads {
+  const float* from;
+  float* to;
+  std::size_t queries, keys, size;
+};
+
+/// `count` tokens of a chunk from its token `first` on; the chunk begins at `position` of a text.
+struct chunk_part {
+  std::size_t layer, position, first, count;
+};
+
+/// Scratch memory of one task, used again by the next.
+class head_attention {
+public:
+  /// Softmax attention for the heads that share head `key` of the cache, which holds the chunk's
+  /// own keys and values.
+  void run(const attention_heads& heads, const chunk_part& part, std::size_t key,
+           const kv_sequence& cache);
+
+private:
+  std::vector<float> keys_, values_, queries_, out_;
+  std::vector<kernel::softmax_state> states_;
+  std::vector<std::size_t> seen_;
+};
+
+inline void head_attention::run(const attention_heads& heads, const chunk_part& part,
+                                std::size_t key, const kv_sequence& cache) {
+  constexpr std::size_t tile = kernel::tile_tokens;
+  const std::size_t d = heads.size, group = heads.queries / heads.keys;
+  const std::size_t rows = part.count * group; // row r: token r / group of the part, head r % group
+  keys_.resize(tile * d);
+  values_.resize(tile * d);
+  queries_.resize(rows * d);
+  out_.assign(rows * d, 0.0f);
+  states_.assign(rows, {});
+  seen_.resize(rows);
+  const auto place_of = [&](std::size_t r) {
+    return ((part.first + r / group) * heads.queries + key * group + r % group) * d;
+  };
+  const float scale = 1.0f / std::sqrt(static_cast<float>(d));
+  for (std::size_t r = 0; r < rows; ++r)
+    for (std::size_t i = 0; i < d; ++i) queries_[r * d + i] = heads.from[place_of(r) + i] * scale;
+
+  const std::size_t start = part.position + part.first, end = start + part.count;
+  for (std::size_t begin = 0; begin < end; begin += tile) {
+    const std::size_t tokens = std::min(tile, end - begin), next = begin + tokens;
+    // Its parts are short: the processor would look ahead no further than one of them.
+    if (next < end) cache.prefetch(part.layer, key, next, std::min(tile, end - next));
+    cache.read_keys(part.layer, key, begin, tokens, keys_.data(), tile);
+    cache.read_values(part.layer, key, begin, tokens, values_.data());
+    for (std::size_t r = 0; r < rows; ++r) {
+      const std::size_t past = start + r / group + 1;
+      seen_[r] = past > begin ? std::min(tile, past - begin) : 0;
+    }
+    const kernel::attention_tile keys_and_values{keys_.data(), values_.data(), d};
+    const auto attend = [&](std::size_t r, auto together) {
+      kernel::attend_tile<together()>(keys_and_values, queries_.data() + r * d, seen_.data() + r,
+                                      states_.data() + r, out_.data() + r * d);
+    };
+    // Rows see ever more tokens: those that see none of the tile come first.
+    std::size_t r = begin < start + 1 ? 0 : (begin - start) * group;
+    for (; r + 4 <= rows; r += 4) attend(r, std::integral_constant<int, 4>{});
+    for (; r < rows; ++r) attend(r, std::integral_constant<int, 1>{});
+  }
+  for (std::size_t r = 0; r < rows; ++r) {
+    const float whole = 1.0f / states_[r].sum;
+    for (std::size_t i = 0; i < d; ++i) heads.to[place_of(r) + i] = out_[r * d + i] * whole;
+  }
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI
