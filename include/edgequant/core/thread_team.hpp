@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <thread>
 
 #if defined(_OPENMP)
@@ -23,8 +24,9 @@ namespace edgequant::inline EDGEQUANT_ABI {
 class thread_team {
 public:
   [[nodiscard]] static thread_team& shared() {
-    // Never destroyed: its threads may outlive all objects.
-    static thread_team& team = *new thread_team;
+    // Never destroyed, since its threads may outlive all objects; and nothing that can run out.
+    alignas(thread_team) static std::byte memory[sizeof(thread_team)];
+    static thread_team& team = *::new (static_cast<void*>(memory)) thread_team;
     return team;
   }
 
