@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <thread>
 #include <vector>
 
@@ -53,6 +54,20 @@ TEST(parallel_for, all_is_no_more_than_the_most) {
   omp_set_num_threads(before);
 #endif
 }
+
+#if defined(_OPENMP)
+/// Each of two calls waits for the other: one thread alone would never see both.
+TEST(parallel_for, threads_work_at_the_same_time) {
+  std::atomic<int> there = 0, met = 0;
+  eq::parallel_for(2, 2, [&](std::size_t) {
+    ++there;
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (there < 2 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    met += there == 2;
+  });
+  EXPECT_EQ(met, 2);
+}
+#endif
 
 TEST(parallel_for, loops_within_and_beside_each_other) {
   std::atomic<int> calls = 0;
