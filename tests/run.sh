@@ -12,12 +12,13 @@ has_flags() { local f; for f in "$@"; do grep -qw "$f" /proc/cpuinfo || return 1
 native=scalar # what -march=native makes of this machine
 if has_flags avx2 fma f16c; then native=avx2; fi
 if has_flags avx512f avx512bw avx512vl avx512_vnni; then native=avx512; fi
+if [ "$native" = avx512 ] && has_flags amx_tile amx_int8; then native=avx512_amx; fi
 presets=("$@")
 if [ "${#presets[@]}" -eq 0 ]; then
   presets=(release debug scalar)
   # On a machine without AVX-512 release is the AVX2 leg. The avx512 leg has no more than the flags
   # that the backend asks for, as native has not.
-  if [ "$native" = avx512 ]; then presets+=(avx2 avx512); fi
+  case $native in avx512*) presets+=(avx2 avx512) ;; esac
   if [ "$(uname -m)" = x86_64 ]; then presets+=(neon neon-i8mm); fi
 fi
 case " ${presets[*]} " in *" neon"*) install_packages g++-aarch64-linux-gnu qemu-user ;; esac

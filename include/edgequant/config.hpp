@@ -18,6 +18,10 @@
 #if defined(EDGEQUANT_FORCE_SCALAR)
 #define EDGEQUANT_ISA scalar
 #elif defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) &&                    \
+    defined(__AVX512VNNI__) && defined(__AMX_TILE__) && defined(__AMX_INT8__) &&                   \
+    defined(__linux__)
+#define EDGEQUANT_ISA avx512_amx
+#elif defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) &&                    \
     defined(__AVX512VNNI__)
 #define EDGEQUANT_ISA avx512
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__) && defined(__AVXVNNI__)

@@ -85,7 +85,7 @@ TYPED_TEST(product_tiles, sums_of_whole_numbers_are_exact) {
         std::vector<typename kernel::panel_of<block>::type> panel(groups);
         kernel::pack_panel<S>(blocks.data(), rows, groups, panel.data());
         float y[n * 17];
-        kernel::multiply_panels<1, n, S>(panel.data(), groups, tile.data(), nullptr, y, 17);
+        kernel::multiply_panels<1, n, S>(panel.data(), groups, tile.data(), false, y, 17);
         for (std::size_t r = 0; r < 16; ++r)
           for (std::size_t c = 0; c < n; ++c) {
             int sum = 0;
@@ -299,21 +299,22 @@ TEST(product, agrees_with_a_sum_in_double) {
 }
 
 /// Every row and vector is summed in one order: neither threads, nor the layout, nor the vectors
-/// beside it change a bit.
+/// beside it, nor whether a unit for matrices multiplied them change a bit.
 TEST(product, depends_on_nothing_but_its_row_and_vector) {
   for (const auto type : {eq::format::f16, eq::format::q8_0, eq::format::q5_0, eq::format::q4_0})
-    for (const std::size_t rows : {1u, 15u, 16u, 64u, 130u}) {
-      const auto w = make_matrix(type, rows, 64);
+    for (const auto& [rows, length] :
+         {std::array<std::size_t, 2>{1, 64}, {15, 64}, {16, 608}, {64, 64}, {130, 608}}) {
+      const auto w = make_matrix(type, rows, length);
       std::vector<std::byte> packed;
       auto panels = w.view;
       if (eq::can_pack(type)) {
         packed.resize(eq::panel_bytes(w.view));
         panels = eq::pack_panels(w.view, packed.data(), 2);
       }
-      const auto x = inputs::make(inputs::gaussian, 79 * 64);
+      const auto x = inputs::make(inputs::gaussian, 79 * length);
       std::vector<float> y(79 * rows + 1, 42.0f), again(y); // a guard is behind them
       eq::activations columns;
-      columns.assign(x.data(), 79, 64);
+      columns.assign(x.data(), 79, length);
       eq::multiply(w.view, columns, y.data(), 1);
       EXPECT_EQ(y.back(), 42.0f);
       eq::multiply(w.view, columns, again.data(), 3);
@@ -322,7 +323,7 @@ TEST(product, depends_on_nothing_but_its_row_and_vector) {
       EXPECT_EQ(y, again);
       if (type == eq::format::f16) continue; // its tiles are of different shapes
       for (std::size_t c = 0; c < 79; ++c) {
-        columns.assign(x.data() + c * 64, 1, 64);
+        columns.assign(x.data() + c * length, 1, length);
         eq::multiply(panels, columns, again.data() + c * rows, 1);
       }
       EXPECT_EQ(y, again);

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "../core/parallel_for.hpp"
-#include "panel.hpp"
+#include "matrix_tile.hpp"
 
 #include <cstddef>
 #include <vector>
@@ -27,15 +27,20 @@ public:
     values_ = x;
     count_ = count;
     length_ = length;
+    wide_ = false;
     coding_ = activation_coding::none;
   }
   [[nodiscard]] const float* values() const noexcept { return values_; }
   [[nodiscard]] std::size_t count() const noexcept { return count_; }
   [[nodiscard]] std::size_t length() const noexcept { return length_; }
+  /// Whether the codes lie in tiles of kernel::matrix_tile_columns, each sixteenth column a first
+  /// one, for a unit that multiplies matrices; zeros stand for columns that are missing in the
+  /// last.
+  [[nodiscard]] bool wide() const noexcept { return wide_; }
 
   /// Makes the codes if they are not there yet; groups: the length is a multiple of 32.
   void encode(activation_coding coding, unsigned threads);
-  /// The codes of columns first .. first + N, a tile that for_each_tile() names.
+  /// The codes of columns first .. first + N, a tile that for_each_tile() names or a wide one.
   template <int N> [[nodiscard]] const kernel::column_group<N>* tile(std::size_t first) const {
     return reinterpret_cast<const kernel::column_group<N>*>(codes_.data() + offset(first));
   }
@@ -48,11 +53,12 @@ private:
   [[nodiscard]] std::size_t offset(std::size_t column) const noexcept {
     return column * ((length_ + 31) / 32) * group_bytes;
   }
-  template <int N> void encode_tile(std::size_t first) noexcept;
+  template <int N> void encode_tile(std::size_t first, std::size_t columns) noexcept;
 
   static constexpr std::size_t group_bytes = sizeof(kernel::column_group<1>);
   const float* values_ = nullptr;
   std::size_t count_ = 0, length_ = 0;
+  bool wide_ = false;
   activation_coding coding_ = activation_coding::none;
   std::vector<std::byte> codes_;
 };
@@ -70,20 +76,31 @@ void activations::for_each_tile(std::size_t begin, std::size_t end, Body body) {
 
 inline void activations::encode(activation_coding coding, unsigned threads) {
   if (coding_ == coding) return;
-  codes_.resize(offset(count_));
+  // With fewer columns much of a wide tile is for nothing.
+  const std::size_t fewest_wide = coding == activation_coding::groups ? 12 : 8;
+  wide_ = count_ >= fewest_wide && kernel::matrix_unit_ready();
+  const std::size_t width = wide_ ? kernel::matrix_tile_columns : widest_tile;
+  const std::size_t tiles = (count_ + width - 1) / width;
+  codes_.resize(offset(wide_ ? tiles * width : count_));
   coding_ = coding; // only now: without memory there are no codes
   // A few columns are coded sooner than threads are woken.
-  parallel_for((count_ + widest_tile - 1) / widest_tile, count_ < 8 ? 1 : threads,
-               [&](std::size_t t) {
-                 for_each_tile(t * widest_tile, std::min(count_, (t + 1) * widest_tile),
-                               [&](std::size_t first, auto width) { encode_tile<width()>(first); });
-               });
+  parallel_for(tiles, count_ < 8 ? 1 : threads, [&](std::size_t t) {
+    const std::size_t begin = t * width, end = std::min(count_, begin + width);
+    if (wide_)
+      encode_tile<kernel::matrix_tile_columns>(begin, end - begin);
+    else
+      for_each_tile(begin, end, [&](std::size_t first, auto columns) {
+        encode_tile<columns()>(first, columns());
+      });
+  });
 }
 
-template <int N> void activations::encode_tile(std::size_t first) noexcept {
+template <int N> void activations::encode_tile(std::size_t first, std::size_t columns) noexcept {
   static_assert(sizeof(kernel::column_group<N>) == N * group_bytes);
-  auto* groups = reinterpret_cast<kernel::column_group<N>*>(codes_.data() + offset(first));
-  for (std::size_t c = 0; c < N; ++c) {
+  std::byte* tile = codes_.data() + offset(first);
+  auto* groups = reinterpret_cast<kernel::column_group<N>*>(tile);
+  if (columns < N) std::fill_n(tile, offset(N), std::byte{0});
+  for (std::size_t c = 0; c < columns; ++c) {
     const float* column = values_ + (first + c) * length_;
     if (coding_ == activation_coding::groups)
       kernel::encode_column(column, length_ / 32, groups, c);

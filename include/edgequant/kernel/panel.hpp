@@ -137,21 +137,19 @@ void expand_panel(const Panel* from, std::size_t groups, expanded_panel<Panel::b
 }
 
 /// out[c * stride + 16 * p + r] = row r of panel p times column c, for 16 x Panels x Columns, where
-/// panel p begins at panel + p * groups; added to before[(c * Panels + p) * 16 + r] unless that is
-/// null. The sums inside a group are exact; a group adds sum * scale * scale in float, in the order
-/// of the groups, so that the rounding error is at most (groups + 2) * 2^-24 times the sum of the
-/// magnitudes.
+/// panel p begins at panel + p * groups; `more`: added to what is there. The sums inside a group
+/// are exact; a group adds sum * scale * scale in float, in the order of the groups, so that the
+/// rounding error is at most (groups + 2) * 2^-24 times the sum of the magnitudes.
 template <int Panels, int Columns, simd::backend S = simd::native, class Panel>
 void multiply_panels(const Panel* panel, std::size_t groups, const column_group<Columns>* x,
-                     const float* before, float* out, std::size_t stride) noexcept {
+                     bool more, float* out, std::size_t stride) noexcept {
   constexpr int bits = Panel::bits;
   typename S::f32 total[Panels][Columns];
   EDGEQUANT_UNROLL
   for (std::size_t c = 0; c < Columns; ++c) {
     EDGEQUANT_UNROLL
     for (std::size_t p = 0; p < Panels; ++p)
-      total[p][c] =
-          before != nullptr ? S::load(before + (c * Panels + p) * 16) : S::broadcast(0.0f);
+      total[p][c] = more ? S::load(out + c * stride + p * 16) : S::broadcast(0.0f);
   }
   for (std::size_t g = 0; g < groups; ++g) {
     if constexpr (!std::is_same_v<Panel, expanded_panel<bits>>)

@@ -42,6 +42,10 @@ private:
   const weight_view* w_;
 };
 
+/// While one lives, this thread may use the unit that multiplies matrices.
+template <bool Wide, class S = simd::native> struct matrix_unit_use {};
+template <class S> struct matrix_unit_use<true, S> { typename S::tile_unit unit; };
+
 /// Few vectors: the weights stream from memory once, straight into the products.
 template <class Block> class streamed_product {
 public:
@@ -61,9 +65,9 @@ public:
         const auto* tile = x_->template tile<columns>(first);
         float* to = y_ + first * rows + row;
         if (end - row >= 16)
-          return kernel::multiply_panels<1, columns>(panel, groups, tile, nullptr, to, rows);
+          return kernel::multiply_panels<1, columns>(panel, groups, tile, false, to, rows);
         float out[columns * 16];
-        kernel::multiply_panels<1, columns>(panel, groups, tile, nullptr, out, 16);
+        kernel::multiply_panels<1, columns>(panel, groups, tile, false, out, 16);
         for (std::size_t c = 0; c < columns; ++c)
           std::copy_n(out + c * 16, end - row, to + c * rows);
       });
@@ -78,12 +82,12 @@ private:
 };
 
 /// Many vectors: a part of some panels is made ready in the first level cache, for a block of
-/// vectors that stays in the second while the rows go by.
-template <class Block> class blocked_product {
+/// vectors that stays in the second while the rows go by. `Wide`: by a unit that multiplies
+/// matrices.
+template <class Block, bool Wide> class blocked_product {
 public:
   blocked_product(const weight_product& p, const activations& x) noexcept
       : w_(&p.w), x_(&x), y_(p.y), panels_(p.w) {
-    constexpr std::size_t widest = activations::widest_tile;
     const std::size_t count = x.count(), blocks = (count + most_vectors - 1) / most_vectors;
     vectors_ = (count + blocks * widest - 1) / (blocks * widest) * widest;
     row_tasks_ = (p.w.rows + task_rows - 1) / task_rows;
@@ -95,37 +99,70 @@ public:
   void run(std::size_t task) const {
     const std::size_t first = task / row_tasks_ * vectors_, begin = task % row_tasks_ * task_rows;
     const std::size_t last = std::min(x_->count(), first + vectors_);
-    for (std::size_t row = begin; row < std::min(w_->rows, begin + task_rows); row += height)
-      multiply_rows(row, first, last);
+    const std::size_t rows = std::min(task_rows, w_->rows - begin);
+    static thread_local std::vector<float> sums;
+    sums.resize(vectors_ * task_rows);
+    [[maybe_unused]] const matrix_unit_use<Wide> unit;
+    for (std::size_t row = 0; row < rows; row += height)
+      multiply_rows(begin + row, std::min(height, rows - row), first, last,
+                    sums.data() + row * vectors_);
+    // Many cache lines of a vector follow each other: one at a time would each wait for memory.
+    for (std::size_t c = first; c < last; ++c)
+      for (std::size_t row = 0; row < rows; row += height)
+        std::copy_n(sums.data() + row * vectors_ + (c - first) * height,
+                    std::min(height, rows - row), y_ + c * w_->rows + begin + row);
   }
 
 private:
   using panel = typename kernel::panel_of<Block>::type;
-  static constexpr std::size_t height = kernel::tile_panels<simd::native> * 16;
-  static constexpr std::size_t task_rows = 64, most_vectors = 120;
+  using ready_panel = kernel::expanded_panel<panel::bits>;
+  static constexpr std::size_t height = (Wide ? 2 : kernel::tile_panels<simd::native>)*16;
+  static constexpr std::size_t widest =
+      Wide ? kernel::matrix_tile_columns : activations::widest_tile;
+  static constexpr std::size_t task_rows = 128, most_vectors = Wide ? 128 : 120;
   static constexpr std::size_t part = 16; ///< groups made ready at a time
 
-  /// Rows from `row`, `height` of them or what is left, times vectors first .. last.
-  void multiply_rows(std::size_t row, std::size_t first, std::size_t last) const {
-    kernel::expanded_panel<panel::bits> ready[height / 16 * part];
-    alignas(64) float totals[most_vectors * height];
-    const std::size_t groups = w_->columns / 32, left = std::min(height, w_->rows - row);
+  /// sums[(c - first) * height + r] = row `row` + r times vector c; `left` rows count.
+  void multiply_rows(std::size_t row, std::size_t left, std::size_t first, std::size_t last,
+                     float* sums) const {
+    ready_panel ready[height / 16 * part];
+    const std::size_t groups = w_->columns / 32;
     const panel* panels = panels_.at(row, left);
     for (std::size_t g = 0; g < groups; g += part) {
       const std::size_t length = std::min(part, groups - g);
       for (std::size_t p = 0; p < height / 16; ++p) // a panel that is missing: any will do
-        kernel::expand_panel(panels + (p * 16 < left ? p : 0) * groups + g, length,
-                             ready + p * length);
-      const bool direct = g + length == groups && left == height;
-      x_->for_each_tile(first, last, [&](std::size_t column, auto width) {
-        float* sums = totals + (column - first) * height;
-        kernel::multiply_panels<height / 16, width()>(
-            ready, length, x_->template tile<width()>(column) + g, g == 0 ? nullptr : sums,
-            direct ? y_ + column * w_->rows + row : sums, direct ? w_->rows : height);
+        make_ready(panels + (p * 16 < left ? p : 0) * groups + g, length, ready + p * length);
+      for_each_tile(first, last, [&](std::size_t column, auto width) {
+        multiply_tile(ready, length, x_->template tile<width()>(column) + g, g > 0,
+                      sums + (column - first) * height, last - column);
       });
     }
-    for (std::size_t c = first; left < height && c < last; ++c)
-      std::copy_n(totals + (c - first) * height, left, y_ + c * w_->rows + row);
+  }
+
+  static void make_ready(const panel* from, std::size_t groups, ready_panel* to) {
+    if constexpr (Wide)
+      kernel::expand_for_tiles<simd::native>(from, groups, to);
+    else
+      kernel::expand_panel(from, groups, to);
+  }
+  template <class Body> static void for_each_tile(std::size_t first, std::size_t last, Body body) {
+    if constexpr (Wide)
+      for (; first < last; first += widest) body(first, std::integral_constant<int, widest>{});
+    else
+      activations::for_each_tile(first, last, body);
+  }
+  template <int Columns>
+  static void multiply_tile(const ready_panel* ready, std::size_t groups,
+                            const kernel::column_group<Columns>* x, bool more, float* out,
+                            [[maybe_unused]] std::size_t left) {
+    if constexpr (!Wide)
+      return kernel::multiply_panels<height / 16, Columns>(ready, groups, x, more, out, height);
+    else
+      for (std::size_t p = 0; p < height / 16; ++p, ready += groups, out += 16)
+        if (left > 8)
+          kernel::multiply_tile<16, simd::native>(ready, groups, x, more, out, height);
+        else
+          kernel::multiply_tile<8, simd::native>(ready, groups, x, more, out, height);
   }
 
   const weight_view* w_;
@@ -140,16 +177,19 @@ private:
 class channel_product {
 public:
   channel_product(const weight_product& p, const activations& x) noexcept
-      : w_(&p.w), x_(&x), y_(p.y), row_tasks_((p.w.rows + task_rows - 1) / task_rows) {}
+      : w_(&p.w), x_(&x), y_(p.y), row_tasks_((p.w.rows + task_rows - 1) / task_rows),
+        task_vectors_(x.wide() ? 256 : 120) {}
 
   [[nodiscard]] std::size_t tasks() const noexcept {
-    return row_tasks_ * ((x_->count() + task_vectors - 1) / task_vectors);
+    return row_tasks_ * ((x_->count() + task_vectors_ - 1) / task_vectors_);
   }
   void run(std::size_t task) const {
-    const std::size_t first = task / row_tasks_ * task_vectors;
-    const std::size_t last = std::min(x_->count(), first + task_vectors);
+    const std::size_t first = task / row_tasks_ * task_vectors_;
+    const std::size_t last = std::min(x_->count(), first + task_vectors_);
     const std::size_t begin = task % row_tasks_ * task_rows;
     const std::size_t end = std::min(w_->rows, begin + task_rows);
+    if constexpr (kernel::multiplies_tiles<simd::native>)
+      if (x_->wide()) return multiply_tiles<simd::native>(begin, end, first, last);
     constexpr std::size_t most = kernel::channel_tile_panels<simd::native>;
     for (std::size_t row = begin; row < end;) {
       if (last - first >= activations::widest_tile && end - row >= most * 16) {
@@ -163,7 +203,7 @@ public:
   }
 
 private:
-  static constexpr std::size_t task_rows = 64, task_vectors = 120;
+  static constexpr std::size_t task_rows = 64;
 
   [[nodiscard]] const kernel::channel_panel* panels_at(std::size_t row, std::size_t rows) const {
     const std::size_t groups = (w_->columns + 31) / 32;
@@ -196,10 +236,45 @@ private:
     });
   }
 
+  /// By a unit that multiplies matrices: two panels and two tiles of columns at a time.
+  template <class S>
+  void multiply_tiles(std::size_t begin, std::size_t end, std::size_t first,
+                      std::size_t last) const {
+    constexpr std::size_t width = kernel::matrix_tile_columns;
+    using tile = const kernel::column_group<width>*;
+    const std::size_t groups = (w_->columns + 31) / 32;
+    const matrix_unit_use<true, S> unit;
+    for (std::size_t row = begin; row < end; row += 32) {
+      const auto* panels = panels_at(row, std::min<std::size_t>(32, end - row));
+      const std::size_t second =
+          end - row > 16 ? groups : 0; // a panel that is missing: any will do
+      for (std::size_t column = first; column < last; column += 2 * width) {
+        alignas(64) std::int32_t sums[4][width * 16];
+        const tile x[2] = {x_->tile<width>(column),
+                           x_->tile<width>(column + width < last ? column + width : column)};
+        for (std::size_t i = 0; i < 4; ++i)
+          for (std::size_t c = 0; c < width; ++c)
+            std::fill_n(sums[i] + c * 16, 16, x[i / 2]->starts_8[c]);
+        if (x[0] != x[1])
+          kernel::add_channel_tiles<2, S>(panels, second, groups, x, sums);
+        else
+          kernel::add_channel_tiles<1, S>(panels, second, groups, x, sums);
+        for (std::size_t i = 0; i < 4; ++i) {
+          const std::size_t r = row + i % 2 * 16, from = column + i / 2 * width;
+          if (r >= end) continue;
+          for (std::size_t c = 0; c < width && from + c < last; ++c)
+            kernel::scale_channels(sums[i] + c * 16, w_->scales + r, x[i / 2]->scales[c],
+                                   std::min<std::size_t>(16, end - r),
+                                   y_ + (from + c) * w_->rows + r);
+        }
+      }
+    }
+  }
+
   const weight_view* w_;
   const activations* x_;
   float* y_;
-  std::size_t row_tasks_;
+  std::size_t row_tasks_, task_vectors_;
 };
 
 /// Calls tile(row, rows, column, columns) over [begin, end) x [first, last) with tiles as large as
@@ -255,10 +330,12 @@ template <class Use> void visit_product(const weight_product& p, const activatio
   const bool coded = visit_block_format(p.w.type, [&]<class F>(F) {
     // From so many vectors on what is made ready is used often enough; bytes are ready already.
     constexpr std::size_t many = F::bits == 4 ? 12 : 20;
+    if constexpr (kernel::multiplies_tiles<simd::native>)
+      if (x.wide()) return use(blocked_product<typename F::block, true>(p, x));
     if (x.count() < many)
       use(streamed_product<typename F::block>(p, x));
     else
-      use(blocked_product<typename F::block>(p, x));
+      use(blocked_product<typename F::block, false>(p, x));
   });
   if (coded) return;
   switch (p.w.type) {

@@ -13,6 +13,10 @@
     defined(__AVX512VNNI__)
 #include "avx512.hpp"
 #define EDGEQUANT_HAS_AVX512 1
+#if defined(__AMX_TILE__) && defined(__AMX_INT8__) && defined(__linux__)
+#include "amx.hpp"
+#define EDGEQUANT_HAS_AMX 1
+#endif
 #endif
 #if defined(__aarch64__)
 #include "neon.hpp"
@@ -35,7 +39,9 @@ concept backend = requires(typename S::f32 x, typename S::i32 i, typename S::f64
   { S::narrow(d) } -> std::same_as<typename S::f32>;
 };
 
-#if defined(EDGEQUANT_HAS_AVX512)
+#if defined(EDGEQUANT_HAS_AMX)
+using native = avx512_amx;
+#elif defined(EDGEQUANT_HAS_AVX512)
 using native = avx512;
 #elif defined(EDGEQUANT_HAS_AVX2)
 using native = avx2;
