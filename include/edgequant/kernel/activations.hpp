@@ -42,7 +42,11 @@ public:
   void encode(activation_coding coding, unsigned threads);
   /// The codes of columns first .. first + N, a tile that for_each_tile() names or a wide one.
   template <int N> [[nodiscard]] const kernel::column_group<N>* tile(std::size_t first) const {
-    return reinterpret_cast<const kernel::column_group<N>*>(codes_.data() + offset(first));
+    return reinterpret_cast<const kernel::column_group<N>*>(place(first));
+  }
+  /// The same of wide ones in coding `whole`.
+  [[nodiscard]] const kernel::whole_columns& whole_tile(std::size_t first) const {
+    return *reinterpret_cast<const kernel::whole_columns*>(place(first));
   }
   /// Cuts columns [begin, end) into tiles, where begin is a multiple of the widest: calls
   /// body(first, std::integral_constant<int, N>) for each. What is left over is cut in halves.
@@ -50,17 +54,29 @@ public:
   static constexpr std::size_t widest_tile = kernel::tile_columns<simd::native>;
 
 private:
-  [[nodiscard]] std::size_t offset(std::size_t column) const noexcept {
-    return column * ((length_ + 31) / 32) * group_bytes;
+  struct alignas(64) cache_line {
+    std::byte bytes[64];
+  };
+  /// Bytes before a column that begins a tile.
+  [[nodiscard]] std::size_t offset(std::size_t column, bool whole_tiles) const noexcept {
+    if (whole_tiles)
+      return column / kernel::matrix_tile_columns * kernel::whole_columns::bytes(length_);
+    return column * ((length_ + 31) / 32) * sizeof(kernel::column_group<1>);
+  }
+  [[nodiscard]] std::byte* place(std::size_t column) noexcept {
+    return codes_.data()->bytes + offset(column, wide_ && coding_ == activation_coding::whole);
+  }
+  [[nodiscard]] const std::byte* place(std::size_t column) const noexcept {
+    return const_cast<activations*>(this)->place(column);
   }
   template <int N> void encode_tile(std::size_t first, std::size_t columns) noexcept;
+  void encode_whole_tile(std::size_t first, std::size_t columns) noexcept;
 
-  static constexpr std::size_t group_bytes = sizeof(kernel::column_group<1>);
   const float* values_ = nullptr;
   std::size_t count_ = 0, length_ = 0;
   bool wide_ = false;
   activation_coding coding_ = activation_coding::none;
-  std::vector<std::byte> codes_;
+  std::vector<cache_line> codes_;
 };
 
 template <class Body>
@@ -77,16 +93,20 @@ void activations::for_each_tile(std::size_t begin, std::size_t end, Body body) {
 inline void activations::encode(activation_coding coding, unsigned threads) {
   if (coding_ == coding) return;
   // With fewer columns much of a wide tile is for nothing.
-  const std::size_t fewest_wide = coding == activation_coding::groups ? 12 : 8;
-  wide_ = count_ >= fewest_wide && kernel::matrix_unit_ready();
-  const std::size_t width = wide_ ? kernel::matrix_tile_columns : widest_tile;
+  const bool whole = coding == activation_coding::whole;
+  const bool wide = count_ >= (whole ? 8u : 12u) && kernel::matrix_unit_ready();
+  const std::size_t width = wide ? kernel::matrix_tile_columns : widest_tile;
   const std::size_t tiles = (count_ + width - 1) / width;
-  codes_.resize(offset(wide_ ? tiles * width : count_));
+  const std::size_t bytes = offset(wide ? tiles * width : count_, wide && whole);
+  codes_.resize((bytes + sizeof(cache_line) - 1) / sizeof(cache_line));
   coding_ = coding; // only now: without memory there are no codes
+  wide_ = wide;
   // A few columns are coded sooner than threads are woken.
   parallel_for(tiles, count_ < 8 ? 1 : threads, [&](std::size_t t) {
     const std::size_t begin = t * width, end = std::min(count_, begin + width);
-    if (wide_)
+    if (wide && whole)
+      encode_whole_tile(begin, end - begin);
+    else if (wide)
       encode_tile<kernel::matrix_tile_columns>(begin, end - begin);
     else
       for_each_tile(begin, end, [&](std::size_t first, auto columns) {
@@ -96,17 +116,26 @@ inline void activations::encode(activation_coding coding, unsigned threads) {
 }
 
 template <int N> void activations::encode_tile(std::size_t first, std::size_t columns) noexcept {
-  static_assert(sizeof(kernel::column_group<N>) == N * group_bytes);
-  std::byte* tile = codes_.data() + offset(first);
-  auto* groups = reinterpret_cast<kernel::column_group<N>*>(tile);
-  if (columns < N) std::fill_n(tile, offset(N), std::byte{0});
+  const std::size_t groups = (length_ + 31) / 32;
+  auto* to = reinterpret_cast<kernel::column_group<N>*>(place(first));
+  if (columns < N) std::memset(to, 0, groups * sizeof *to);
   for (std::size_t c = 0; c < columns; ++c) {
     const float* column = values_ + (first + c) * length_;
     if (coding_ == activation_coding::groups)
-      kernel::encode_column(column, length_ / 32, groups, c);
+      kernel::encode_column(column, groups, to, c);
     else
-      kernel::encode_whole_column(column, length_, groups, c);
+      kernel::encode_whole_column(column, length_, to, c);
   }
+}
+
+inline void activations::encode_whole_tile(std::size_t first, std::size_t columns) noexcept {
+  auto* to = reinterpret_cast<kernel::whole_columns*>(place(first));
+  if (columns < kernel::matrix_tile_columns)
+    std::memset(to, 0, kernel::whole_columns::bytes(length_));
+  else if (length_ % 64 != 0)
+    std::memset(to->chunks() + length_ / 64, 0, sizeof(kernel::whole_columns::chunk));
+  for (std::size_t c = 0; c < columns; ++c)
+    kernel::encode_whole_column(values_ + (first + c) * length_, length_, *to, c);
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

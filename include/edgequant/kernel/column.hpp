@@ -81,27 +81,43 @@ void encode_column(const float* values, std::size_t groups, column_group<N>* to,
   for (; g < groups; ++g) encode_group<S>(values + g * 32, to[g], c);
 }
 
-/// Writes `length` values as column c of as many column groups as they fill, with one scale,
-/// largest magnitude / 127, in the first group; zeros are behind the last value. Special cases are
-/// as in encode_group(). Products start from the first group's starts_8 and convert their sums.
-template <simd::backend S = simd::native, int N>
-void encode_whole_column(const float* values, std::size_t length, column_group<N>* to,
-                         std::size_t c) noexcept {
+/// How a column with one scale was coded.
+struct whole_code {
+  float scale;      ///< largest magnitude / 127
+  std::int32_t sum; ///< of the codes
+};
+
+/// Writes the codes of `length` values with one scale: those of values i .. i + 16 at place(i), for
+/// i = 0, 16, ...; zeros are behind the last value. Special cases are as in encode_group().
+template <simd::backend S = simd::native, class Place>
+[[nodiscard]] whole_code encode_whole(const float* values, std::size_t length,
+                                      Place place) noexcept {
   const float scale = std::bit_cast<float>(absmax_bits<S>({values, length})) / 127.0f;
   const float inverse = 1.0f / scale;
   const bool whole = is_finite(scale) && is_finite(inverse);
-  to[0].scales[c] = whole || !is_finite(scale) ? scale : 0.0f;
   const auto factor = S::broadcast(whole ? inverse : 0.0f);
   auto sums = S::broadcast(0.0f);                      // exact: whole numbers below 2^24
   for_each_16(length, [&](std::size_t i, auto lanes) { // zeros are behind the tail
     const auto x = load_floats<S>(lanes, values + i);
     const auto codes = to_codes<8, rounding::half_even, S>(whole ? x : S::broadcast(0.0f), factor);
-    S::store_i8(to[i / 32].codes[c] + i % 32, codes);
+    S::store_i8(place(i), codes);
     sums = S::add(sums, S::to_f32(codes));
   });
+  return {whole || !is_finite(scale) ? scale : 0.0f,
+          static_cast<std::int32_t>(S::reduce_add(sums))};
+}
+
+/// Writes `length` values as column c of as many column groups as they fill; their scale is in the
+/// first group. Products start from its starts_8 and convert their sums.
+template <simd::backend S = simd::native, int N>
+void encode_whole_column(const float* values, std::size_t length, column_group<N>* to,
+                         std::size_t c) noexcept {
+  const auto [scale, sum] =
+      encode_whole<S>(values, length, [&](std::size_t i) { return to[i / 32].codes[c] + i % 32; });
   if (length % 32 != 0 && length % 32 <= 16)
     std::fill_n(to[length / 32].codes[c] + 16, 16, std::int8_t{0});
-  to[0].starts_8[c] = -S::code_offset * static_cast<std::int32_t>(S::reduce_add(sums));
+  to[0].scales[c] = scale;
+  to[0].starts_8[c] = -S::code_offset * sum;
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI::kernel

@@ -42,9 +42,12 @@ private:
   const weight_view* w_;
 };
 
-/// While one lives, this thread may use the unit that multiplies matrices.
-template <bool Wide, class S = simd::native> struct matrix_unit_use {};
-template <class S> struct matrix_unit_use<true, S> { typename S::tile_unit unit; };
+/// While one lives, this thread may use the unit that multiplies matrices, with tiles of `Codes`
+/// codes; 0: it does not.
+template <int Codes, class S = simd::native> struct matrix_unit_use {
+  typename S::template tile_unit<Codes> unit;
+};
+template <class S> struct matrix_unit_use<0, S> {};
 
 /// Few vectors: the weights stream from memory once, straight into the products.
 template <class Block> class streamed_product {
@@ -102,7 +105,7 @@ public:
     const std::size_t rows = std::min(task_rows, w_->rows - begin);
     static thread_local std::vector<float> sums;
     sums.resize(vectors_ * task_rows);
-    [[maybe_unused]] const matrix_unit_use<Wide> unit;
+    [[maybe_unused]] const matrix_unit_use<Wide ? 32 : 0> unit;
     for (std::size_t row = 0; row < rows; row += height)
       multiply_rows(begin + row, std::min(height, rows - row), first, last,
                     sums.data() + row * vectors_);
@@ -240,34 +243,33 @@ private:
   template <class S>
   void multiply_tiles(std::size_t begin, std::size_t end, std::size_t first,
                       std::size_t last) const {
-    constexpr std::size_t width = kernel::matrix_tile_columns;
-    using tile = const kernel::column_group<width>*;
-    const std::size_t groups = (w_->columns + 31) / 32;
-    const matrix_unit_use<true, S> unit;
-    for (std::size_t row = begin; row < end; row += 32) {
-      const auto* panels = panels_at(row, std::min<std::size_t>(32, end - row));
-      const std::size_t second =
-          end - row > 16 ? groups : 0; // a panel that is missing: any will do
-      for (std::size_t column = first; column < last; column += 2 * width) {
-        alignas(64) std::int32_t sums[4][width * 16];
-        const tile x[2] = {x_->tile<width>(column),
-                           x_->tile<width>(column + width < last ? column + width : column)};
+    constexpr std::size_t width = kernel::matrix_tile_columns, together = task_rows / 16;
+    const std::size_t groups = (w_->columns + 31) / 32, count = (end - begin + 15) / 16;
+    const auto* panels = panels_at(begin, end - begin);
+    const matrix_unit_use<64, S> unit;
+    for (std::size_t column = first; column < last; column += 2 * width) {
+      const bool both = column + width < last;
+      const kernel::whole_columns* const x[2] = {&x_->whole_tile(column),
+                                                 &x_->whole_tile(both ? column + width : column)};
+      alignas(64) std::int32_t sums[together / 2][4][width * 16]; // pair of panels, tile of it
+      for (std::size_t p = 0; p < count; p += 2) {
+        auto& tiles = sums[p / 2];
         for (std::size_t i = 0; i < 4; ++i)
           for (std::size_t c = 0; c < width; ++c)
-            std::fill_n(sums[i] + c * 16, 16, x[i / 2]->starts_8[c]);
-        if (x[0] != x[1])
-          kernel::add_channel_tiles<2, S>(panels, second, groups, x, sums);
+            std::fill_n(tiles[i] + c * 16, 16, x[i / 2]->starts[c]);
+        const auto* panel = panels + p * groups;
+        const std::size_t second = p + 1 < count ? groups : 0; // one that is missing: any will do
+        if (both)
+          kernel::add_channel_tiles<2, S>(panel, second, groups, x, tiles);
         else
-          kernel::add_channel_tiles<1, S>(panels, second, groups, x, sums);
-        for (std::size_t i = 0; i < 4; ++i) {
-          const std::size_t r = row + i % 2 * 16, from = column + i / 2 * width;
-          if (r >= end) continue;
-          for (std::size_t c = 0; c < width && from + c < last; ++c)
-            kernel::scale_channels(sums[i] + c * 16, w_->scales + r, x[i / 2]->scales[c],
-                                   std::min<std::size_t>(16, end - r),
-                                   y_ + (from + c) * w_->rows + r);
-        }
+          kernel::add_channel_tiles<1, S>(panel, second, groups, x, tiles);
       }
+      for (std::size_t c = 0; c < std::min(2 * width, last - column); ++c)
+        for (std::size_t p = 0; p < count; ++p)
+          kernel::scale_channels(sums[p / 2][c / width * 2 + p % 2] + c % width * 16,
+                                 w_->scales + begin + p * 16, x[c / width]->scales[c % width],
+                                 std::min<std::size_t>(16, end - begin - p * 16),
+                                 y_ + (column + c) * w_->rows + begin + p * 16);
     }
   }
 

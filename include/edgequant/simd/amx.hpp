@@ -10,12 +10,9 @@
 
 namespace edgequant::inline EDGEQUANT_ABI::simd {
 
-/// The vocabulary of avx512, and products of tiles. A tile product is 16 columns of 32 codes,
-/// within -127..127, each column's codes together, times 16 rows of 32 codes, interleaved as in
-/// kernel::panel_q8_0; its sums, to[column * 16 + row], are exact.
-///
-/// Up to four products are under way, each with a number; the columns of 0 and 1, and those of 2
-/// and 3, may be shared, and the rows of 0 and 2, and of 1 and 3.
+/// The vocabulary of avx512, and products of tiles: 16 columns of 32 or 64 codes, within -127..127,
+/// each column's codes together, times 16 rows of as many codes, interleaved as in
+/// kernel::panel_q8_0. The sums, to[column * 16 + row], are exact.
 struct avx512_amx : avx512 {
   static constexpr std::string_view name = "avx512_amx";
 
@@ -28,14 +25,14 @@ struct avx512_amx : avx512 {
     return ready;
   }
 
-  /// While one lives this thread may multiply tiles. Needs tiles_ready().
-  class tile_unit {
+  /// While one lives this thread may multiply tiles of `Codes` codes. Needs tiles_ready().
+  template <int Codes> class tile_unit {
   public:
     tile_unit() noexcept {
       alignas(64) struct {
         std::uint8_t palette = 1, start = 0, reserved[14] = {};
-        std::uint16_t row_bytes[16] = {64, 64, 64, 64, 32, 32, 64, 64};
-        std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 8, 8};
+        std::uint16_t row_bytes[16] = {64, 64, 64, 64, Codes, Codes, 64, 64};
+        std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, Codes / 4, Codes / 4};
       } const shapes;
       static_assert(sizeof shapes == 64);
       _tile_loadconfig(&shapes);
@@ -65,10 +62,10 @@ struct avx512_amx : avx512 {
     if constexpr (I == 3) _tile_stored(3, sums, 64);
     asm volatile("" ::: "memory");
   }
-  template <int I> static void load_columns(const std::int8_t* codes) noexcept {
+  template <int I, int Codes> static void load_columns(const std::int8_t* codes) noexcept {
     asm volatile("" ::: "memory");
-    if constexpr (I == 0) _tile_loadd(4, codes, 32);
-    if constexpr (I == 1) _tile_loadd(5, codes, 32);
+    if constexpr (I == 0) _tile_loadd(4, codes, Codes);
+    if constexpr (I == 1) _tile_loadd(5, codes, Codes);
   }
   template <int I> static void load_rows(const std::int8_t* codes) noexcept {
     asm volatile("" ::: "memory");
