@@ -3,7 +3,7 @@
 
 #include <edgequant/core/parallel_for.hpp>
 #include <edgequant/deploy/read_bandwidth.hpp>
-#include <edgequant/simd/simd.hpp>
+#include <edgequant/kernel/matrix_tile.hpp>
 
 #include <benchmark/benchmark.h>
 
@@ -100,6 +100,29 @@ void run_floats(std::size_t times) {
   for (auto& sum : sums) touch(sum);
 }
 
+/// Four products a time, each of 16 columns x 16 rows x 64 codes.
+template <class Unit> void run_tiles(std::size_t times) {
+  alignas(64) std::int8_t codes[16][64] = {};
+  alignas(64) std::int32_t sums[16][16] = {};
+  const typename Unit::template tile_unit<64> unit;
+  Unit::template load_columns<0, 64>(codes[0]);
+  Unit::template load_columns<1, 64>(codes[0]);
+  Unit::template load_rows<0>(codes[0]);
+  Unit::template load_rows<1>(codes[0]);
+  Unit::template load_tile<0>(sums[0]);
+  Unit::template load_tile<1>(sums[0]);
+  Unit::template load_tile<2>(sums[0]);
+  Unit::template load_tile<3>(sums[0]);
+  for (std::size_t i = 0; i < times; ++i) {
+    Unit::template add_offset_product<0>();
+    Unit::template add_offset_product<1>();
+    Unit::template add_offset_product<2>();
+    Unit::template add_offset_product<3>();
+  }
+  Unit::template store_tile<0>(sums[0]);
+  benchmark::DoNotOptimize(sums);
+}
+
 /// 10^9 operations a second of run(times), which does `operations` each time: the best of five.
 template <class Run> double rate(double operations, unsigned threads, Run run) {
   std::size_t times = 1000;
@@ -147,4 +170,10 @@ double bench::dot_peak(int bits, unsigned threads) {
 
 double bench::float_peak(unsigned threads) {
   return rate(2.0 * 16 * chains * rounds, threads, run_floats);
+}
+
+double bench::matrix_peak(unsigned threads) {
+  if constexpr (eq::kernel::multiplies_tiles<S>)
+    if (eq::kernel::matrix_unit_ready()) return rate(2.0 * 4 * 16 * 16 * 64, threads, run_tiles<S>);
+  return 0;
 }

@@ -24,5 +24,7 @@ struct machine_limits {
 /// the same of its float arithmetic. Measured anew by each call, in about three milliseconds.
 [[nodiscard]] double dot_peak(int bits, unsigned threads);
 [[nodiscard]] double float_peak(unsigned threads);
+/// And of a unit that multiplies matrices of int8, tiles of 64 codes; 0 where there is none.
+[[nodiscard]] double matrix_peak(unsigned threads);
 
 } // namespace bench

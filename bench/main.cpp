@@ -46,6 +46,8 @@ int main(int argc, char** argv) {
     add("dot products of 8 bits" + cores, bench::dot_peak(8, threads), "GOP/s");
     add("dot products of 4 bits" + cores, bench::dot_peak(4, threads), "GOP/s");
     add("float" + cores, bench::float_peak(threads), "GOP/s");
+    if (const double peak = bench::matrix_peak(threads); peak > 0)
+      add("products of matrices" + cores, peak, "GOP/s");
   }
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();

@@ -52,12 +52,14 @@ def limit(context, name, threads):
 def roofline(axes, runs, threads):
     for (name, context, rows), marker in zip(runs, MARKERS):
         memory = limit(context, "memory read", threads)
-        peak = limit(context, "dot products of 8 bits", threads)
-        if memory and peak:
+        for unit in ("dot products of 8 bits", "products of matrices"):
+            peak = limit(context, unit, threads)
+            if not memory or not peak:
+                continue
             x = [0.5, peak / memory, 4096]
             axes.plot(x, [min(peak, memory * v) for v in x], color="#888888", linewidth=1,
                       linestyle="-" if marker == "o" else "--", zorder=1)
-            axes.annotate(f"{name}: {memory:.0f} GB/s, {peak:.0f} GOP/s", (x[1], peak), xytext=(0, 5),
+            axes.annotate(f"{name}: {memory:.0f} GB/s, {unit.replace(' of 8 bits', '')} {peak:.0f} GOP/s", (x[1], peak), xytext=(0, 5),
                           textcoords="offset points", fontsize=8, color="#555555")
         for row in rows:
             # Operations a byte of weights: all that a product must take from memory.
