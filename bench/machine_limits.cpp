@@ -64,6 +64,7 @@ constexpr int rounds = 8;                           // that sums of dot products
 template <int Bits> void run_dots(std::size_t times) {
   alignas(64) std::int8_t codes[64] = {};
   auto w = S::load_codes(codes), x = S::load_codes(codes);
+  touch(w); // or products with zeros are known
   for (std::size_t i = 0; i < times; ++i) {
     decltype(S::template begin_dots<Bits>(0)) sums[chains];
     EDGEQUANT_UNROLL
