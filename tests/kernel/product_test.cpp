@@ -270,7 +270,7 @@ TEST(product, nothing_is_left_of_an_earlier_vector) {
 TEST(product, agrees_with_a_sum_in_double) {
   for (const auto type : {eq::format::f32, eq::format::f16, eq::format::bf16, eq::format::q8_0,
                           eq::format::q5_0, eq::format::q4_0})
-    for (const std::size_t columns : {32u, 96u, 100u, 17u, 256u}) {
+    for (const std::size_t columns : {32u, 96u, 100u, 17u, 256u, 300u}) {
       const bool coded = eq::is_block_format(type);
       if (coded && columns % 32 != 0) continue;
       const auto w = make_matrix(type, 71, columns);
@@ -290,7 +290,12 @@ TEST(product, agrees_with_a_sum_in_double) {
           }
           // Codes are off by half a step of largest / 127; the rest is float summation.
           const double steps = coded ? weights * double{largest} / 254 : 0;
-          const double rounding = (static_cast<double>(columns) / 16 + 8) * 0x1p-24 * magnitudes;
+          // Sixteen sums side by side, or parts in order and then their sums.
+          const std::size_t terms =
+              count < kernel::fewest_across
+                  ? columns / 16 + 8
+                  : std::min(columns, kernel::across_part) + columns / kernel::across_part + 1;
+          const double rounding = static_cast<double>(terms) * 0x1p-24 * magnitudes;
           ASSERT_NEAR(y[i], sum, steps + rounding + (coded ? 0x1p-21 * magnitudes : 0))
               << eq::name_of(type) << " " << columns << " x " << count;
         }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../core/parallel_for.hpp"
+#include "across.hpp"
 #include "matrix_tile.hpp"
 
 #include <cstddef>
@@ -28,6 +29,7 @@ public:
     count_ = count;
     length_ = length;
     wide_ = false;
+    placed_across_ = false;
     coding_ = activation_coding::none;
   }
   [[nodiscard]] const float* values() const noexcept { return values_; }
@@ -47,6 +49,13 @@ public:
   /// The same of wide ones in coding `whole`.
   [[nodiscard]] const kernel::whole_columns& whole_tile(std::size_t first) const {
     return *reinterpret_cast<const kernel::whole_columns*>(place(first));
+  }
+  /// Places the values so that sixteen vectors lie side by side, for products in float.
+  void place_across(unsigned threads);
+  /// Value k of vectors first .. first + 16, which begin a multiple of 16, is at [k * 16]; zeros
+  /// stand for those that are missing.
+  [[nodiscard]] const float* across(std::size_t first) const noexcept {
+    return across_.data() + first * length_;
   }
   /// Cuts columns [begin, end) into tiles, where begin is a multiple of the widest: calls
   /// body(first, std::integral_constant<int, N>) for each. What is left over is cut in halves.
@@ -74,9 +83,10 @@ private:
 
   const float* values_ = nullptr;
   std::size_t count_ = 0, length_ = 0;
-  bool wide_ = false;
+  bool wide_ = false, placed_across_ = false;
   activation_coding coding_ = activation_coding::none;
   std::vector<cache_line> codes_;
+  std::vector<float> across_;
 };
 
 template <class Body>
@@ -112,6 +122,18 @@ inline void activations::encode(activation_coding coding, unsigned threads) {
       for_each_tile(begin, end, [&](std::size_t first, auto columns) {
         encode_tile<columns()>(first, columns());
       });
+  });
+}
+
+inline void activations::place_across(unsigned threads) {
+  if (placed_across_) return;
+  const std::size_t panels = (count_ + 15) / 16;
+  across_.resize(panels * 16 * length_);
+  placed_across_ = true;
+  parallel_for(panels, threads, [&](std::size_t p) {
+    const std::size_t first = p * 16;
+    kernel::put_across(values_ + first * length_, std::min<std::size_t>(16, count_ - first),
+                       length_, across_.data() + first * length_);
   });
 }
 

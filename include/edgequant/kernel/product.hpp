@@ -28,6 +28,8 @@ inline void multiply(std::span<const weight_product> products, activations& x, u
     if (can_pack(p.w.type))
       x.encode(p.w.type == format::i8 ? activation_coding::whole : activation_coding::groups,
                threads);
+    else if (x.count() >= kernel::fewest_across)
+      x.place_across(threads);
     detail::visit_product(p, x, [&](const auto& product) { tasks += product.tasks(); });
   }
   parallel_for(tasks, threads, [&](std::size_t task) {

@@ -3,19 +3,11 @@
 /// are, and what each does.
 #pragma once
 
-#include "activations.hpp"
-#include "dot.hpp"
-#include "weight_view.hpp"
+#include "value_tasks.hpp"
 
 #include <vector>
 
 namespace edgequant::inline EDGEQUANT_ABI {
-
-/// A matrix and where its product goes: w.rows floats for each vector.
-struct weight_product {
-  weight_view w;
-  float* y = nullptr;
-};
 
 namespace detail {
 
@@ -279,54 +271,6 @@ private:
   std::size_t row_tasks_, task_vectors_;
 };
 
-/// Calls tile(row, rows, column, columns) over [begin, end) x [first, last) with tiles as large as
-/// registers allow.
-template <class Tile>
-void for_each_dot_tile(std::size_t begin, std::size_t end, std::size_t first, std::size_t last,
-                       Tile tile) {
-  constexpr int rows = simd::native::registers >= 32 ? 4 : 1, columns = 4;
-  using std::integral_constant;
-  const auto across = [&](std::size_t r, auto height) {
-    std::size_t c = first;
-    for (; c + columns <= last; c += columns) tile(r, height, c, integral_constant<int, columns>{});
-    for (; c < last; ++c) tile(r, height, c, integral_constant<int, 1>{});
-  };
-  std::size_t r = begin;
-  // A single vector meets each row once: one stream from memory is faster than four.
-  for (; last - first > 1 && r + rows <= end; r += rows) across(r, integral_constant<int, rows>{});
-  for (; r < end; ++r) across(r, integral_constant<int, 1>{});
-}
-
-/// Plain numbers, in float.
-template <class Value> class value_product {
-public:
-  value_product(const weight_product& p, const activations& x) noexcept
-      : w_(&p.w), x_(&x), y_(p.y) {}
-
-  [[nodiscard]] std::size_t tasks() const noexcept {
-    return (w_->rows + task_rows - 1) / task_rows;
-  }
-  void run(std::size_t task) const {
-    constexpr std::size_t task_columns = 32;
-    const auto* data = reinterpret_cast<const Value*>(w_->data);
-    const std::size_t length = w_->columns, rows = w_->rows;
-    const std::size_t begin = task * task_rows, end = std::min(rows, begin + task_rows);
-    for (std::size_t first = 0; first < x_->count(); first += task_columns)
-      for_each_dot_tile(begin, end, first, std::min(x_->count(), first + task_columns),
-                        [&](std::size_t r, auto height, std::size_t c, auto width) {
-                          kernel::dot_tile<height(), width()>(data + r * length, length,
-                                                              x_->values() + c * length,
-                                                              y_ + c * rows + r, rows);
-                        });
-  }
-
-private:
-  static constexpr std::size_t task_rows = 32;
-  const weight_view* w_;
-  const activations* x_;
-  float* y_;
-};
-
 /// Calls use(product) with the way that suits the format and the number of vectors.
 template <class Use> void visit_product(const weight_product& p, const activations& x, Use use) {
   const bool coded = visit_block_format(p.w.type, [&]<class F>(F) {
@@ -340,16 +284,16 @@ template <class Use> void visit_product(const weight_product& p, const activatio
       use(blocked_product<typename F::block, false>(p, x));
   });
   if (coded) return;
-  switch (p.w.type) {
-  case format::i8:
-    return use(channel_product(p, x));
-  case format::f16:
-    return use(value_product<kernel::f16_bits>(p, x));
-  case format::bf16:
-    return use(value_product<kernel::bf16_bits>(p, x));
-  default:
-    return use(value_product<float>(p, x));
-  }
+  if (p.w.type == format::i8) return use(channel_product(p, x));
+  const auto values = [&]<class Value>(Value) {
+    if (x.count() < kernel::fewest_across)
+      use(value_product<Value>(p, x));
+    else
+      use(blocked_value_product<Value>(p, x));
+  };
+  if (p.w.type == format::f16) return values(kernel::f16_bits{});
+  if (p.w.type == format::bf16) return values(kernel::bf16_bits{});
+  values(float{});
 }
 
 } // namespace detail
