@@ -3,6 +3,7 @@
 #pragma once
 
 #include "dot.hpp"
+#include "transpose.hpp"
 
 namespace edgequant::inline EDGEQUANT_ABI::kernel {
 
@@ -29,18 +30,17 @@ void to_floats(const Value* values, std::size_t length, float* to) noexcept {
 /// follow each other; zeros for those that are missing.
 inline void put_across(const float* columns, std::size_t count, std::size_t length,
                        float* to) noexcept {
-  for (std::size_t k = 0; k < length; ++k)
-    for (std::size_t c = 0; c < 16; ++c)
-      to[k * 16 + c] = c < count ? columns[c * length + k] : 0.0f;
+  if (count < 16) std::fill_n(to, length * 16, 0.0f);
+  transpose(columns, count, length, length, to, 16);
 }
 
-/// sums[r * stride + 16 * p + c] += row r times column c of panel p, where row r begins at
-/// rows + r * across_part, and panel p, as put_across() writes it, at columns + p * panel_stride.
-/// Terms are added in order, to zero first: for n of them the rounding error is at most n * 2^-24
-/// times the sum of their magnitudes.
+/// sums[r * stride + 16 * p + c] = row r times column c of panel p, where row r begins at
+/// rows + r * across_part, and panel p, as put_across() writes it, at columns + p * panel_stride;
+/// `more`: added to what is there. Terms are added in order, to zero first: for n of them the
+/// rounding error is at most n * 2^-24 times the sum of their magnitudes.
 template <int Rows, int Panels, simd::backend S = simd::native>
 void add_across(const float* rows, std::size_t length, const float* columns,
-                std::size_t panel_stride, float* sums, std::size_t stride) noexcept {
+                std::size_t panel_stride, bool more, float* sums, std::size_t stride) noexcept {
   typename S::f32 total[Rows][Panels];
   EDGEQUANT_UNROLL
   for (std::size_t r = 0; r < Rows; ++r) {
@@ -63,7 +63,7 @@ void add_across(const float* rows, std::size_t length, const float* columns,
     EDGEQUANT_UNROLL
     for (std::size_t p = 0; p < Panels; ++p) {
       float* to = sums + r * stride + p * 16;
-      S::store(to, S::add(S::load(to), total[r][p]));
+      S::store(to, more ? S::add(S::load(to), total[r][p]) : total[r][p]);
     }
   }
 }

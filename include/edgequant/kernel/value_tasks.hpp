@@ -83,9 +83,11 @@ public:
     const std::size_t begin = task % row_tasks_ * task_rows;
     const std::size_t last = std::min(x_->count(), first + task_vectors);
     const std::size_t rows = std::min(task_rows, w_->rows - begin), length = w_->columns;
+    const std::size_t stride = (last - first + 15) / 16 * 16;
     static thread_local std::vector<float> memory;
-    memory.assign(task_rows * (part + task_vectors), 0.0f); // rows that are missing stay zeros
+    memory.resize(task_rows * (part + stride));
     float *floats = memory.data(), *sums = floats + task_rows * part;
+    std::fill(floats + rows * part, sums, 0.0f); // rows that are missing
     const auto* values = reinterpret_cast<const Value*>(w_->data) + begin * length;
     for (std::size_t k = 0; k < length; k += part) {
       const std::size_t columns = std::min(part, length - k);
@@ -94,17 +96,15 @@ public:
       const auto multiply = [&](std::size_t v, auto panels) {
         const float* x = x_->across(first + v) + k * 16;
         for (std::size_t r = 0; r < rows; r += height)
-          kernel::add_across<height, panels()>(floats + r * part, columns, x, length * 16,
-                                               sums + r * task_vectors + v, task_vectors);
+          kernel::add_across<height, panels()>(floats + r * part, columns, x, length * 16, k > 0,
+                                               sums + r * stride + v, stride);
       };
       std::size_t v = 0;
       for (; first + v + (width - 1) * 16 < last; v += width * 16)
         multiply(v, std::integral_constant<int, width>{});
       for (; first + v < last; v += 16) multiply(v, std::integral_constant<int, 1>{});
     }
-    for (std::size_t v = first; v < last; ++v)
-      for (std::size_t r = 0; r < rows; ++r)
-        y_[v * w_->rows + begin + r] = sums[r * task_vectors + (v - first)];
+    kernel::transpose(sums, rows, last - first, stride, y_ + first * w_->rows + begin, w_->rows);
   }
 
 private:
