@@ -33,7 +33,7 @@ constexpr int tile = tile_columns<edgequant::simd::native>;
 #define MULTIPLY(name, panel, n)                                                                 \
   extern "C" [[gnu::noinline, gnu::flatten]] void name(std::size_t groups) {                     \
     multiply_panels<1, n>(reinterpret_cast<const panel*>(panels), groups,                        \
-                          reinterpret_cast<const column_group<n>*>(columns), false, out, 16);  \
+                          reinterpret_cast<const column_group<n>*>(columns), false, out, 16);    \
   }
 #define ADD(name, n)                                                                             \
   extern "C" [[gnu::noinline, gnu::flatten]] void name(std::size_t groups) {                     \

@@ -59,7 +59,8 @@ def roofline(axes, runs, threads):
             x = [0.5, peak / memory, 4096]
             axes.plot(x, [min(peak, memory * v) for v in x], color="#888888", linewidth=1,
                       linestyle="-" if marker == "o" else "--", zorder=1)
-            axes.annotate(f"{name}: {memory:.0f} GB/s, {unit.replace(' of 8 bits', '')} {peak:.0f} GOP/s", (x[1], peak), xytext=(0, 5),
+            text = f"{name}: {memory:.0f} GB/s, {unit.removesuffix(' of 8 bits')} {peak:.0f} GOP/s"
+            axes.annotate(text, (x[1], peak), xytext=(0, 5),
                           textcoords="offset points", fontsize=8, color="#555555")
         for row in rows:
             # Operations a byte of weights: all that a product must take from memory.

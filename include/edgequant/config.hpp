@@ -19,7 +19,7 @@
 #define EDGEQUANT_ISA scalar
 #elif defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) &&                    \
     defined(__AVX512VNNI__) && defined(__AMX_TILE__) && defined(__AMX_INT8__) &&                   \
-    defined(__linux__)
+    defined(__linux__) && defined(__x86_64__)
 #define EDGEQUANT_ISA avx512_amx
 #elif defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) &&                    \
     defined(__AVX512VNNI__)

@@ -251,6 +251,72 @@ TEST(product, whole_numbers_are_exact_in_long_rows) {
     }
 }
 
+#if defined(EDGEQUANT_HAS_AMX)
+namespace {
+
+/// Sums of tiles of `Codes` codes beside whole numbers, with the unit used for nothing else.
+template <int Codes> void expect_tile() {
+  using S = eq::simd::avx512_amx;
+  std::mt19937 random(Codes);
+  alignas(64) std::int8_t columns[16][Codes], rows[Codes / 4][16][4];
+  alignas(64) std::int32_t sums[16][16];
+  for (auto& column : columns)
+    for (auto& code : column)
+      code = static_cast<std::int8_t>(static_cast<int>(random() % 255) - 127);
+  for (auto& four : rows)
+    for (auto& row : four)
+      for (auto& code : row) code = static_cast<std::int8_t>(random());
+  const auto expect = [&](auto weight) {
+    for (std::size_t c = 0; c < 16; ++c)
+      for (std::size_t r = 0; r < 16; ++r) {
+        int sum = 0;
+        for (std::size_t i = 0; i < Codes; ++i)
+          sum += columns[c][i] * weight(rows[i / 4][r][i % 4]);
+        ASSERT_EQ(sums[c][r], sum) << c << " " << r;
+      }
+  };
+  {
+    const S::tile_unit<Codes> unit;
+    S::zero_tile<0>();
+    S::load_columns<0, Codes>(columns[0]);
+    S::load_rows<0>(rows[0][0]);
+    S::add_product<0>();
+    S::store_tile<0>(sums[0]);
+  }
+  expect([](std::int8_t code) { return int{code}; });
+  {
+    const S::tile_unit<Codes> unit;
+    S::zero_tile<0>();
+    S::load_columns<0, Codes>(columns[0]);
+    S::load_rows<0>(rows[0][0]);
+    S::add_offset_product<0>();
+    S::store_tile<0>(sums[0]);
+  }
+  expect([](std::int8_t code) { return int{static_cast<std::uint8_t>(code)}; });
+}
+
+} // namespace
+
+TEST(product, tiles_are_exact) {
+  if (!eq::kernel::matrix_unit_ready()) GTEST_SKIP() << "the system does not let us use tiles";
+  expect_tile<32>();
+  expect_tile<64>();
+}
+#endif
+
+TEST(product, no_columns_give_zeros) {
+  const std::vector<float> scales(20, 1.0f);
+  for (const auto type : {eq::format::q4_0, eq::format::i8, eq::format::f16})
+    for (const std::size_t count : {1u, 40u}) {
+      eq::activations inputs;
+      inputs.assign(nullptr, count, 0);
+      std::vector<float> y(20 * count, 42.0f);
+      eq::multiply({type, 20, 0, nullptr, eq::weight_layout::rows, scales.data()}, inputs, y.data(),
+                   1);
+      EXPECT_EQ(y, std::vector<float>(20 * count, 0.0f));
+    }
+}
+
 TEST(product, nothing_is_left_of_an_earlier_vector) {
   const std::vector<std::int8_t> w(16 * 64, 1);
   const std::vector<float> scales(16, 1.0f), x(64, 127.0f);

@@ -79,6 +79,19 @@ TEST_F(transformer, one_token_at_a_time_is_the_same_text) {
   }
 }
 
+TEST_F(transformer, tokens_that_are_fed_leave_the_same_cache) {
+  const auto path = toy();
+  network fed(path), run(path);
+  const auto first = std::span(some_tokens).first(7), rest = std::span(some_tokens).subspan(7);
+  (void)run.model.run(first, run.sequence);
+  const auto expected = run.model.run(rest, run.sequence);
+  fed.model.feed(first, fed.sequence);
+  EXPECT_EQ(fed.sequence.size(), 7u);
+  const auto logits = fed.model.run(rest, fed.sequence);
+  EXPECT_TRUE(std::ranges::equal(logits, expected)); // bit for bit
+  EXPECT_THROW(fed.model.feed({}, fed.sequence), eq::exception);
+}
+
 /// More tokens than go through the network together, and than one task of attention takes.
 TEST_F(transformer, a_long_prompt_is_the_same_text) {
   toy_options o;

@@ -46,8 +46,8 @@ inline constexpr std::uint64_t built_in_runtime_bytes = 64'000'000;
 
 /// An upper estimate of what the network needs beside weights and cache, from what the built-in
 /// engine allocates at most: for 256 tokens at once (or the context) every vector between two
-/// operations in f32 and the 8-bit codes of the widest, for four parts of them and each key head
-/// the keys, values and scores of the context, and sixteen rows of logits.
+/// operations in f32, the 8-bit codes of the widest and its values once more, for four parts of
+/// them and each key head the keys, values and scores of the context, and sixteen rows of logits.
 [[nodiscard]] std::uint64_t activation_bytes(const model_profile& model, std::uint64_t context);
 
 namespace detail {
@@ -98,10 +98,11 @@ inline std::uint64_t activation_bytes(const model_profile& m, std::uint64_t cont
   // x, its norm and its change; q and what attention mixes; k and v; gate and up; RoPE's angles.
   const std::uint64_t vectors =
       3 * m.hidden_size + 2 * queries + 2 * keys + 2 * m.feed_forward_size + m.head_size;
-  // 32 values become 32 codes and three numbers of 4 bytes: less than 2 bytes a value.
+  // 32 values become 32 codes and three numbers of 4 bytes: less than 2 bytes a value. Matrices of
+  // plain numbers take the values in another order.
   const std::uint64_t widest = std::max({m.hidden_size, queries, m.feed_forward_size});
   const std::uint64_t parts = (chunk + 63) / 64 * m.kv_heads;
-  return product_of({4, chunk, vectors}) + product_of({chunk, widest, 2}) +
+  return product_of({4, chunk, vectors}) + product_of({chunk, widest, 2 + 4}) +
          product_of({4, parts, context, 2 * m.head_size + 1}) + product_of({4, 16, m.vocabulary});
 }
 

@@ -38,6 +38,8 @@ public:
   /// Errors of both: see transformer::run().
   std::span<const float> prefill(std::span<const std::int32_t> tokens);
   std::span<const float> decode(std::int32_t token);
+  /// Appends a token whose successor is known, without logits: see transformer::feed().
+  void feed(std::int32_t token);
   [[nodiscard]] std::string detokenize(std::int32_t token) const {
     return get().words.bytes_of(token);
   }
@@ -131,6 +133,10 @@ inline std::span<const float> reference_engine::prefill(std::span<const std::int
 
 inline std::span<const float> reference_engine::decode(std::int32_t token) {
   return get().network.run({&token, 1}, model_->sequence);
+}
+
+inline void reference_engine::feed(std::int32_t token) {
+  get().network.feed({&token, 1}, model_->sequence);
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -35,12 +35,12 @@ public:
   [[nodiscard]] const float* values() const noexcept { return values_; }
   [[nodiscard]] std::size_t count() const noexcept { return count_; }
   [[nodiscard]] std::size_t length() const noexcept { return length_; }
-  /// Whether the codes lie in tiles of kernel::matrix_tile_columns, each sixteenth column a first
-  /// one, for a unit that multiplies matrices; zeros stand for columns that are missing in the
-  /// last.
+  /// Whether the codes lie in tiles that begin at multiples of kernel::matrix_tile_columns, for a
+  /// unit that multiplies matrices; zeros stand for columns that are missing in the last.
   [[nodiscard]] bool wide() const noexcept { return wide_; }
 
-  /// Makes the codes if they are not there yet; groups: the length is a multiple of 32.
+  /// Makes the codes if they are not there yet, of one value or more; groups: the length is a
+  /// multiple of 32.
   void encode(activation_coding coding, unsigned threads);
   /// The codes of columns first .. first + N, a tile that for_each_tile() names or a wide one.
   template <int N> [[nodiscard]] const kernel::column_group<N>* tile(std::size_t first) const {
@@ -63,6 +63,9 @@ public:
   static constexpr std::size_t widest_tile = kernel::tile_columns<simd::native>;
 
 private:
+  /// With fewer vectors much of a wide tile is for nothing: so many measured faster.
+  static constexpr std::size_t fewest_wide = 12, fewest_wide_whole = 8;
+
   struct alignas(64) cache_line {
     std::byte bytes[64];
   };
@@ -102,9 +105,9 @@ void activations::for_each_tile(std::size_t begin, std::size_t end, Body body) {
 
 inline void activations::encode(activation_coding coding, unsigned threads) {
   if (coding_ == coding) return;
-  // With fewer columns much of a wide tile is for nothing.
   const bool whole = coding == activation_coding::whole;
-  const bool wide = count_ >= (whole ? 8u : 12u) && kernel::matrix_unit_ready();
+  const bool wide =
+      count_ >= (whole ? fewest_wide_whole : fewest_wide) && kernel::matrix_unit_ready();
   const std::size_t width = wide ? kernel::matrix_tile_columns : widest_tile;
   const std::size_t tiles = (count_ + width - 1) / width;
   const std::size_t bytes = offset(wide ? tiles * width : count_, wide && whole);
@@ -138,6 +141,7 @@ inline void activations::place_across(unsigned threads) {
 }
 
 template <int N> void activations::encode_tile(std::size_t first, std::size_t columns) noexcept {
+  static_assert(sizeof(kernel::column_group<N>) == N * sizeof(kernel::column_group<1>));
   const std::size_t groups = (length_ + 31) / 32;
   auto* to = reinterpret_cast<kernel::column_group<N>*>(place(first));
   if (columns < N) std::memset(to, 0, groups * sizeof *to);

@@ -11,7 +11,9 @@ namespace edgequant::inline EDGEQUANT_ABI {
 /// y[i * w.rows + r] = row r of w times vector i of x, for each of the products: they share the
 /// codes of x and the threads. The columns of each w are x.length(); i8 does not stand beside other
 /// formats, since it takes other codes, and has kernel::most_channel_columns at most. For one
-/// instruction set the result depends neither on the layout nor on the number of threads.
+/// instruction set the result depends neither on the layout nor on the number of threads; that of
+/// quantized weights not on the other vectors, that of plain numbers on whether they are few or
+/// many.
 void multiply(std::span<const weight_product> products, activations& x, unsigned threads);
 
 inline void multiply(const weight_view& w, activations& x, float* y, unsigned threads) {
@@ -20,6 +22,10 @@ inline void multiply(const weight_view& w, activations& x, float* y, unsigned th
 }
 
 inline void multiply(std::span<const weight_product> products, activations& x, unsigned threads) {
+  if (x.length() == 0) {
+    for (const auto& p : products) std::fill_n(p.y, x.count() * p.w.rows, 0.0f);
+    return;
+  }
   std::size_t tasks = 0;
   for (const auto& p : products) {
     assert(p.w.columns == x.length() && (can_multiply(p.w.type) || p.w.scales != nullptr));

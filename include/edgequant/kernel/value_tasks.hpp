@@ -2,19 +2,12 @@
 /// The tasks of products with plain numbers: f32, f16 and bf16, in float.
 #pragma once
 
-#include "activations.hpp"
 #include "dot.hpp"
-#include "weight_view.hpp"
+#include "weight_product.hpp"
 
 #include <vector>
 
 namespace edgequant::inline EDGEQUANT_ABI {
-
-/// A matrix and where its product goes: w.rows floats for each vector.
-struct weight_product {
-  weight_view w;
-  float* y = nullptr;
-};
 
 namespace detail {
 

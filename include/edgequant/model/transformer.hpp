@@ -46,6 +46,9 @@ public:
   std::span<const float> run(std::span<const std::int32_t> tokens, kv_sequence& sequence);
   /// The same for the logits behind each token.
   void run(std::span<const std::int32_t> tokens, kv_sequence& sequence, const logits_sink& sink);
+  /// The same without logits, for tokens whose successors are known: the output matrix, a third of
+  /// the bytes of a small model, is not read. Values that are not finite show in a later run.
+  void feed(std::span<const std::int32_t> tokens, kv_sequence& sequence);
 
   /// For who goes layer by layer: the vectors of tokens before the first layer, hidden floats each.
   [[nodiscard]] std::vector<float> embedded(std::span<const std::int32_t> tokens);
@@ -71,7 +74,8 @@ private:
   static constexpr std::size_t chunk_tokens = 256;
 
   void check(std::span<const std::int32_t> tokens, const kv_sequence& sequence) const;
-  void run_chunks(std::span<const std::int32_t> tokens, kv_sequence& sequence,
+  enum class logits_of { none, last, each };
+  void run_chunks(std::span<const std::int32_t> tokens, kv_sequence& sequence, logits_of wanted,
                   const logits_sink* sink);
   void run_layers(std::span<const std::int32_t> tokens, std::size_t position, kv_sequence& cache);
   void embed(std::span<const std::int32_t> tokens);
@@ -108,13 +112,17 @@ private:
 
 inline std::span<const float> transformer::run(std::span<const std::int32_t> tokens,
                                                kv_sequence& sequence) {
-  run_chunks(tokens, sequence, nullptr);
+  run_chunks(tokens, sequence, logits_of::last, nullptr);
   return {logits_.data(), weights_->vocabulary()};
 }
 
 inline void transformer::run(std::span<const std::int32_t> tokens, kv_sequence& sequence,
                              const logits_sink& sink) {
-  run_chunks(tokens, sequence, &sink);
+  run_chunks(tokens, sequence, logits_of::each, &sink);
+}
+
+inline void transformer::feed(std::span<const std::int32_t> tokens, kv_sequence& sequence) {
+  run_chunks(tokens, sequence, logits_of::none, nullptr);
 }
 
 inline void transformer::check(std::span<const std::int32_t> tokens,
@@ -133,7 +141,7 @@ inline void transformer::check(std::span<const std::int32_t> tokens,
 }
 
 inline void transformer::run_chunks(std::span<const std::int32_t> tokens, kv_sequence& sequence,
-                                    const logits_sink* sink) {
+                                    logits_of wanted, const logits_sink* sink) {
   check(tokens, sequence);
   const std::size_t start = sequence.size();
   sequence.extend(tokens.size());
@@ -146,10 +154,10 @@ inline void transformer::run_chunks(std::span<const std::int32_t> tokens, kv_seq
     const std::size_t count = std::min(chunk_tokens, tokens.size() - i);
     run_layers(tokens.subspan(i, count), start + i, sequence);
     // The logits of many tokens would fill the memory: sixteen at a time.
-    if (sink != nullptr)
+    if (wanted == logits_of::each)
       for (std::size_t k = 0; k < count; k += 16)
         emit(k, std::min<std::size_t>(16, count - k), sink, i);
-    else if (i + count == tokens.size())
+    else if (wanted == logits_of::last && i + count == tokens.size())
       emit(count - 1, 1, nullptr, i);
   }
   undo.size = start + tokens.size();

@@ -5,6 +5,7 @@
 
 #include "avx512.hpp"
 
+#include <cerrno>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -16,16 +17,24 @@ namespace edgequant::inline EDGEQUANT_ABI::simd {
 struct avx512_amx : avx512 {
   static constexpr std::string_view name = "avx512_amx";
 
-  /// Whether the operating system lets this process use tiles. Asks for it at the first call.
+  // GCC's intrinsics do not say how much memory they read: `asm` says that all of it may be, or
+  // what was stored there for them is taken for useless.
+
+  /// Whether the operating system lets this process use tiles. Asks for it at the first call; from
+  /// then on Linux wants stacks of signal handlers that hold tiles too.
   [[nodiscard]] static bool tiles_ready() noexcept {
     static const bool ready = [] {
       constexpr long request = 0x1023, tile_data = 18; // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-      return syscall(SYS_arch_prctl, request, tile_data) == 0;
+      const int before = errno;
+      const bool granted = syscall(SYS_arch_prctl, request, tile_data) == 0;
+      errno = before;
+      return granted;
     }();
     return ready;
   }
 
-  /// While one lives this thread may multiply tiles of `Codes` codes. Needs tiles_ready().
+  /// While one lives this thread may multiply tiles of `Codes` codes. Needs tiles_ready(). What the
+  /// thread had in tiles before is lost.
   template <int Codes> class tile_unit {
   public:
     tile_unit() noexcept {
@@ -35,6 +44,7 @@ struct avx512_amx : avx512 {
         std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, Codes / 4, Codes / 4};
       } const shapes;
       static_assert(sizeof shapes == 64);
+      asm volatile("" ::"r"(&shapes) : "memory");
       _tile_loadconfig(&shapes);
     }
     ~tile_unit() { _tile_release(); }
@@ -42,8 +52,7 @@ struct avx512_amx : avx512 {
     tile_unit& operator=(const tile_unit&) = delete;
   };
 
-  // Tiles 0 to 3 are sums, 4 and 5 columns, 6 and 7 rows. The intrinsics take literal numbers, and
-  // those of GCC do not say that they read memory.
+  // Tiles 0 to 3 are sums, 4 and 5 columns, 6 and 7 rows. The intrinsics take literal numbers.
   template <int I> static void zero_tile() noexcept {
     if constexpr (I == 0) _tile_zero(0);
     if constexpr (I == 1) _tile_zero(1);
@@ -72,12 +81,13 @@ struct avx512_amx : avx512 {
     if constexpr (I == 0) _tile_loadd(6, codes, 64);
     if constexpr (I == 1) _tile_loadd(7, codes, 64);
   }
-  /// Tile I += columns J times rows K, whose codes have a sign.
+  /// Tile I, 0 or 1, += columns I times rows I, whose codes have a sign.
   template <int I> static void add_product() noexcept {
     if constexpr (I == 0) _tile_dpbssd(0, 4, 6);
     if constexpr (I == 1) _tile_dpbssd(1, 5, 7);
   }
-  /// The same for rows whose codes have code_offset added, and so none.
+  /// Tile I, 0 to 3, += columns I / 2 times rows I % 2, whose codes have code_offset added and so
+  /// no sign.
   template <int I> static void add_offset_product() noexcept {
     if constexpr (I == 0) _tile_dpbsud(0, 4, 6);
     if constexpr (I == 1) _tile_dpbsud(1, 4, 7);
@@ -85,9 +95,10 @@ struct avx512_amx : avx512 {
     if constexpr (I == 3) _tile_dpbsud(3, 5, 7);
   }
 
-  /// Codes of weights, with a sign: what their panel added is taken off.
+  /// Codes of weights, with a sign: what their panel added, 8 or code_offset, is taken off.
   template <int Bits> static i8 without_offset(i8 codes) noexcept {
-    return {_mm512_sub_epi8(codes.v, _mm512_set1_epi8(Bits == 4 ? 8 : -128))};
+    constexpr auto offset = static_cast<char>(Bits == 4 ? 8 : code_offset); // modulo 256
+    return {_mm512_sub_epi8(codes.v, _mm512_set1_epi8(offset))};
   }
   /// A sum as add_dot() leaves it that began with first_sum.
   static i32 after_first(i32 sum) noexcept {

@@ -13,7 +13,7 @@
     defined(__AVX512VNNI__)
 #include "avx512.hpp"
 #define EDGEQUANT_HAS_AVX512 1
-#if defined(__AMX_TILE__) && defined(__AMX_INT8__) && defined(__linux__)
+#if defined(__AMX_TILE__) && defined(__AMX_INT8__) && defined(__linux__) && defined(__x86_64__)
 #include "amx.hpp"
 #define EDGEQUANT_HAS_AMX 1
 #endif
