@@ -10,6 +10,13 @@
 
 namespace inputs {
 
+/// Sanitizers are slow, and other builds run the same tests: of many like cases some will do.
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr bool sanitized = true;
+#else
+inline constexpr bool sanitized = false;
+#endif
+
 /// Every kind of finite input. `Gaussian` first, so that index 0 is the plain case.
 enum kind { gaussian, ties, signed_zeros, extremes, outliers, subnormals, kinds };
 

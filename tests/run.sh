@@ -30,8 +30,9 @@ for preset in "${presets[@]}"; do
   log="build/$preset-build.log"
   options=()
   # Compile time is most of a leg: only the kernels of the release leg are optimised fully, by
-  # tests/CMakeLists.txt. `cmake --preset release` makes all of it fast again.
-  if [ "$preset" != debug ]; then options=("-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG"); fi
+  # tests/CMakeLists.txt, and benchmarks are only compiled. `cmake --preset release` makes all of it
+  # fast again.
+  if [ "$preset" != debug ]; then options=("-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG" -DEDGEQUANT_BENCH_FLAGS=-O0); fi
   case $preset in release | debug) if [ "$(uname -m)" = x86_64 ]; then options+=("-DEDGEQUANT_EXPECT_ISA=$native"); fi ;; esac
   if ! { cmake --preset "$preset" "${options[@]}" && cmake --build --preset "$preset"; } >"$log" 2>&1; then
     tail -n 40 "$log" >&2

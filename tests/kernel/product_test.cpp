@@ -225,7 +225,7 @@ void expect_channels(const whole_problem& p) {
 
 /// Every size from 1 to 200 in each dimension, beside sizes with tails in the others.
 TEST(product, whole_numbers_are_exact_in_all_shapes) {
-  for (std::size_t size = 1; size <= 200; ++size) {
+  for (std::size_t size = 1; size <= 200; size += inputs::sanitized ? 3 : 1) {
     const auto p = static_cast<pattern>(size % 4);
     const std::size_t groups = (1 + size % 7) * 32;
     for (const auto& [rows, columns, count] :
