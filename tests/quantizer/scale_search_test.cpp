@@ -64,6 +64,8 @@ template <int Bits> void expect_optimum(int groups) {
 /// Brute force takes a millisecond a group on fast vectors, and twenty under emulation.
 #if defined(NDEBUG) && (defined(EDGEQUANT_HAS_AVX2) || defined(EDGEQUANT_HAS_AVX512))
 constexpr int groups_to_try = 3000;
+#elif defined(EDGEQUANT_HAS_NEON)
+constexpr int groups_to_try = 30;
 #else
 constexpr int groups_to_try = 120;
 #endif
