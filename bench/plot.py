@@ -60,7 +60,7 @@ def roofline(axes, runs, threads):
             axes.plot(x, [min(peak, memory * v) for v in x], color="#888888", linewidth=1,
                       linestyle="-" if marker == "o" else "--", zorder=1)
             text = f"{name}: {memory:.0f} GB/s, {unit.removesuffix(' of 8 bits')} {peak:.0f} GOP/s"
-            axes.annotate(text, (x[1], peak), xytext=(0, 5),
+            axes.annotate(text, (x[2], peak), xytext=(0, 4), ha="right",
                           textcoords="offset points", fontsize=8, color="#555555")
         for row in rows:
             # Operations a byte of weights: all that a product must take from memory.
@@ -85,8 +85,8 @@ def bars(axes, runs, shape):
                          color=[COLOURS.get(key[0], "#333333") for key in keys])
         axes.bar_label(drawn, [f"{h:.2f}" if h else "" for h in heights], fontsize=7, padding=1)
     axes.axhline(1, color="#888888", linewidth=1)
-    axes.set_xticks(range(len(keys)), [f"{f}\n{n}" for f, n in keys], fontsize=8)
-    axes.set(ylabel="share of the limit", title=f"{shape}, by format and vectors: memory for one, dot products for more")
+    axes.set_xticks(range(len(keys)), [f"{f}\n{n}" for f, n in keys], fontsize=7)
+    axes.set(ylabel="share of memory (1 vector) or dot products", title=f"{shape}, by format and number of vectors")
     if len(runs) > 1:
         axes.legend(fontsize=8)
 

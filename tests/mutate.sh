@@ -69,10 +69,16 @@ rooms=kernel
 mutate "wrong offset of q4_0 panels" kernel/column.hpp 'S::first_sum - 8 * sum' 'S::first_sum - 7 * sum'
 mutate "codes of a panel without their offset" kernel/panel.hpp 'words[k] ^= flip;' 'words[k] ^= 0;'
 mutate "the last panel stores past its rows" kernel/product_tasks.hpp 'if (end - row >= 16)' 'if (end - row >= 15)'
-mutate "a last panel taken for a whole tile" kernel/product_tasks.hpp 'g + length == groups && left == height' 'g + length == groups && left >= height - 16'
-mutate "a part of the columns starts from zero" kernel/product_tasks.hpp 'g == 0 ? nullptr : sums' 'nullptr'
+mutate "a last panel taken for a whole tile" kernel/product_tasks.hpp 'std::min(height, rows - row), y_' 'height, y_'
+mutate "a part of the columns starts from zero" kernel/product_tasks.hpp 'g > 0' 'false'
+mutate "a part of plain numbers starts from zero" kernel/value_tasks.hpp 'k > 0' 'false'
+mutate "rows of a block become columns of another" kernel/transpose.hpp 'to + c * to_stride + r' 'to + c * to_stride + (r ^ 4)'
+if grep -qw amx_int8 /proc/cpuinfo; then
+  mutate "a tile product of the group behind" kernel/matrix_tile.hpp 'begin(tile, g + 2)' 'begin(tile, g + 3)'
+  mutate "the last codes of an odd row of tiles" kernel/matrix_tile.hpp 'if (groups % 2 != 0)' 'if (false)'
+fi
 mutate "the code behind the last one of an odd row" kernel/column.hpp 'length % 32 <= 16' 'length % 32 < 16'
-mutate "the scale of a row's neighbour" kernel/product_tasks.hpp 'w_->scales + row' 'w_->scales + (row == 0 ? 0 : row - 1)'
+mutate "the scale of a row's neighbour" kernel/channel_tasks.hpp 'w_->scales + row' 'w_->scales + (row == 0 ? 0 : row - 1)'
 mutate "a tile takes the vector beside its own" kernel/activations.hpp 'values_ + (first + c) * length_' 'values_ + (first + (c + 1) % N) * length_'
 rooms=model
 mutate "values read where keys are" model/kv_cache.hpp 'block(locate(layer, 1, head, first + t), n)' 'block(locate(layer, 0, head, first + t), n)'
