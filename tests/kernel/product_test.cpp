@@ -275,23 +275,17 @@ template <int Codes> void expect_tile() {
         ASSERT_EQ(sums[c][r], sum) << c << " " << r;
       }
   };
-  {
+  const auto multiply = [&](auto add) {
     const S::tile_unit<Codes> unit;
     S::zero_tile<0>();
     S::load_columns<0, Codes>(columns[0]);
     S::load_rows<0>(rows[0][0]);
-    S::add_product<0>();
+    add();
     S::store_tile<0>(sums[0]);
-  }
+  };
+  multiply([] { S::add_product<0>(); });
   expect([](std::int8_t code) { return int{code}; });
-  {
-    const S::tile_unit<Codes> unit;
-    S::zero_tile<0>();
-    S::load_columns<0, Codes>(columns[0]);
-    S::load_rows<0>(rows[0][0]);
-    S::add_offset_product<0>();
-    S::store_tile<0>(sums[0]);
-  }
+  multiply([] { S::add_offset_product<0>(); });
   expect([](std::int8_t code) { return int{static_cast<std::uint8_t>(code)}; });
 }
 

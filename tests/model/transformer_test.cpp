@@ -85,10 +85,14 @@ TEST_F(transformer, tokens_that_are_fed_leave_the_same_cache) {
   const auto first = std::span(some_tokens).first(7), rest = std::span(some_tokens).subspan(7);
   (void)run.model.run(first, run.sequence);
   const auto expected = run.model.run(rest, run.sequence);
+  std::set<std::string> seen;
+  fed.model.observe([&](std::string_view name, auto&&...) { seen.emplace(name); });
   fed.model.feed(first, fed.sequence);
+  const auto before = seen.size();
   EXPECT_EQ(fed.sequence.size(), 7u);
   const auto logits = fed.model.run(rest, fed.sequence);
   EXPECT_TRUE(std::ranges::equal(logits, expected)); // bit for bit
+  EXPECT_EQ(seen.size(), before + 1);                // the output matrix, that only now is read
   EXPECT_THROW(fed.model.feed({}, fed.sequence), eq::exception);
 }
 

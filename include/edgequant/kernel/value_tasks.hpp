@@ -80,7 +80,6 @@ public:
     static thread_local std::vector<float> memory;
     memory.resize(task_rows * (part + stride));
     float *floats = memory.data(), *sums = floats + task_rows * part;
-    std::fill(floats + rows * part, sums, 0.0f); // rows that are missing
     const auto* values = reinterpret_cast<const Value*>(w_->data) + begin * length;
     for (std::size_t k = 0; k < length; k += part) {
       const std::size_t columns = std::min(part, length - k);
