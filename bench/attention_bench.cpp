@@ -4,8 +4,8 @@
 //     cache  GB/s of keys and values
 //   activations/CODING       4,096 values a vector
 //     floats GB/s of floats
-#include <edgequant/kernel/activations.hpp>
-#include <edgequant/kernel/attention.hpp>
+#include <edgequant/gemm/activations.hpp>
+#include <edgequant/gemm/attention.hpp>
 #include <edgequant/model/kv_cache.hpp>
 
 #include <benchmark/benchmark.h>
@@ -25,7 +25,7 @@ std::vector<float> normal_values(std::size_t count) {
 }
 
 void attention(benchmark::State& state, eq::kv_format type) {
-  constexpr std::size_t size = 64, heads = 8, queries = 4, tile = eq::kernel::tile_tokens;
+  constexpr std::size_t size = 64, heads = 8, queries = 4, tile = eq::gemm::tile_tokens;
   const auto tokens = static_cast<std::size_t>(state.range(0));
   eq::kv_pool pool({1, heads, size}, type, tokens / eq::kv_block_tokens + 1);
   eq::kv_sequence sequence(pool);
@@ -39,15 +39,15 @@ void attention(benchmark::State& state, eq::kv_format type) {
   std::vector<float> keys(tile * size), values(tile * size), out(queries * size);
   for (auto _ : state)
     for (std::size_t h = 0; h < heads; ++h) {
-      eq::kernel::softmax_state states[queries];
+      eq::gemm::softmax_state states[queries];
       std::fill(out.begin(), out.end(), 0.0f);
       for (std::size_t t = 0; t < tokens; t += tile) {
         const std::size_t count = std::min(tile, tokens - t);
         const std::size_t seen[queries] = {count, count, count, count};
         sequence.read_keys(0, h, t, count, keys.data(), tile);
         sequence.read_values(0, h, t, count, values.data());
-        eq::kernel::attend_tile<queries>({keys.data(), values.data(), size}, x.data() + size, seen,
-                                         states, out.data());
+        eq::gemm::attend_tile<queries>({keys.data(), values.data(), size}, x.data() + size, seen,
+                                       states, out.data());
       }
       benchmark::DoNotOptimize(out.data());
     }

@@ -2,7 +2,7 @@
 // Prefill and decode tokens per second of the built-in engine, medians of the repeats, as one line
 // of JSON. Decode is with the logits that choose the next token; feed is a token at a time without.
 //   edgequant_engine_bench MODEL.gguf [prompt=512] [generate=64] [threads=1] [repeats=3]
-#include <edgequant/deploy/reference_engine.hpp>
+#include <edgequant/run/reference_engine.hpp>
 
 #include <chrono>
 #include <cstdio>

@@ -3,8 +3,8 @@
 //   edgequant_jitter_bench MODEL.gguf [tokens=100] [threads=1] [busy=2] [rounds=5]
 // `busy` processes spin meanwhile. Each round runs every setting once, each in a process of its own
 // since threads keep what they inherit; medians of the rounds are printed.
-#include <edgequant/deploy/pipeline.hpp>
-#include <edgequant/deploy/reference_engine.hpp>
+#include <edgequant/run/pipeline.hpp>
+#include <edgequant/run/reference_engine.hpp>
 
 #include <cstdio>
 #include <cstdlib>

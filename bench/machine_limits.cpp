@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "machine_limits.hpp"
 
-#include <edgequant/core/parallel_for.hpp>
-#include <edgequant/deploy/read_bandwidth.hpp>
-#include <edgequant/kernel/matrix_tile.hpp>
+#include <edgequant/advise/read_bandwidth.hpp>
+#include <edgequant/gemm/matrix_tile.hpp>
+#include <edgequant/system/parallel_for.hpp>
 
 #include <benchmark/benchmark.h>
 
@@ -174,7 +174,7 @@ double bench::float_peak(unsigned threads) {
 }
 
 double bench::matrix_peak(unsigned threads) {
-  if constexpr (eq::kernel::multiplies_tiles<S>)
-    if (eq::kernel::matrix_unit_ready()) return rate(2.0 * 4 * 16 * 16 * 64, threads, run_tiles<S>);
+  if constexpr (eq::gemm::multiplies_tiles<S>)
+    if (eq::gemm::matrix_unit_ready()) return rate(2.0 * 4 * 16 * 16 * 64, threads, run_tiles<S>);
   return 0;
 }

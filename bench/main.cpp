@@ -3,7 +3,7 @@
 // --benchmark_out=FILE.json keeps the result for plot.py.
 #include "machine_limits.hpp"
 
-#include <edgequant/deploy/read_bandwidth.hpp>
+#include <edgequant/advise/read_bandwidth.hpp>
 #include <edgequant/simd/simd.hpp>
 
 #include <benchmark/benchmark.h>

@@ -20,7 +20,7 @@ scratch=$(mktemp -d)
 trap 'rm -r "$scratch"' EXIT
 
 cat >"$scratch/loops.cpp" <<'CPP'
-#include <edgequant/kernel/channel_panel.hpp>
+#include <edgequant/gemm/channel_panel.hpp>
 #include <cstdlib>
 using namespace edgequant::kernel;
 

@@ -5,8 +5,8 @@
 
 #include "published_speeds.hpp"
 
+#include <edgequant/advise/prediction_json.hpp>
 #include <edgequant/core/nearest_rank.hpp>
-#include <edgequant/deploy/prediction_json.hpp>
 
 #include <Eigen/Core>
 #include <Eigen/LU>

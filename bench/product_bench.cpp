@@ -11,10 +11,10 @@
 // The yardsticks of `share` are measured in turn with the product; shares are ratios of medians.
 #include "machine_limits.hpp"
 
-#include <edgequant/core/stream_memory.hpp>
-#include <edgequant/deploy/read_bandwidth.hpp>
-#include <edgequant/kernel/product.hpp>
+#include <edgequant/advise/read_bandwidth.hpp>
+#include <edgequant/gemm/product.hpp>
 #include <edgequant/quantizer/row_codec.hpp>
+#include <edgequant/system/stream_memory.hpp>
 
 #include <benchmark/benchmark.h>
 

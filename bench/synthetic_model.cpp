@@ -4,8 +4,8 @@
 //   edgequant_synthetic_model OUT.gguf [q8_0|q5_0|q4_0|f16|bf16|f32] [layers=16]
 #include <edgequant/io/gguf_writer.hpp>
 #include <edgequant/model/llama_config.hpp>
-#include <edgequant/model/vocabulary.hpp>
 #include <edgequant/quantizer/row_codec.hpp>
+#include <edgequant/text/vocabulary.hpp>
 
 #include <charconv>
 #include <iostream>

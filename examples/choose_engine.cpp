@@ -3,14 +3,14 @@
 // be.
 #include "command_line.hpp"
 
-#include <edgequant/deploy/advice.hpp>
-#include <edgequant/deploy/device_json.hpp>
-#include <edgequant/deploy/npu_operators.hpp>
-#include <edgequant/deploy/prediction_json.hpp>
-#include <edgequant/deploy/read_model_profile.hpp>
-#include <edgequant/deploy/rule_json.hpp>
-#include <edgequant/deploy/this_device.hpp>
-#include <edgequant/deploy/wish.hpp>
+#include <edgequant/advise/advice.hpp>
+#include <edgequant/advise/device_json.hpp>
+#include <edgequant/advise/npu_operators.hpp>
+#include <edgequant/advise/prediction_json.hpp>
+#include <edgequant/advise/read_model_profile.hpp>
+#include <edgequant/advise/requirement.hpp>
+#include <edgequant/advise/rule_json.hpp>
+#include <edgequant/advise/this_device.hpp>
 
 #include <iomanip>
 #include <optional>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // An engine and a rule of one's own beside those of the library: which engine for this board?
-#include <edgequant/deploy/engine_selector.hpp>
-#include <edgequant/deploy/selection_json.hpp>
+#include <edgequant/advise/engine_selector.hpp>
+#include <edgequant/advise/selection_json.hpp>
 
 #include <iostream>
 

@@ -3,8 +3,8 @@
 #include "command_line.hpp"
 
 #include <edgequant/core/progress.hpp>
-#include <edgequant/deploy/pipeline.hpp>
-#include <edgequant/deploy/reference_engine.hpp>
+#include <edgequant/run/pipeline.hpp>
+#include <edgequant/run/reference_engine.hpp>
 
 #include <nlohmann/json.hpp>
 

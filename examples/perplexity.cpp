@@ -4,7 +4,7 @@
 
 #include <edgequant/io/text_file.hpp>
 #include <edgequant/model/evaluate.hpp>
-#include <edgequant/model/tokenizer.hpp>
+#include <edgequant/text/tokenizer.hpp>
 
 #include <nlohmann/json.hpp>
 

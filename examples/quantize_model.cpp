@@ -2,10 +2,10 @@
 // The main job: a model file or checkpoint in, a smaller GGUF out.
 #include "command_line.hpp"
 
+#include <edgequant/compress/calibrated_model.hpp>
 #include <edgequant/model/open_model.hpp>
-#include <edgequant/plan/calibrated_model.hpp>
-#include <edgequant/plan/plan_json.hpp>
-#include <edgequant/plan/report_page.hpp>
+#include <edgequant/report/plan_json.hpp>
+#include <edgequant/report/report_page.hpp>
 
 #include <optional>
 #include <span>
@@ -132,7 +132,8 @@ choice_of_formats plan(const arguments& a, const eq::model_source& source,
     if (!a.resume.empty())
       kept = {std::filesystem::path(a.resume) / "divergence",
               eq::job_key(source, model.text, {}, "divergence " + a.candidates)};
-    eq::measure_divergence(model.weights, model.text, 2048, layers, a.threads, listener, &kept);
+    eq::measure_divergence(model.weights, model.text, 2048, layers, a.threads, listener,
+                           eq::divergences_in(kept));
   }
   auto plan = eq::plan_for_budget(source, options, layers, budget);
   options.exact = plan.formats;

@@ -51,14 +51,14 @@ pkg-config)
 
 no-exceptions)
   ulimit -c 0
-  for room in core format simd kernel quantizer metric; do
+  for room in core system format simd kernel gemm quantizer metric; do
     for header in "$SOURCE/include/edgequant/$room"/*.hpp; do
       case $header in */simd/*) [ "${header##*/}" = simd.hpp ] || continue ;; esac # it picks the others
       echo "#include \"$header\""
     done
   done >"$out/rooms.hpp"
-  for header in engine_selector wish npu_operators; do # a rule of the user's cannot throw then
-    echo "#include \"$SOURCE/include/edgequant/deploy/$header.hpp\""
+  for header in engine_selector requirement npu_operators; do # a rule of the user's cannot throw then
+    echo "#include \"$SOURCE/include/edgequant/advise/$header.hpp\""
   done >>"$out/rooms.hpp"
   run() { # run COMPILER [OPTION...]
     "$@" -std=c++20 -fno-exceptions -Wall -Wextra -Werror -isystem "$EIGEN" -include "$out/rooms.hpp" \

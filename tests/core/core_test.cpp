@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include <edgequant/core/checked.hpp>
 #include <edgequant/core/exception.hpp>
-#include <edgequant/core/parallel_for.hpp>
 #include <edgequant/core/progress.hpp>
 #include <edgequant/core/rounded.hpp>
+#include <edgequant/system/parallel_for.hpp>
 
 #include <gtest/gtest.h>
 

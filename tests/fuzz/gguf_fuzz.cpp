@@ -27,9 +27,9 @@ void walk_metadata(const eq::gguf_metadata& metadata) {
 std::vector<std::byte> written(const eq::gguf_file& file) {
   std::vector<eq::tensor_info> infos;
   for (const auto& tensor : file.tensors) infos.push_back({tensor.name, tensor.dims, tensor.type});
-  const auto layout = eq::detail::lay_out_gguf(file.metadata, infos, place);
+  const auto layout = eq::io::detail::lay_out_gguf(file.metadata, infos, place);
   if (layout.file_size > 1 << 16) return {}; // a large alignment: only slow
-  auto bytes = eq::detail::gguf_head(file.metadata, infos, layout);
+  auto bytes = eq::io::detail::gguf_head(file.metadata, infos, layout);
   require(bytes.size() == layout.head_bytes, "the size of the head is known");
   bytes.resize(layout.file_size);
   auto* data = bytes.data() + *eq::align_up(layout.head_bytes, layout.alignment);

@@ -4,7 +4,7 @@
 #include "support.hpp"
 
 #include <edgequant/model/text_chunks.hpp>
-#include <edgequant/model/tokenizer.hpp>
+#include <edgequant/text/tokenizer.hpp>
 
 #include <cmath>
 

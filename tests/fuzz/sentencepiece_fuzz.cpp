@@ -2,7 +2,7 @@
 // tokenizer.model: pieces that keep their promises, and the GGUF keys made from them.
 #include "support.hpp"
 
-#include <edgequant/model/vocabulary.hpp>
+#include <edgequant/text/vocabulary.hpp>
 
 namespace {
 using namespace fuzz;
@@ -17,7 +17,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const auto& piece : model.pieces)
     require(!piece.text.empty() && eq::is_finite(piece.score) && piece.type >= 1 && piece.type <= 6,
             "a piece has a text, a finite score and a known type");
-  eq::llama_config config;
+  eq::config_tokens config;
   config.vocabulary = model.pieces.size() + size % 4; // some unused tokens too
   config.bos_token = size % 7;
   eq::gguf_metadata keys{std::string(place)};

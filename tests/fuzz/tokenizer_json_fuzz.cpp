@@ -2,7 +2,7 @@
 // tokenizer.json: a BPE vocabulary, and the GGUF keys made from it.
 #include "support.hpp"
 
-#include <edgequant/model/vocabulary.hpp>
+#include <edgequant/text/vocabulary.hpp>
 
 namespace {
 using namespace fuzz;
@@ -25,7 +25,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!accepts(place, [&] { tokenizer = eq::parse_tokenizer_json(text, place, id_limit); }))
     return 0;
   require_tokens(tokenizer);
-  eq::llama_config config;
+  eq::config_tokens config;
   config.vocabulary = tokenizer.tokens.size() + size % 4; // some unused tokens too
   eq::gguf_metadata keys{std::string(place)};
   eq::set_vocabulary_keys(keys, eq::to_vocabulary(tokenizer), config, std::string(place));

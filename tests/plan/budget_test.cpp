@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "plan/support.hpp"
 
-#include <edgequant/plan/plan_json.hpp>
+#include <edgequant/report/plan_json.hpp>
 
 namespace {
 using namespace plan_test;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "plan/support.hpp"
 
+#include <edgequant/compress/encoded_tensors.hpp>
 #include <edgequant/metric/rank_correlation.hpp>
 #include <edgequant/plan/sensitivity.hpp>
 
@@ -124,11 +125,11 @@ TEST_F(plans, divergence_that_was_kept_is_not_measured_again) {
   const auto count = [&](const eq::progress& p) { measured += !p.item.empty(); };
   eq::encoded_tensors kept(folder / "kept", "job");
   layers.resize(4); // as if interrupted
-  eq::measure_divergence(ready.weights, ready.text, 64, layers, 1, count, &kept);
+  eq::measure_divergence(ready.weights, ready.text, 64, layers, 1, count, eq::divergences_in(kept));
   EXPECT_EQ(measured, 4u);
   eq::encoded_tensors found(folder / "kept", "job");
   measured = 0;
-  eq::measure_divergence(ready.weights, ready.text, 64, again, 1, count, &found);
+  eq::measure_divergence(ready.weights, ready.text, 64, again, 1, count, eq::divergences_in(found));
   EXPECT_EQ(measured, again.size() - 4);
   for (std::size_t i = 0; i < 4; ++i)
     for (std::size_t c = 0; c < 3; ++c)

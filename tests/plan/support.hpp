@@ -3,10 +3,10 @@
 #pragma once
 
 #include "model/toy_model.hpp"
-#include "model/words.hpp"
+#include "text/words.hpp"
 
+#include <edgequant/compress/calibrated_model.hpp>
 #include <edgequant/model/open_model.hpp>
-#include <edgequant/plan/calibrated_model.hpp>
 
 namespace plan_test {
 using namespace model_test;

@@ -65,7 +65,7 @@ TEST(quantized_product, sums_of_int8_fit_or_are_refused) {
     const auto w = eq::quantize<eq::symmetric<8, eq::per_channel>>(eq::matrix_f::Ones(1, n));
     return (w * eq::vector_f::Ones(n))(0);
   };
-  constexpr std::size_t most = eq::kernel::most_channel_columns;
+  constexpr std::size_t most = eq::gemm::most_channel_columns;
   EXPECT_NEAR(ones(most), most, most * 0x1p-21); // two scales, their product, two roundings
   EXPECT_THROW((void)ones(most + 1), eq::exception);
 }

@@ -35,7 +35,7 @@ template <class T>
 [[nodiscard]] const T& find_by_name(std::span<const T> all, std::string_view name,
                                     std::string_view kind);
 
-namespace detail {
+namespace core::detail {
 
 enum class character_kind { letter, digit, other };
 
@@ -78,7 +78,7 @@ enum class character_kind { letter, digit, other };
   return sum + 0.03 * static_cast<double>(more);
 }
 
-} // namespace detail
+} // namespace core::detail
 
 inline std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1); // of the matrix of Wagner and Fischer 1974
@@ -95,19 +95,20 @@ inline std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 inline std::string_view nearest_name(std::string_view name,
                                      std::span<const std::string_view> names) {
-  const auto asked = detail::words_of(name);
+  const auto asked = core::detail::words_of(name);
   std::string_view nearest;
   double least = 0;
   for (const auto candidate : names) {
-    const double distance = detail::name_distance(asked, detail::words_of(candidate));
+    const double distance = core::detail::name_distance(asked, core::detail::words_of(candidate));
     if (nearest.data() == nullptr || distance < least) nearest = candidate, least = distance;
   }
   return nearest;
 }
 
 inline bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](char x, char y) { return detail::lower(x) == detail::lower(y); });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) {
+    return core::detail::lower(x) == core::detail::lower(y);
+  });
 }
 
 template <class T>

@@ -40,7 +40,7 @@ private:
   std::string held_;
 };
 
-namespace detail {
+namespace core::detail {
 
 /// What the first byte says of a character: its length, and the least value of that length.
 struct utf8_lead {
@@ -75,11 +75,12 @@ constexpr bool may_begin_utf8(std::string_view text, std::size_t count) noexcept
                      is_utf8_tail);
 }
 
-} // namespace detail
+} // namespace core::detail
 
 inline code_point first_code_point(std::string_view text) noexcept {
-  const auto lead = detail::read_utf8_lead(text[0]);
-  if (lead.bytes == 0 || text.size() < lead.bytes || !detail::may_begin_utf8(text, lead.bytes))
+  const auto lead = core::detail::read_utf8_lead(text[0]);
+  if (lead.bytes == 0 || text.size() < lead.bytes ||
+      !core::detail::may_begin_utf8(text, lead.bytes))
     return {};
   char32_t value = lead.bits;
   for (std::size_t i = 1; i < lead.bytes; ++i)
@@ -90,9 +91,9 @@ inline code_point first_code_point(std::string_view text) noexcept {
 inline std::size_t unfinished_bytes(std::string_view text) noexcept {
   for (std::size_t count = 1; count <= std::min<std::size_t>(3, text.size()); ++count) {
     const auto end = text.substr(text.size() - count);
-    if (detail::is_utf8_tail(end[0])) continue;
-    const bool open = detail::read_utf8_lead(end[0]).bytes > count;
-    return open && detail::may_begin_utf8(end, count) ? count : 0;
+    if (core::detail::is_utf8_tail(end[0])) continue;
+    const bool open = core::detail::read_utf8_lead(end[0]).bytes > count;
+    return open && core::detail::may_begin_utf8(end, count) ? count : 0;
   }
   return 0;
 }

@@ -40,7 +40,7 @@ struct gguf_file {
 /// The same for bytes in memory, which must outlive the result; `place` stands for the file's name.
 [[nodiscard]] gguf_file parse_gguf(std::span<const std::byte> bytes, std::string_view place);
 
-namespace detail {
+namespace io::detail {
 
 struct gguf_counts {
   std::uint64_t tensors;
@@ -166,16 +166,16 @@ inline void place_gguf_data(const byte_reader& reader, std::span<const std::byte
   }
 }
 
-} // namespace detail
+} // namespace io::detail
 
 inline gguf_file parse_gguf(std::span<const std::byte> bytes, std::string_view place) {
   byte_reader reader(bytes, place);
-  const auto counts = detail::read_gguf_head(reader);
+  const auto counts = io::detail::read_gguf_head(reader);
   gguf_file result;
-  result.metadata = detail::read_gguf_entries(reader, bytes, counts.entries);
+  result.metadata = io::detail::read_gguf_entries(reader, bytes, counts.entries);
   result.alignment = gguf_alignment(result.metadata);
-  const auto sizes = detail::read_gguf_tensors(reader, counts.tensors, result);
-  detail::place_gguf_data(reader, bytes, sizes, result);
+  const auto sizes = io::detail::read_gguf_tensors(reader, counts.tensors, result);
+  io::detail::place_gguf_data(reader, bytes, sizes, result);
   return result;
 }
 

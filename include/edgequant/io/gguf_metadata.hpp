@@ -114,7 +114,7 @@ inline std::uint64_t gguf_metadata::serialized_bytes() const noexcept {
   return sum;
 }
 
-namespace detail {
+namespace io::detail {
 template <class T> void append_gguf_value(std::vector<std::byte>& out, const T& value) {
   if constexpr (std::same_as<T, bool>) {
     append_number(out, static_cast<std::uint8_t>(value));
@@ -126,17 +126,17 @@ template <class T> void append_gguf_value(std::vector<std::byte>& out, const T& 
     append_text(out, text);
   }
 }
-} // namespace detail
+} // namespace io::detail
 
 template <gguf_number T> void gguf_metadata::set(std::string_view key, T value) {
   entry item{std::string(key), gguf_type_of<T>(), {}};
-  detail::append_gguf_value(item.value, value);
+  io::detail::append_gguf_value(item.value, value);
   set_entry(std::move(item));
 }
 
 inline void gguf_metadata::set(std::string_view key, std::string_view value) {
   entry item{std::string(key), gguf_type::string, {}};
-  detail::append_gguf_value(item.value, value);
+  io::detail::append_gguf_value(item.value, value);
   set_entry(std::move(item));
 }
 
@@ -146,7 +146,7 @@ void gguf_metadata::set_array(std::string_view key, const Range& values) {
   entry item{std::string(key), gguf_type::array, {}};
   append_number(item.value, static_cast<std::uint32_t>(gguf_type_of<value_type>()));
   append_number(item.value, static_cast<std::uint64_t>(std::ranges::size(values)));
-  for (const auto& value : values) detail::append_gguf_value(item.value, value);
+  for (const auto& value : values) io::detail::append_gguf_value(item.value, value);
   set_entry(std::move(item));
 }
 

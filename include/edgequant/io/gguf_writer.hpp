@@ -2,8 +2,8 @@
 /// Writes GGUF, version 3, tensor by tensor, without holding one in memory.
 #pragma once
 
+#include "../system/output_file.hpp"
 #include "gguf.hpp"
-#include "output_file.hpp"
 
 #include <algorithm>
 #include <array>
@@ -59,7 +59,7 @@ private:
   std::uint64_t left_ = 0;  // bytes that it still lacks
 };
 
-namespace detail {
+namespace io::detail {
 
 struct gguf_layout {
   std::uint64_t alignment = 32;
@@ -127,22 +127,22 @@ inline std::vector<std::byte> gguf_head(const gguf_metadata& metadata,
   return head;
 }
 
-} // namespace detail
+} // namespace io::detail
 
 inline std::uint64_t gguf_file_size(const gguf_metadata& metadata,
                                     std::span<const tensor_info> tensors) {
-  return detail::lay_out_gguf(metadata, tensors, {}).file_size;
+  return io::detail::lay_out_gguf(metadata, tensors, {}).file_size;
 }
 
 inline gguf_writer::gguf_writer(const std::filesystem::path& target, const gguf_metadata& metadata,
                                 std::span<const tensor_info> tensors)
     : place_(place_of(target)), output_(target) {
-  auto layout = detail::lay_out_gguf(metadata, tensors, place_);
+  auto layout = io::detail::lay_out_gguf(metadata, tensors, place_);
   for (const auto& tensor : tensors) names_.push_back(tensor.name);
   sizes_ = std::move(layout.sizes);
   alignment_ = layout.alignment;
   file_size_ = layout.file_size;
-  output_.write(detail::gguf_head(metadata, tensors, layout));
+  output_.write(io::detail::gguf_head(metadata, tensors, layout));
   pad();
   if (!sizes_.empty()) left_ = sizes_[0];
 }

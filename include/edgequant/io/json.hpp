@@ -24,7 +24,7 @@ namespace edgequant::inline EDGEQUANT_ABI {
 [[nodiscard]] nlohmann::json parse_json(std::string_view text, std::string_view place,
                                         int max_depth = 16, std::uint64_t base = 0);
 
-namespace detail {
+namespace io::detail {
 
 /// Watches the parser: nesting, and the keys of every object that is open.
 class json_guard {
@@ -85,11 +85,11 @@ inline std::string json_problem(std::string_view what) {
   return "invalid JSON: " + escaped(what, 200);
 }
 
-} // namespace detail
+} // namespace io::detail
 
 inline nlohmann::json parse_json(std::string_view text, std::string_view place, int max_depth,
                                  std::uint64_t base) {
-  detail::json_guard guard(place, max_depth);
+  io::detail::json_guard guard(place, max_depth);
   std::string where(place);
   std::string problem;
   try {
@@ -97,10 +97,10 @@ inline nlohmann::json parse_json(std::string_view text, std::string_view place, 
   } catch (const nlohmann::json::parse_error& error) {
     // nlohmann counts the bytes that it has read, the offending one included.
     where = byte_reader({}, place).here(base + (error.byte == 0 ? 0 : error.byte - 1));
-    problem = detail::json_problem(error.what());
+    problem = io::detail::json_problem(error.what());
   } catch (const nlohmann::json::exception& error) { // a number out of range
     where = guard.here();
-    problem = detail::json_problem(error.what());
+    problem = io::detail::json_problem(error.what());
   }
   fail(error_code::bad_file, where, problem);
 }

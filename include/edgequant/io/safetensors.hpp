@@ -41,7 +41,7 @@ inline constexpr std::uint64_t safetensors_header_limit = 100'000'000;
 [[nodiscard]] safetensors_model parse_safetensors(std::span<const std::byte> bytes,
                                                   std::string_view place);
 
-namespace detail {
+namespace io::detail {
 
 struct safetensors_dtype {
   std::string_view name;
@@ -205,7 +205,7 @@ inline safetensors_model read_safetensors_shards(const std::filesystem::path& in
   return model;
 }
 
-} // namespace detail
+} // namespace io::detail
 
 inline safetensors_model parse_safetensors(std::span<const std::byte> bytes,
                                            std::string_view place) {
@@ -221,10 +221,10 @@ inline safetensors_model parse_safetensors(std::span<const std::byte> bytes,
   safetensors_model model;
   for (const auto& [name, entry] : json.items())
     if (name == "__metadata__")
-      model.metadata = detail::safetensors_metadata(entry, place);
+      model.metadata = io::detail::safetensors_metadata(entry, place);
     else
-      model.tensors.push_back(detail::safetensors_entry(entry, name, place, data));
-  detail::order_by_data(model.tensors, data, 8 + length, place);
+      model.tensors.push_back(io::detail::safetensors_entry(entry, name, place, data));
+  io::detail::order_by_data(model.tensors, data, 8 + length, place);
   return model;
 }
 
@@ -232,11 +232,11 @@ inline safetensors_model read_safetensors(const std::filesystem::path& file_or_f
   namespace fs = std::filesystem;
   std::error_code error;
   if (!fs::is_directory(file_or_folder, error))
-    return detail::read_safetensors_file(file_or_folder);
+    return io::detail::read_safetensors_file(file_or_folder);
   if (const auto index = file_or_folder / "model.safetensors.index.json"; fs::exists(index, error))
-    return detail::read_safetensors_shards(index);
+    return io::detail::read_safetensors_shards(index);
   if (const auto file = file_or_folder / "model.safetensors"; fs::exists(file, error))
-    return detail::read_safetensors_file(file);
+    return io::detail::read_safetensors_file(file);
   std::vector<fs::path> found;
   for (fs::directory_iterator at(file_or_folder, error), end; !error && at != end;
        at.increment(error))
@@ -245,7 +245,7 @@ inline safetensors_model read_safetensors(const std::filesystem::path& file_or_f
     fail(error_code::io_error, place_of(file_or_folder),
          "neither model.safetensors.index.json nor model.safetensors, and " +
              counted(found.size(), "other file") + " *.safetensors where one is expected");
-  return detail::read_safetensors_file(found[0]);
+  return io::detail::read_safetensors_file(found[0]);
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -4,8 +4,8 @@
 #pragma once
 
 #include "../core/float_types.hpp"
+#include "../system/mapped_file.hpp"
 #include "bytes.hpp"
-#include "mapped_file.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -36,7 +36,7 @@ struct sentencepiece_model {
 /// The same for a file; io_error if it cannot be read.
 [[nodiscard]] sentencepiece_model read_sentencepiece(const std::filesystem::path& path);
 
-namespace detail {
+namespace io::detail {
 
 enum class wire : std::uint32_t { varint = 0, fixed64 = 1, bytes = 2, fixed32 = 5 };
 
@@ -137,22 +137,22 @@ inline void parse_normalizer(byte_reader reader, sentencepiece_model& model) {
   }
 }
 
-} // namespace detail
+} // namespace io::detail
 
 inline sentencepiece_model parse_sentencepiece(std::span<const std::byte> bytes,
                                                std::string_view place) {
   byte_reader reader(bytes, place);
   sentencepiece_model model;
   while (reader.remaining() != 0) {
-    const auto field = detail::read_field(reader);
+    const auto field = io::detail::read_field(reader);
     if (field.number == 1) {
-      detail::require_wire(reader, field, detail::wire::bytes, "a piece");
-      model.pieces.push_back(detail::parse_piece(detail::read_message(reader, "a piece")));
+      io::detail::require_wire(reader, field, io::detail::wire::bytes, "a piece");
+      model.pieces.push_back(io::detail::parse_piece(io::detail::read_message(reader, "a piece")));
     } else if (field.number == 3) {
-      detail::require_wire(reader, field, detail::wire::bytes, "the normalizer");
-      detail::parse_normalizer(detail::read_message(reader, "the normalizer"), model);
+      io::detail::require_wire(reader, field, io::detail::wire::bytes, "the normalizer");
+      io::detail::parse_normalizer(io::detail::read_message(reader, "the normalizer"), model);
     } else {
-      detail::skip_field(reader, field);
+      io::detail::skip_field(reader, field);
     }
   }
   if (model.pieces.empty()) reader.refuse(reader.offset(), "no pieces");

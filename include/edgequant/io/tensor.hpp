@@ -4,7 +4,7 @@
 
 #include "../core/checked.hpp"
 #include "../format/format.hpp"
-#include "mapped_file.hpp"
+#include "../system/mapped_file.hpp"
 
 #include <cstddef>
 #include <cstdint>

@@ -2,7 +2,8 @@
 /// A small file, whole, as a string.
 #pragma once
 
-#include "mapped_file.hpp"
+#include "../system/mapped_file.hpp"
+#include "bytes.hpp"
 
 #include <cstdint>
 #include <filesystem>

@@ -45,7 +45,7 @@ inline constexpr std::uint64_t most_unused_ids = 1 << 20;
   return parse_tokenizer_json(read_text_file(path, 256u << 20), place_of(path), id_limit);
 }
 
-namespace detail {
+namespace io::detail {
 
 /// A reader of one tokenizer.json: what its parts share is the place and the limit.
 class tokenizer_json_reader {
@@ -189,11 +189,11 @@ private:
   bpe_tokenizer result_;
 };
 
-} // namespace detail
+} // namespace io::detail
 
 inline bpe_tokenizer parse_tokenizer_json(std::string_view text, std::string_view place,
                                           std::uint64_t id_limit) {
-  return detail::tokenizer_json_reader(place, id_limit).read(parse_json(text, place));
+  return io::detail::tokenizer_json_reader(place, id_limit).read(parse_json(text, place));
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

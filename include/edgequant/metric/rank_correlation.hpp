@@ -16,7 +16,7 @@ namespace edgequant::inline EDGEQUANT_ABI {
 /// whose values are all equal. Values are finite.
 [[nodiscard]] double rank_correlation(std::span<const double> a, std::span<const double> b);
 
-namespace detail {
+namespace metric::detail {
 
 [[nodiscard]] inline std::vector<double> ranks(std::span<const double> values) {
   std::vector<double> sorted(values.begin(), values.end()), result;
@@ -29,10 +29,10 @@ namespace detail {
   return result;
 }
 
-} // namespace detail
+} // namespace metric::detail
 
 inline double rank_correlation(std::span<const double> a, std::span<const double> b) {
-  const auto x = detail::ranks(a), y = detail::ranks(b);
+  const auto x = metric::detail::ranks(a), y = metric::detail::ranks(b);
   const double mean = (static_cast<double>(x.size()) - 1) / 2;
   double both = 0, first = 0, second = 0;
   for (std::size_t i = 0; i < x.size(); ++i) {

@@ -43,7 +43,7 @@ struct model_shape {
 /// that are 0, beyond 2^31 or contradict each other.
 [[nodiscard]] model_shape read_model_shape(const gguf_metadata& metadata);
 
-namespace detail {
+namespace model::detail {
 
 /// The keys of one architecture.
 class shape_reader {
@@ -92,12 +92,12 @@ inline const architecture_row& find_architecture(const gguf_metadata& metadata) 
   fail(error_code::bad_file, place, "'" + escaped(*name) + "' cannot be run; " + known + " can");
 }
 
-} // namespace detail
+} // namespace model::detail
 
 inline model_shape read_model_shape(const gguf_metadata& metadata) {
   model_shape shape;
-  shape.architecture = &detail::find_architecture(metadata);
-  const detail::shape_reader keys(metadata, shape.architecture->name);
+  shape.architecture = &model::detail::find_architecture(metadata);
+  const model::detail::shape_reader keys(metadata, shape.architecture->name);
   shape.hidden = keys.size("embedding_length");
   shape.feed_forward = keys.size("feed_forward_length");
   shape.layers = keys.size("block_count");

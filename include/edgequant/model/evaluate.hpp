@@ -38,7 +38,7 @@ struct evaluation_options {
                                     const evaluation_options& options,
                                     transformer* reference = nullptr);
 
-namespace detail {
+namespace model::detail {
 
 /// Collects what score_text() returns.
 class score_collector {
@@ -114,20 +114,20 @@ inline std::size_t chunk_size(const transformer& model, const transformer* refer
   return context;
 }
 
-} // namespace detail
+} // namespace model::detail
 
 inline text_score score_text(transformer& model, std::span<const std::int32_t> text,
                              const evaluation_options& options, transformer* reference) {
-  const std::size_t context = detail::chunk_size(model, reference, options.context);
+  const std::size_t context = model::detail::chunk_size(model, reference, options.context);
   chunk_runner runner(model, context, options.cache);
   std::optional<chunk_runner> other;
   if (reference != nullptr) other.emplace(*reference, context, options.cache);
-  detail::score_collector collector;
+  model::detail::score_collector collector;
   for_each_chunk(text, context, options.bos, [&](auto chunk, std::size_t begin) {
     if (chunk.size() < 8) return;
     if (options.on_progress) options.on_progress({"score", "", begin, text.size(), "tokens"});
-    detail::score_chunk(chunk, runner, other ? &*other : nullptr, model.weights().vocabulary(),
-                        collector);
+    model::detail::score_chunk(chunk, runner, other ? &*other : nullptr,
+                               model.weights().vocabulary(), collector);
   });
   if (text.size() < 7)
     fail(error_code::bad_argument, "text",

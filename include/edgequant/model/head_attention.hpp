@@ -2,7 +2,7 @@
 /// Attention of a chunk's tokens over one head of the KV cache, tile by tile.
 #pragma once
 
-#include "../kernel/attention.hpp"
+#include "../gemm/attention.hpp"
 #include "kv_cache.hpp"
 
 #include <vector>
@@ -32,13 +32,13 @@ public:
 
 private:
   std::vector<float> keys_, values_, queries_, out_;
-  std::vector<kernel::softmax_state> states_;
+  std::vector<gemm::softmax_state> states_;
   std::vector<std::size_t> seen_;
 };
 
 inline void head_attention::run(const attention_heads& heads, const chunk_part& part,
                                 std::size_t key, const kv_sequence& cache) {
-  constexpr std::size_t tile = kernel::tile_tokens;
+  constexpr std::size_t tile = gemm::tile_tokens;
   const std::size_t d = heads.size, group = heads.queries / heads.keys;
   const std::size_t rows = part.count * group; // row r: token r / group of the part, head r % group
   keys_.resize(tile * d);
@@ -65,10 +65,10 @@ inline void head_attention::run(const attention_heads& heads, const chunk_part& 
       const std::size_t past = start + r / group + 1;
       seen_[r] = past > begin ? std::min(tile, past - begin) : 0;
     }
-    const kernel::attention_tile keys_and_values{keys_.data(), values_.data(), d};
+    const gemm::attention_tile keys_and_values{keys_.data(), values_.data(), d};
     const auto attend = [&](std::size_t r, auto together) {
-      kernel::attend_tile<together()>(keys_and_values, queries_.data() + r * d, seen_.data() + r,
-                                      states_.data() + r, out_.data() + r * d);
+      gemm::attend_tile<together()>(keys_and_values, queries_.data() + r * d, seen_.data() + r,
+                                    states_.data() + r, out_.data() + r * d);
     };
     // Rows see ever more tokens: those that see none of the tile come first.
     std::size_t r = begin < start + 1 ? 0 : (begin - start) * group;

@@ -5,13 +5,13 @@
 
 #include "../core/exception.hpp"
 #include "../core/float_types.hpp"
-#include "../core/stream_memory.hpp"
 #include "../io/bytes.hpp"
 #include "../kernel/absmax.hpp"
 #include "../kernel/convert.hpp"
 #include "../kernel/dot.hpp"
 #include "../kernel/quantize.hpp"
 #include "../quantizer/scale_storage.hpp"
+#include "../system/stream_memory.hpp"
 #include "kv_format.hpp"
 
 #include <cstring>
@@ -161,7 +161,7 @@ inline void kv_sequence::truncate(std::size_t size) noexcept {
   }
 }
 
-namespace detail {
+namespace model::detail {
 
 /// A head's numbers as the cache stores them, in one of its formats.
 struct f32_head {
@@ -229,13 +229,13 @@ template <class Head> struct head_block {
             at + (Head::has_scales ? tokens * sizeof(float) : 0))) {}
 };
 
-} // namespace detail
+} // namespace model::detail
 
 inline void kv_sequence::set_key(std::size_t layer, std::size_t token, std::size_t head,
                                  const float* x) noexcept {
   const std::size_t d = pool_->shape().head_size, n = pool_->block_tokens(), t = token % n;
-  detail::visit_head_format(pool_->type(), [&]<class Head>(Head) {
-    const detail::head_block<Head> block(locate(layer, 0, head, token), n);
+  model::detail::visit_head_format(pool_->type(), [&]<class Head>(Head) {
+    const model::detail::head_block<Head> block(locate(layer, 0, head, token), n);
     const float inverse = Head::choose_scale({x, d}, block.scales + t);
     constexpr std::size_t part = 64;
     typename Head::element row[part];
@@ -250,8 +250,8 @@ inline void kv_sequence::set_key(std::size_t layer, std::size_t token, std::size
 inline void kv_sequence::set_value(std::size_t layer, std::size_t token, std::size_t head,
                                    const float* x) noexcept {
   const std::size_t d = pool_->shape().head_size, n = pool_->block_tokens(), t = token % n;
-  detail::visit_head_format(pool_->type(), [&]<class Head>(Head) {
-    const detail::head_block<Head> block(locate(layer, 1, head, token), n);
+  model::detail::visit_head_format(pool_->type(), [&]<class Head>(Head) {
+    const model::detail::head_block<Head> block(locate(layer, 1, head, token), n);
     Head::encode({x, d}, Head::choose_scale({x, d}, block.scales + t), block.numbers + t * d);
   });
 }
@@ -260,10 +260,10 @@ inline void kv_sequence::read_keys(std::size_t layer, std::size_t head, std::siz
                                    std::size_t count, float* to,
                                    std::size_t stride) const noexcept {
   const std::size_t d = pool_->shape().head_size, n = pool_->block_tokens();
-  detail::visit_head_format(pool_->type(), [&]<class Head>(Head) {
+  model::detail::visit_head_format(pool_->type(), [&]<class Head>(Head) {
     for (std::size_t t = 0; t < count;) {
       const std::size_t at = (first + t) % n, part = std::min(n - at, count - t);
-      const detail::head_block<Head> block(locate(layer, 0, head, first + t), n);
+      const model::detail::head_block<Head> block(locate(layer, 0, head, first + t), n);
       for (std::size_t i = 0; i < d; ++i) {
         const std::span<float> row(to + i * stride + t, part);
         Head::decode(block.numbers + i * n + at, 1.0f, row);
@@ -277,10 +277,10 @@ inline void kv_sequence::read_keys(std::size_t layer, std::size_t head, std::siz
 inline void kv_sequence::read_values(std::size_t layer, std::size_t head, std::size_t first,
                                      std::size_t count, float* to) const noexcept {
   const std::size_t d = pool_->shape().head_size, n = pool_->block_tokens();
-  detail::visit_head_format(pool_->type(), [&]<class Head>(Head) {
+  model::detail::visit_head_format(pool_->type(), [&]<class Head>(Head) {
     for (std::size_t t = 0; t < count;) {
       const std::size_t at = (first + t) % n, part = std::min(n - at, count - t);
-      const detail::head_block<Head> block(locate(layer, 1, head, first + t), n);
+      const model::detail::head_block<Head> block(locate(layer, 1, head, first + t), n);
       const std::size_t together = Head::has_scales ? 1 : part; // tokens with one scale
       for (std::size_t k = 0; k < part; k += together)
         Head::decode(block.numbers + (at + k) * d, Head::has_scales ? block.scales[at + k] : 1.0f,

@@ -4,6 +4,7 @@
 
 #include "../io/gguf_metadata.hpp"
 #include "../io/json.hpp"
+#include "../text/vocabulary.hpp"
 
 #include <cmath>
 #include <limits>
@@ -18,14 +19,13 @@ struct llama3_rope {
   std::uint64_t original_context = 8192; ///< tokens
 };
 
-struct llama_config {
+struct llama_config : config_tokens {
   std::uint64_t hidden_size = 0, feed_forward_size = 0, layers = 0, heads = 0, kv_heads = 0;
-  std::uint64_t head_size = 0, vocabulary = 0;
+  std::uint64_t head_size = 0;
   std::uint64_t context = 2048; ///< tokens
   double rms_epsilon = 1e-6, rope_base = 10000;
   double linear_rope_factor = 1; ///< positions are divided by it
   std::optional<llama3_rope> stretched_rope;
-  std::optional<std::uint64_t> bos_token, eos_token;
   bool tied_embeddings = false;
 };
 
@@ -45,7 +45,7 @@ void set_llama_keys(gguf_metadata& metadata, const llama_config& config);
 /// llama3 rule of Hugging Face's modeling_rope_utils.
 [[nodiscard]] std::vector<float> rope_divisors(const llama_config& config);
 
-namespace detail {
+namespace model::detail {
 
 /// Far beyond any model: rope_divisors() takes that many bytes twice over.
 inline constexpr std::uint64_t most_head_size = 1 << 16;
@@ -155,7 +155,7 @@ inline void read_rope(const json_fields& fields, const std::string& place, llama
   }
 }
 
-} // namespace detail
+} // namespace model::detail
 
 inline std::string model_type_of(const nlohmann::json& config) {
   if (!config.is_object()) return {};
@@ -164,7 +164,7 @@ inline std::string model_type_of(const nlohmann::json& config) {
 }
 
 inline llama_config parse_llama_config(const nlohmann::json& json, const std::string& place) {
-  const detail::json_fields fields(json, place);
+  const model::detail::json_fields fields(json, place);
   llama_config config;
   config.hidden_size = fields.required_size("hidden_size");
   config.feed_forward_size = fields.required_size("intermediate_size");
@@ -179,14 +179,14 @@ inline llama_config parse_llama_config(const nlohmann::json& json, const std::st
     fields.refuse("num_attention_heads", "hidden_size is no multiple of it");
   config.head_size = head_size.value_or(config.hidden_size / config.heads);
   if (config.head_size % 2 != 0) fields.refuse("head_dim", "an odd head size has no RoPE pairs");
-  if (config.head_size > detail::most_head_size)
-    fields.refuse("head_dim", "more than " + std::to_string(detail::most_head_size));
+  if (config.head_size > model::detail::most_head_size)
+    fields.refuse("head_dim", "more than " + std::to_string(model::detail::most_head_size));
   if (config.heads % config.kv_heads != 0)
     fields.refuse("num_key_value_heads", "num_attention_heads is no multiple of it");
-  config.bos_token = detail::token_field(fields, "bos_token_id");
-  config.eos_token = detail::token_field(fields, "eos_token_id");
+  config.bos_token = model::detail::token_field(fields, "bos_token_id");
+  config.eos_token = model::detail::token_field(fields, "eos_token_id");
   config.tied_embeddings = fields.flag("tie_word_embeddings").value_or(false);
-  detail::read_rope(fields, place, config);
+  model::detail::read_rope(fields, place, config);
   return config;
 }
 

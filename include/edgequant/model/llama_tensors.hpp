@@ -21,7 +21,7 @@ namespace edgequant::inline EDGEQUANT_ABI {
                                                           const std::string& place,
                                                           std::vector<std::string>& notes);
 
-namespace detail {
+namespace model::detail {
 
 [[nodiscard]] inline std::uint64_t value_of(llama_size size, const llama_config& config) {
   switch (size) {
@@ -137,7 +137,7 @@ inline void note_missing(const std::vector<model_tensor>& tensors, const llama_c
                   "): engines will not run the file");
 }
 
-} // namespace detail
+} // namespace model::detail
 
 inline std::vector<model_tensor> map_llama_tensors(std::span<const stored_tensor> tensors,
                                                    const llama_config& config,
@@ -146,16 +146,17 @@ inline std::vector<model_tensor> map_llama_tensors(std::span<const stored_tensor
   std::vector<std::pair<std::array<std::uint64_t, 3>, model_tensor>> ranked;
   for (const auto& tensor : tensors) {
     if (tensor.name.ends_with("rotary_emb.inv_freq")) continue; // follows from config.json
-    const auto name = detail::parse_llama_name(tensor.name);
+    const auto name = model::detail::parse_llama_name(tensor.name);
     if (name.row == nullptr || (name.row->in_layer && name.layer >= config.layers))
       fail(error_code::bad_file, place_of(place, "tensor", tensor.name),
            name.row == nullptr ? "the llama architecture has no such tensor"
                                : "config.json has " + std::to_string(config.layers) + " layers");
     if (name.row->gguf == "output" && config.tied_embeddings) continue; // a copy of the embedding
-    detail::require_shape(tensor, name, config, place);
+    model::detail::require_shape(tensor, name, config, place);
     const std::uint64_t heads = name.row->gguf == "attn_q" ? config.heads : config.kv_heads;
     model_tensor mapped{tensor, name.row->rotated && !name.bias ? heads : 0};
-    if (name.row->rotated && name.bias) mapped.stored = detail::reordered_bias(tensor, heads);
+    if (name.row->rotated && name.bias)
+      mapped.stored = model::detail::reordered_bias(tensor, heads);
     mapped.stored.name = name.gguf();
     ranked.emplace_back(name.rank(), std::move(mapped));
   }
@@ -163,7 +164,7 @@ inline std::vector<model_tensor> map_llama_tensors(std::span<const stored_tensor
             [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<model_tensor> result;
   for (auto& entry : ranked) result.push_back(std::move(entry.second));
-  detail::note_missing(result, config, notes);
+  model::detail::note_missing(result, config, notes);
   return result;
 }
 

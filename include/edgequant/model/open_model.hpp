@@ -3,8 +3,8 @@
 #pragma once
 
 #include "../io/safetensors.hpp"
+#include "../text/vocabulary.hpp"
 #include "llama_tensors.hpp"
-#include "vocabulary.hpp"
 
 #include <filesystem>
 
@@ -23,7 +23,7 @@ namespace edgequant::inline EDGEQUANT_ABI {
 /// file, tensor or field.
 [[nodiscard]] inline model_source open_model(const std::filesystem::path& path);
 
-namespace detail {
+namespace model::detail {
 
 inline constexpr std::uint64_t config_limit = 16 << 20; ///< bytes of a config.json
 
@@ -115,16 +115,16 @@ inline void add_vocabulary(const std::filesystem::path& folder, const llama_conf
   return file.bytes().size() >= 4 && std::memcmp(file.bytes().data(), "GGUF", 4) == 0;
 }
 
-} // namespace detail
+} // namespace model::detail
 
 inline model_source open_model(const std::filesystem::path& path) {
   std::error_code error; // the open that follows says it better
-  if (std::filesystem::is_directory(path, error)) return detail::open_safetensors(path);
+  if (std::filesystem::is_directory(path, error)) return model::detail::open_safetensors(path);
   if (path.filename() == "model.safetensors.index.json")
-    return detail::open_safetensors(path.has_parent_path() ? path.parent_path() : ".");
-  if (detail::begins_as_gguf(path)) return detail::open_gguf(path);
-  if (path.extension() == ".gguf") return detail::open_gguf(path); // for its error message
-  if (path.extension() == ".safetensors") return detail::open_safetensors(path);
+    return model::detail::open_safetensors(path.has_parent_path() ? path.parent_path() : ".");
+  if (model::detail::begins_as_gguf(path)) return model::detail::open_gguf(path);
+  if (path.extension() == ".gguf") return model::detail::open_gguf(path); // for its error message
+  if (path.extension() == ".safetensors") return model::detail::open_safetensors(path);
   fail(error_code::bad_file, place_of(path), "neither a GGUF nor a safetensors file");
 }
 

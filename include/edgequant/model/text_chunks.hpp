@@ -10,6 +10,19 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
+/// The text that calibrates, in tokens.
+struct calibration_text {
+  std::vector<std::int32_t> tokens;
+  std::int32_t bos = 0;
+  std::size_t context = 0; ///< tokens of a chunk, BOS included; 0: the model's, at most 512
+};
+
+/// The tokens of a chunk that `text` stands for.
+[[nodiscard]] inline std::size_t chunk_context(const model_weights& weights,
+                                               const calibration_text& text) {
+  return text.context != 0 ? text.context : std::min<std::size_t>(512, weights.shape().context);
+}
+
 /// Calls body(chunk, begin) for chunks of up to `context` tokens that cover the text: `bos`, and
 /// behind it the context - 1 tokens from text[begin] on.
 template <class Body>

@@ -273,12 +273,12 @@ inline void transformer::products(std::initializer_list<output> outputs) {
   multiply({list, count}, activations_, threads_);
 }
 
-namespace detail {
+namespace model::detail {
 inline void add_bias(std::vector<float>& y, const std::vector<float>& bias) {
   for (std::size_t i = 0; !bias.empty() && i < y.size(); i += bias.size())
     for (std::size_t k = 0; k < bias.size(); ++k) y[i + k] += bias[k];
 }
-} // namespace detail
+} // namespace model::detail
 
 inline void transformer::attention(std::size_t layer, std::size_t position, std::size_t count,
                                    kv_sequence& cache) {
@@ -297,9 +297,9 @@ inline void transformer::mix_values(std::size_t layer, std::size_t position, std
   const std::size_t d = shape_.head_size;
   input(normal_, count, shape_.hidden);
   products({{&w.q, &q_}, {&w.k, &k_}, {&w.v, &v_}});
-  detail::add_bias(q_, w.q_bias);
-  detail::add_bias(k_, w.k_bias);
-  detail::add_bias(v_, w.v_bias);
+  model::detail::add_bias(q_, w.q_bias);
+  model::detail::add_bias(k_, w.k_bias);
+  model::detail::add_bias(v_, w.v_bias);
   constexpr std::size_t together = 16;
   parallel_for((count + together - 1) / together, threads_, [&](std::size_t task) {
     for (std::size_t t = task * together; t < std::min(count, (task + 1) * together); ++t)

@@ -3,10 +3,10 @@
 #pragma once
 
 #include "../core/progress.hpp"
-#include "../core/stream_memory.hpp"
+#include "../gemm/product.hpp"
 #include "../io/gguf.hpp"
-#include "../kernel/product.hpp"
 #include "../quantizer/row_codec.hpp"
+#include "../system/stream_memory.hpp"
 #include "architecture.hpp"
 
 #include <string>

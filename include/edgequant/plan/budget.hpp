@@ -2,7 +2,7 @@
 /// From sensitivities and a budget for the finished file to a format for every tensor.
 #pragma once
 
-#include "compress.hpp"
+#include "format_plan.hpp"
 #include "mixed_precision.hpp"
 #include "sensitivity.hpp"
 
@@ -60,8 +60,7 @@ struct budget_plan {
 /// pins by a rule, and those without sensitivity, keep what plan_formats() gives them.
 /// bad_argument for a budget that no choice meets, naming the smallest file, and for a measure that
 /// was not taken.
-[[nodiscard]] budget_plan plan_for_budget(const model_source& source,
-                                          const compress_options& options,
+[[nodiscard]] budget_plan plan_for_budget(const model_source& source, const format_request& options,
                                           std::span<const layer_sensitivity> layers,
                                           const budget_options& limits);
 
@@ -93,7 +92,7 @@ inline damage_measure parse_measure(std::string_view name) {
        "expected weight, output or kld");
 }
 
-namespace detail {
+namespace plan::detail {
 
 [[nodiscard]] inline double damage_of(const layer_sensitivity& layer, const format_damage& c,
                                       const budget_options& options) {
@@ -118,7 +117,7 @@ namespace detail {
 
 /// The file with every tensor as planned, without the padded bytes of those that are weighed.
 [[nodiscard]] inline std::uint64_t fixed_bytes(const model_source& source,
-                                               const compress_options& options,
+                                               const format_request& options,
                                                std::span<const tensor_plan> plans,
                                                std::span<const std::size_t> weighed) {
   // The data of the last tensor ends the file, perhaps unpadded.
@@ -129,9 +128,9 @@ namespace detail {
   return bytes;
 }
 
-} // namespace detail
+} // namespace plan::detail
 
-inline budget_plan plan_for_budget(const model_source& source, const compress_options& options,
+inline budget_plan plan_for_budget(const model_source& source, const format_request& options,
                                    std::span<const layer_sensitivity> layers,
                                    const budget_options& limits) {
   const auto plans = plan_formats(source, options.type, options.keep);
@@ -148,11 +147,11 @@ inline budget_plan plan_for_budget(const model_source& source, const compress_op
     choice_group group{t.name, {}};
     for (const auto& c : layer->candidates)
       group.choices.push_back(
-          {c.type, detail::padded(c.bytes), detail::damage_of(*layer, c, limits)});
+          {c.type, plan::detail::padded(c.bytes), plan::detail::damage_of(*layer, c, limits)});
     weighed.push_back(i);
     plan.groups.push_back(std::move(group));
   }
-  const std::uint64_t fixed = detail::fixed_bytes(source, options, plans, weighed);
+  const std::uint64_t fixed = plan::detail::fixed_bytes(source, options, plans, weighed);
   plan.budget_bytes = limits.budget.bytes_for(weights);
   std::uint64_t least = fixed;
   for (const auto& group : plan.groups)

@@ -11,7 +11,7 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-namespace detail {
+namespace plan::detail {
 
 /// Leaves the choices that may be part of a best plan; of equals the one with the least index.
 [[nodiscard]] priced_group undominated(priced_group choices);
@@ -266,5 +266,5 @@ inline knapsack_solution solve_knapsack(std::span<const priced_group> groups, st
   return knapsack_search(groups, budget, limits).solve();
 }
 
-} // namespace detail
+} // namespace plan::detail
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -2,6 +2,7 @@
 /// Which format each tensor of a model gets.
 #pragma once
 
+#include "../io/gguf_writer.hpp"
 #include "../model/model_source.hpp"
 #include "default_format.hpp"
 
@@ -53,7 +54,34 @@ struct tensor_plan {
                                                     std::span<const keep_rule> keep,
                                                     const named_formats& exact = {});
 
-namespace detail {
+/// The metadata of the new file: the model's own, and what its format changes.
+[[nodiscard]] inline gguf_metadata output_metadata(const model_source& source, format type) {
+  gguf_metadata metadata = source.metadata;
+  metadata.set("general.file_type", static_cast<std::uint32_t>(info_of(type).file_type));
+  metadata.set("general.quantization_version", std::uint32_t{2});
+  return metadata;
+}
+
+[[nodiscard]] inline std::vector<tensor_info> planned_tensors(const model_source& source,
+                                                              std::span<const tensor_plan> plans) {
+  std::vector<tensor_info> infos;
+  for (std::size_t i = 0; i < plans.size(); ++i)
+    infos.push_back({source.tensors[i].stored.name, source.tensors[i].stored.dims, plans[i].type});
+  return infos;
+}
+
+/// Which format each tensor of a new file is to get: see plan_formats().
+struct format_request {
+  format type = format::q4_0;
+  std::vector<keep_rule> keep = {}; ///< exceptions, the last match wins
+  named_formats exact = {};         ///< stronger than both
+};
+
+/// Bytes of the file with these formats, metadata, vocabulary and padding included. No weight is
+/// read. Errors as plan_formats() and gguf_file_size().
+[[nodiscard]] std::uint64_t gguf_bytes(const model_source& source, const format_request& request);
+
+namespace plan::detail {
 
 [[nodiscard]] inline std::regex compile_pattern(const std::string& pattern) {
   // Parentheses are recursion in std::regex; thousands of them would overflow the stack.
@@ -86,7 +114,7 @@ inline void require_known_names(const model_source& source, const named_formats&
            "the plan names it, but the model has none of this name");
 }
 
-} // namespace detail
+} // namespace plan::detail
 
 inline std::string writable_formats(std::string_view separator) {
   std::string names;
@@ -109,16 +137,16 @@ inline keep_rule parse_keep(std::string_view text) {
   if (split == text.npos || split == 0)
     fail(error_code::bad_argument, "rule '" + escaped(text) + "'", "expected REGEX=FORMAT");
   keep_rule rule{std::string(text.substr(0, split)), parse_format(text.substr(split + 1))};
-  (void)detail::compile_pattern(rule.pattern);
+  (void)plan::detail::compile_pattern(rule.pattern);
   return rule;
 }
 
 inline std::vector<const keep_rule*> deciding_rules(const model_source& source,
                                                     std::span<const keep_rule> keep) {
-  detail::require_short_names(source);
+  plan::detail::require_short_names(source);
   std::vector<const keep_rule*> chosen(source.tensors.size(), nullptr);
   for (const auto& rule : keep) {
-    const std::regex pattern = detail::compile_pattern(rule.pattern);
+    const std::regex pattern = plan::detail::compile_pattern(rule.pattern);
     bool used = false;
     for (std::size_t i = 0; i < chosen.size(); ++i)
       if (std::regex_search(source.tensors[i].stored.name, pattern)) chosen[i] = &rule, used = true;
@@ -132,7 +160,7 @@ inline std::vector<tensor_plan> plan_formats(const model_source& source, format 
                                              std::span<const keep_rule> keep,
                                              const named_formats& exact) {
   const auto chosen = deciding_rules(source, keep);
-  detail::require_known_names(source, exact);
+  plan::detail::require_known_names(source, exact);
   std::vector<tensor_plan> plans;
   for (std::size_t i = 0; i < chosen.size(); ++i) {
     const stored_tensor& tensor = source.tensors[i].stored;
@@ -160,6 +188,11 @@ inline std::vector<tensor_plan> plan_formats(const model_source& source, format 
     plans.push_back(plan);
   }
   return plans;
+}
+
+inline std::uint64_t gguf_bytes(const model_source& source, const format_request& request) {
+  const auto plans = plan_formats(source, request.type, request.keep, request.exact);
+  return gguf_file_size(output_metadata(source, request.type), planned_tensors(source, plans));
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

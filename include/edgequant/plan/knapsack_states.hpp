@@ -24,7 +24,7 @@ struct search_limits {
   std::size_t max_states = 4'000'000;           ///< partial plans, at most about 100 bytes each
 };
 
-namespace detail {
+namespace plan::detail {
 
 /// Costs of a problem add up to less than 2^53: their sums and differences are exact in double.
 struct priced_choice {
@@ -204,5 +204,5 @@ inline std::optional<std::vector<positions>> whole_frontier(std::span<const pric
   return plans;
 }
 
-} // namespace detail
+} // namespace plan::detail
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -3,10 +3,10 @@
 #pragma once
 
 #include "../core/exception.hpp"
+#include "../core/message.hpp"
 #include "../core/precision.hpp"
 #include "../core/rounded.hpp"
 #include "../format/format.hpp"
-#include "../io/bytes.hpp"
 #include "choice_knapsack.hpp"
 
 #include <concepts>
@@ -111,7 +111,7 @@ requires sensitive_layer<std::ranges::range_value_t<Layers>>
   return assigned;
 }
 
-namespace detail {
+namespace plan::detail {
 
 /// The groups without choices that no best plan makes; fails with bad_argument.
 [[nodiscard]] inline std::vector<priced_group> price_groups(std::span<const choice_group> groups) {
@@ -155,36 +155,36 @@ namespace detail {
   return plan;
 }
 
-} // namespace detail
+} // namespace plan::detail
 
 inline assignment assign_formats(std::span<const choice_group> groups, std::uint64_t budget,
                                  const search_limits& limits) {
-  const auto priced = detail::price_groups(groups);
+  const auto priced = plan::detail::price_groups(groups);
   std::uint64_t least = 0;
   for (const auto& group : priced) least += group.front().cost;
   if (budget < least)
     fail(error_code::bad_argument, "budget " + std::to_string(budget),
          "the smallest possible cost is " + std::to_string(least));
-  const auto found = detail::solve_knapsack(priced, budget, limits);
-  assignment plan = detail::describe(priced, found.at);
+  const auto found = plan::detail::solve_knapsack(priced, budget, limits);
+  assignment plan = plan::detail::describe(priced, found.at);
   plan.proven = found.proven;
   if (!plan.proven) plan.lower_bound = std::min(plan.damage, found.lower_bound);
   return plan;
 }
 
 inline plan_frontier pareto_frontier(std::span<const choice_group> groups, std::size_t max_plans) {
-  const auto priced = detail::price_groups(groups);
+  const auto priced = plan::detail::price_groups(groups);
   plan_frontier frontier;
-  if (const auto all = detail::whole_frontier(priced, max_plans)) {
-    for (const auto& at : *all) frontier.plans.push_back(detail::describe(priced, at));
+  if (const auto all = plan::detail::whole_frontier(priced, max_plans)) {
+    for (const auto& at : *all) frontier.plans.push_back(plan::detail::describe(priced, at));
     frontier.complete = true;
     return frontier;
   }
-  detail::positions at(priced.size(), 0);
-  frontier.plans.push_back(detail::describe(priced, at));
-  for (const auto& step : detail::hull_steps(priced)) {
+  plan::detail::positions at(priced.size(), 0);
+  frontier.plans.push_back(plan::detail::describe(priced, at));
+  for (const auto& step : plan::detail::hull_steps(priced)) {
     at[step.group] = step.to;
-    frontier.plans.push_back(detail::describe(priced, at));
+    frontier.plans.push_back(plan::detail::describe(priced, at));
   }
   return frontier;
 }

@@ -5,11 +5,11 @@
 #include "../metric/error.hpp"
 #include "../model/evaluate.hpp"
 #include "../model/layer_walk.hpp"
+#include "../model/sublayer_matrices.hpp"
 #include "../quantizer/matrix_codec.hpp"
 #include "../quantizer/output_error.hpp"
-#include "layer_encoding.hpp"
 
-#include <cstring>
+#include <functional>
 #include <optional>
 
 namespace edgequant::inline EDGEQUANT_ABI {
@@ -59,15 +59,21 @@ analyze_model(const model_weights& weights, const calibration_text& text,
               std::span<const format> candidates = default_candidates, unsigned threads = 0,
               const progress_callback& listener = {});
 
+/// Divergences of an earlier run, by tensor. Both functions may be empty.
+struct known_divergences {
+  std::function<std::optional<double>(const std::string&)> find = {};
+  std::function<void(const std::string&, double)> put = {};
+};
+
 /// Sets kl of every candidate: that of the first is measured, on the first `tokens` of the text, by
 /// running the model with this tensor alone quantized; the others follow by their squared output
 /// errors, which a small divergence is proportional to. The weights are afterwards as they were.
-/// What `kept` holds is not measured again, and what is measured is put there: one f64 a tensor.
+/// A divergence that `known` has is not measured again; what is measured is given to it.
 void measure_divergence(model_weights& weights, const calibration_text& text, std::size_t tokens,
                         std::vector<layer_sensitivity>& layers, unsigned threads = 0,
-                        const progress_callback& listener = {}, encoded_tensors* kept = nullptr);
+                        const progress_callback& listener = {}, known_divergences known = {});
 
-namespace detail {
+namespace plan::detail {
 
 /// Rows that are handled together: what they sum up to does not depend on threads.
 inline constexpr Eigen::Index sensitivity_rows = 64;
@@ -118,7 +124,7 @@ template <class Rows>
   return square > 0 ? (values - mean).square().square().sum() / count / (square * square) : 0;
 }
 
-} // namespace detail
+} // namespace plan::detail
 
 inline layer_sensitivity analyze_sensitivity(std::string name, Eigen::Ref<const matrix_f> weights,
                                              const input_statistics& inputs,
@@ -131,23 +137,24 @@ inline layer_sensitivity analyze_sensitivity(std::string name, Eigen::Ref<const 
              std::to_string(columns));
   for (std::size_t r = 0; r < rows; ++r)
     require_finite({weights.row(static_cast<Eigen::Index>(r)).data(), columns}, name, r * columns);
-  layer_sensitivity result{name, rows, columns, detail::kurtosis_of(weights), 0, {}};
+  layer_sensitivity result{name, rows, columns, plan::detail::kurtosis_of(weights), 0, {}};
   const auto piece = [&](Eigen::Index first, Eigen::Index count) -> Eigen::MatrixXd {
     return weights.middleRows(first, count).cast<double>();
   };
-  const auto whole = detail::sum_over_rows(weights.rows(), inputs, threads, piece);
+  const auto whole = plan::detail::sum_over_rows(weights.rows(), inputs, threads, piece);
   for (const format type : candidates) {
     if (columns % info_of(type).block_length != 0) continue;
     const auto bytes = encode_matrix(type, scale_rule::mse, weights, name, threads);
     const matrix_f q = decode_matrix(type, bytes.data(), rows, columns, threads);
-    const auto lost = detail::sum_over_rows(
+    const auto lost = plan::detail::sum_over_rows(
         weights.rows(), inputs, threads,
         [&](Eigen::Index first, Eigen::Index count) -> Eigen::MatrixXd {
           return (weights.middleRows(first, count) - q.middleRows(first, count)).cast<double>();
         });
-    result.candidates.push_back({type, bytes.size(), detail::error_ratio(lost.weight, whole.weight),
-                                 detail::error_ratio(lost.column, whole.column),
-                                 detail::error_ratio(lost.output, whole.output), std::nullopt});
+    result.candidates.push_back(
+        {type, bytes.size(), plan::detail::error_ratio(lost.weight, whole.weight),
+         plan::detail::error_ratio(lost.column, whole.column),
+         plan::detail::error_ratio(lost.output, whole.output), std::nullopt});
   }
   if (!result.candidates.empty()) result.sensitivity = result.candidates[0].output_error;
   return result;
@@ -196,7 +203,7 @@ inline std::vector<layer_sensitivity> analyze_model(const model_weights& weights
 inline void measure_divergence(model_weights& weights, const calibration_text& text,
                                std::size_t tokens, std::vector<layer_sensitivity>& layers,
                                unsigned threads, const progress_callback& listener,
-                               encoded_tensors* kept) {
+                               known_divergences known) {
   const auto part = std::span(text.tokens).first(std::min(tokens, text.tokens.size()));
   const model_weights reference_weights(weights.file());
   transformer model(weights, threads), reference(reference_weights, threads);
@@ -209,11 +216,8 @@ inline void measure_divergence(model_weights& weights, const calibration_text& t
       for (auto& c : layer.candidates)
         c.kl = first > 0 ? divergence * (c.output_error / first) * (c.output_error / first) : 0;
     };
-    double divergence = 0;
-    if (const auto* t = kept != nullptr ? kept->find(layer.name) : nullptr;
-        t != nullptr && t->bytes.size() == sizeof divergence) {
-      std::memcpy(&divergence, t->bytes.data(), sizeof divergence);
-      set(divergence);
+    if (const auto before = known.find ? known.find(layer.name) : std::nullopt) {
+      set(*before);
       continue;
     }
     if (listener) listener({"divergence", layer.name, i, layers.size(), "tensors"});
@@ -229,15 +233,14 @@ inline void measure_divergence(model_weights& weights, const calibration_text& t
       const weight_view& before;
       ~restorer() { weights.replace(name, before); }
     };
+    double divergence = 0;
     {
       const restorer restore{weights, layer.name, before};
       weights.replace(layer.name, {type, before.rows, before.columns, bytes.data()});
       divergence = score_text(model, part, options, &reference).from_reference->kl_mean;
     }
     set(divergence);
-    if (kept == nullptr) continue;
-    const auto raw = std::as_bytes(std::span(&divergence, 1));
-    kept->put(layer.name, {format::f64, {raw.begin(), raw.end()}, {}});
+    if (known.put) known.put(layer.name, divergence);
   }
   if (listener) listener({"divergence", "", layers.size(), layers.size(), "tensors"});
 }

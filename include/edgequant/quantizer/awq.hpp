@@ -43,7 +43,7 @@ struct shared_columns {
                                              const gptq_options* gptq = nullptr,
                                              unsigned threads = 0);
 
-namespace detail {
+namespace quantizer::detail {
 
 /// Sums of the squares of each column's inputs, and their mean where columns share.
 [[nodiscard]] inline Eigen::VectorXd input_powers(const Eigen::MatrixXd& gram,
@@ -74,20 +74,20 @@ namespace detail {
   return shrink.asDiagonal() * gram * shrink.asDiagonal();
 }
 
-} // namespace detail
+} // namespace quantizer::detail
 
 inline std::vector<float> awq_factors(std::span<const rounded_weight> weights,
                                       const Eigen::MatrixXd& gram, const shared_columns& shared,
                                       const gptq_options* gptq, unsigned threads) {
   std::vector<float> best(static_cast<std::size_t>(gram.rows()), 1.0f);
-  const Eigen::VectorXd powers = detail::input_powers(gram, shared);
+  const Eigen::VectorXd powers = quantizer::detail::input_powers(gram, shared);
   if (!gram.allFinite() || !(powers.maxCoeff() > 0)) return best;
   // Columns that are hardly used, or not at all, count as a little used one.
   const Eigen::ArrayXd logs = 0.5 * powers.array().max(powers.maxCoeff() * 1e-8).log();
   std::vector<matrix_f> samples;
   std::vector<double> wholes;
   for (const auto& w : weights) {
-    samples.push_back(detail::sample_rows(*w.values, 512));
+    samples.push_back(quantizer::detail::sample_rows(*w.values, 512));
     wholes.push_back(output_power(samples.back().cast<double>(), gram));
   }
   double least = std::numeric_limits<double>::infinity();
@@ -97,7 +97,8 @@ inline std::vector<float> awq_factors(std::span<const rounded_weight> weights,
         ((logs - logs.mean()) * (step / static_cast<double>(steps))).exp().cast<float>().matrix();
     const Eigen::VectorXf inverse = factors.cwiseInverse();
     std::optional<gptq_columns> columns;
-    if (gptq != nullptr) columns.emplace(detail::divided_gram(gram, factors), gptq->damping);
+    if (gptq != nullptr)
+      columns.emplace(quantizer::detail::divided_gram(gram, factors), gptq->damping);
     double error = 0;
     for (std::size_t i = 0; i < weights.size(); ++i) {
       if (!(wholes[i] > 0)) continue;

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "../core/checked.hpp"
-#include "../core/parallel_for.hpp"
+#include "../system/parallel_for.hpp"
 #include "gptq_columns.hpp"
 #include "row_codec.hpp"
 
@@ -46,7 +46,7 @@ gptq_report gptq_encode(format type, const float* weights, std::size_t rows,
   return bytes;
 }
 
-namespace detail {
+namespace quantizer::detail {
 
 /// Rows that are encoded together: a number that does not depend on threads.
 inline constexpr Eigen::Index gptq_rows = 32;
@@ -296,7 +296,7 @@ template <class F> void gptq_job<F>::store(Eigen::Index row, typename F::block* 
   }
 }
 
-} // namespace detail
+} // namespace quantizer::detail
 
 inline gptq_report gptq_encode(format type, const float* weights, std::size_t rows,
                                const gptq_columns& inputs, const gptq_options& options,
@@ -306,14 +306,14 @@ inline gptq_report gptq_encode(format type, const float* weights, std::size_t ro
     fail(error_code::bad_argument, std::string(name),
          "rows of " + std::to_string(columns) + " values are no whole groups of 32");
   require_finite({weights, rows * columns}, name);
-  const std::size_t tasks = ceil_divide(rows, std::size_t{detail::gptq_rows});
+  const std::size_t tasks = ceil_divide(rows, std::size_t{quantizer::detail::gptq_rows});
   std::vector<gptq_report> parts(tasks);
   const bool known = visit_block_format(type, [&]<class F>(F) {
     parallel_for(tasks, options.threads, [&](std::size_t task) {
       const serial_products one;
-      const std::size_t begin = task * detail::gptq_rows;
-      const auto count = std::min<std::size_t>(detail::gptq_rows, rows - begin);
-      detail::gptq_job<F> job(inputs, options, name);
+      const std::size_t begin = task * quantizer::detail::gptq_rows;
+      const auto count = std::min<std::size_t>(quantizer::detail::gptq_rows, rows - begin);
+      quantizer::detail::gptq_job<F> job(inputs, options, name);
       parts[task] = job.run(
           weights + begin * columns, static_cast<Eigen::Index>(count), begin * columns,
           reinterpret_cast<typename F::block*>(bytes) + begin * (columns / F::group_length));

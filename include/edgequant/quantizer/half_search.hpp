@@ -2,7 +2,7 @@
 /// The half that is the best scale of a group, proven against every other half of either sign.
 #pragma once
 
-#include "../kernel/scale_cells.hpp"
+#include "../kernel/scale_intervals.hpp"
 #include "weighted_group.hpp"
 
 #include <array>

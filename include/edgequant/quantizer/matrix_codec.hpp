@@ -3,7 +3,7 @@
 #pragma once
 
 #include "../core/matrix.hpp"
-#include "../core/parallel_for.hpp"
+#include "../system/parallel_for.hpp"
 #include "row_codec.hpp"
 
 namespace edgequant::inline EDGEQUANT_ABI {

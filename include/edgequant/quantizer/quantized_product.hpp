@@ -2,7 +2,7 @@
 /// A quantized matrix times activations: int8 inside, float out.
 #pragma once
 
-#include "../kernel/product.hpp"
+#include "../gemm/product.hpp"
 #include "quantized_matrix.hpp"
 
 namespace edgequant::inline EDGEQUANT_ABI {
@@ -12,7 +12,7 @@ template <class F>
 concept product_format = block_format<F> || std::same_as<F, symmetric<8, per_channel, float>>;
 
 /// The matrix as multiply() takes it; it must live as long. Columns of block formats are a multiple
-/// of 32, those of int8 no more than kernel::most_channel_columns: bad_argument.
+/// of 32, those of int8 no more than gemm::most_channel_columns: bad_argument.
 template <product_format F> [[nodiscard]] weight_view view_of(const quantized_matrix<F>& w) {
   if constexpr (block_format<F>) {
     if (w.cols() % F::group_length != 0)
@@ -22,10 +22,10 @@ template <product_format F> [[nodiscard]] weight_view view_of(const quantized_ma
     return {F::id, w.rows(), w.cols(),
             reinterpret_cast<const std::byte*>(w.storage().blocks.data())};
   } else {
-    if (w.cols() > kernel::most_channel_columns)
+    if (w.cols() > gemm::most_channel_columns)
       fail(error_code::bad_argument, "product",
            std::to_string(w.cols()) + " columns of int8 are more than " +
-               std::to_string(kernel::most_channel_columns));
+               std::to_string(gemm::most_channel_columns));
     const auto& s = w.storage();
     return {format::i8,
             w.rows(),

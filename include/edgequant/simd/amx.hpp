@@ -13,7 +13,7 @@ namespace edgequant::inline EDGEQUANT_ABI::simd {
 
 /// The vocabulary of avx512, and products of tiles: 16 columns of 32 or 64 codes, within -127..127,
 /// each column's codes together, times 16 rows of as many codes, interleaved as in
-/// kernel::panel_q8_0. The sums, to[column * 16 + row], are exact.
+/// gemm::panel_q8_0. The sums, to[column * 16 + row], are exact.
 struct avx512_amx : avx512 {
   static constexpr std::string_view name = "avx512_amx";
 

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: MIT
+/// A device, a model and wishes in; engines with precision, fit, predicted speed and reasons out.
+#pragma once
+
+#include "device_catalogue.hpp"
+#include "engine_selector.hpp"
+#include "memory_fit.hpp"
+#include "model_catalogue.hpp"
+#include "prediction.hpp"
+#include "selection_json.hpp"
+
+#include <cmath>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+struct advice_options {
+  std::optional<platform> os = {}; ///< none: the device's first
+  std::uint64_t context_tokens = 2048;
+  double prompt_tokens = 128;      ///< before the first token
+  bool measured_bandwidth = false; ///< the device's is what was read, not a data sheet's
+};
+
+/// A model on a device by one engine, in one precision.
+struct run_estimate {
+  std::string backend; ///< the fastest that the engine reaches: "CPU", "metal" ...
+  format type = format::f16;
+  memory_fit fit;
+  speed_prediction decode; ///< tokens a second; how sure is in its interval
+  first_token_prediction first_token;
+};
+
+/// What weights of a precision are taken for: fp16 f16, int8 q8_0, int4 q4_0. Those of a file that
+/// is in this precision already are taken as they are.
+[[nodiscard]] constexpr format format_of(precision weights) noexcept {
+  return weights == precision::fp16 ? format::f16
+                                    : (weights == precision::int8 ? format::q8_0 : format::q4_0);
+}
+
+/// CPU, GPU and NPU that the engine reaches there are predicted one by one; the fastest is told.
+/// Errors as fits() and predict_decode().
+[[nodiscard]] run_estimate estimate_run(const engine_profile& engine, const device_profile& device,
+                                        const model_profile& model, platform os, precision weights,
+                                        const advice_options& options = {});
+
+/// An engine of a selection with its estimate, in the precision that the selection found best.
+struct advised_engine {
+  recommendation engine;
+  run_estimate estimate;
+};
+
+struct advice {
+  selection answer;
+  std::vector<advised_engine> ranked; ///< as in the answer
+};
+
+/// Ranks the selector's engines with fit and speed of each as figures.
+[[nodiscard]] advice advise(const engine_selector& selector, const device_profile& device,
+                            const model_profile& model, const advice_options& options = {});
+
+/// What the catalogues know of a query's device and model and the query does not say.
+void complete_from_catalogues(prediction_query& query);
+
+/// to_json(selection) with `estimate` for each engine that is ranked: backend, format, fits,
+/// reason, memory_bytes, weight_bytes, largest_context, tokens_per_second with low and high,
+/// ms_to_first_token, basis.
+[[nodiscard]] nlohmann::json to_json(const advice& given);
+
+/// A line an engine, and under it why.
+void print_advice(std::ostream& out, const advice& given);
+
+namespace advisor::detail {
+
+/// The processors by which an engine runs on a device, as backends of a prediction.
+[[nodiscard]] inline std::vector<std::string>
+backends_of(const engine_profile& engine, const device_profile& device, platform os) {
+  std::vector<std::string> names;
+  const auto* gpu = way_to_gpu(engine, device, os);
+  const auto* npu = way_to_npu(engine, device);
+  // A GPU that shows a Raspberry Pi's desktop: its cores are faster.
+  if (gpu != nullptr && find_gpu_family(device.gpu) != nullptr &&
+      find_gpu_family(device.gpu)->name == "videocore")
+    gpu = nullptr;
+  if (!common_isa(engine, device).empty() || (gpu == nullptr && npu == nullptr))
+    names.push_back("CPU");
+  if (gpu != nullptr) names.push_back("GPU " + gpu->api);
+  if (npu != nullptr) names.push_back("NPU " + device.npu->name);
+  return names;
+}
+
+/// For the prediction our own engine has another name where the bandwidth was measured.
+[[nodiscard]] inline std::string predicted_engine(const engine_profile& engine, bool measured) {
+  return engine.name == "EdgeQuant" && !measured ? "" : engine.name;
+}
+
+template <class T>
+[[nodiscard]] const T* find_known(const std::vector<T>& all, std::string_view name) {
+  const auto found = std::find_if(
+      all.begin(), all.end(), [&](const T& one) { return equal_ignoring_case(one.name, name); });
+  return found == all.end() ? nullptr : &*found;
+}
+
+} // namespace advisor::detail
+
+inline run_estimate estimate_run(const engine_profile& engine, const device_profile& device,
+                                 const model_profile& model, platform os, precision weights,
+                                 const advice_options& options) {
+  run_estimate best{{}, format_of(weights), {}, {}, {}};
+  const bool own = engine.name == "EdgeQuant";
+  fit_options fit;
+  if (own) fit.runtime_bytes = built_in_runtime_bytes;
+  if (model.stored && model.before.file_bytes && weights == precision_of(*model.stored)) {
+    best.type = *model.stored;
+    best.fit = fits(device, model, *model.before.file_bytes, options.context_tokens, fit);
+  } else {
+    best.fit = fits(device, model, best.type, options.context_tokens, fit);
+  }
+  prediction_query query;
+  query.device = device.name;
+  query.engine = advisor::detail::predicted_engine(engine, options.measured_bandwidth);
+  query.model = model.name;
+  query.memory_bandwidth_gb_s = device.memory_bandwidth_gb_s;
+  query.weight_bytes = static_cast<double>(best.fit.need.weights);
+  query.parameters = static_cast<double>(model.parameters);
+  query.layers = static_cast<double>(model.layers);
+  query.kind = device.kind;
+  for (const auto& backend : advisor::detail::backends_of(engine, device, os)) {
+    query.backend = backend;
+    auto decode = predict_decode(query);
+    if (!best.backend.empty() && decode.tokens_per_second <= best.decode.tokens_per_second)
+      continue;
+    best.backend = backend;
+    best.decode = std::move(decode);
+    best.first_token = predict_first_token(query, options.prompt_tokens);
+  }
+  return best;
+}
+
+inline advice advise(const engine_selector& selector, const device_profile& device,
+                     const model_profile& model, const advice_options& options) {
+  if (device.platforms.empty() && !options.os)
+    fail(error_code::bad_argument, device.name, "its platform is unknown");
+  const platform os = options.os ? *options.os : device.platforms.front();
+  selection_context context{os, [&](const engine_profile& engine, precision weights) {
+                              const run_estimate e =
+                                  estimate_run(engine, device, model, os, weights, options);
+                              run_figures figures;
+                              figures.ms_per_token = 1000 / e.decode.tokens_per_second;
+                              figures.ms_to_first_token = e.first_token.milliseconds;
+                              figures.memory_bytes = e.fit.need.total();
+                              figures.storage_bytes = e.fit.need.weights;
+                              figures.fits = e.fit.fits;
+                              figures.note = e.fit.reason;
+                              return figures;
+                            }};
+  advice given{selector.select(device, model, context), {}};
+  for (const auto& r : given.answer.ranked)
+    given.ranked.push_back({r, estimate_run(r.engine, device, model, os,
+                                            r.weights.value_or(precision::fp16), options)});
+  return given;
+}
+
+inline void complete_from_catalogues(prediction_query& query) {
+  if (const auto* device = advisor::detail::find_known(device_catalogue(), query.device)) {
+    if (!query.memory_bandwidth_gb_s) query.memory_bandwidth_gb_s = device->memory_bandwidth_gb_s;
+    if (!query.kind) query.kind = device->kind;
+  }
+  if (const auto* model = advisor::detail::find_known(model_catalogue(), query.model)) {
+    if (!query.parameters) query.parameters = static_cast<double>(model->parameters);
+    if (!query.layers) query.layers = static_cast<double>(model->layers);
+  }
+}
+
+inline nlohmann::json to_json(const advice& given) {
+  auto json = to_json(given.answer);
+  for (std::size_t i = 0; i < given.ranked.size(); ++i) {
+    const run_estimate& e = given.ranked[i].estimate;
+    json["ranked"][i]["estimate"] = {{"backend", e.backend},
+                                     {"format", name_of(e.type)},
+                                     {"fits", e.fit.fits},
+                                     {"reason", e.fit.reason},
+                                     {"memory_bytes", e.fit.need.total()},
+                                     {"weight_bytes", e.fit.need.weights},
+                                     {"largest_context", e.fit.largest_context},
+                                     {"tokens_per_second", e.decode.tokens_per_second},
+                                     {"low", e.decode.low},
+                                     {"high", e.decode.high},
+                                     {"ms_to_first_token", e.first_token.milliseconds},
+                                     {"basis", e.decode.basis}};
+  }
+  return json;
+}
+
+inline void print_advice(std::ostream& out, const advice& given) {
+  char line[200];
+  std::snprintf(line, sizeof line, "     %-34s %-5s %-6s %10s  %-22s %7s  %6s\n", "engine", "bits",
+                "format", "memory", "tokens/s (80 %)", "first", "score");
+  out << line;
+  std::size_t rank = 0;
+  for (const auto& [r, e] : given.ranked) {
+    char speed[64];
+    std::snprintf(speed, sizeof speed, "%.3g (%.3g to %.3g)", e.decode.tokens_per_second,
+                  e.decode.low, e.decode.high);
+    std::snprintf(line, sizeof line, "%3zu. %-34s %-5s %-6s %10s  %-22s %5.1f s  %6.1f\n", ++rank,
+                  escaped(r.engine.name, 34).c_str(),
+                  std::string(name_of(r.weights.value_or(precision::fp16))).c_str(),
+                  std::string(name_of(e.type)).c_str(), format_bytes(e.fit.need.total()).c_str(),
+                  speed, e.first_token.milliseconds / 1000, r.score);
+    out << line << "       by " << e.backend << "; " << e.fit.reason << "; " << e.decode.basis
+        << '\n';
+    for (const auto& text : r.reasons) out << "       + " << text << '\n';
+    for (const auto& text : r.against) out << "       - " << text << '\n';
+  }
+  for (const auto& e : given.answer.excluded)
+    for (const auto& text : e.why)
+      out << "  x  " << escaped(e.engine.name, 60) << ": " << text << '\n';
+  for (const auto& text : given.answer.problems) out << "  !  " << text << '\n';
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT
+/// The tensors that follow from a model's sizes, and how many parameters they hold.
+#pragma once
+
+#include "../core/checked.hpp"
+#include "../core/exception.hpp"
+#include "../model/llama_tensor_table.hpp"
+#include "model_profile.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// What a family of models has beyond Llama. Source: the modeling files of Hugging Face
+/// transformers; the counts that follow equal the published ones.
+struct model_family_row {
+  std::string_view architecture; ///< GGUF's general.architecture
+  std::string_view model_type;   ///< of config.json
+  bool qkv_bias;                 ///< q, k and v have biases
+  bool qk_norms;                 ///< a norm of head_size for q and one for k
+  bool post_norms;               ///< norms behind attention and feed-forward too
+  bool tied_embeddings;          ///< where config.json does not say
+  std::uint64_t head_size;       ///< likewise; 0: hidden_size / heads
+};
+
+/// Phi-3 keeps q, k and v in one matrix, gate and up in another: no other number of values.
+inline constexpr model_family_row model_family_table[] = {
+    {"llama", "llama", false, false, false, false, 0},
+    {"llama", "mistral", false, false, false, false, 0},
+    {"qwen2", "qwen2", true, false, false, false, 0},
+    {"qwen3", "qwen3", false, true, false, false, 128},
+    {"phi3", "phi3", false, false, false, false, 0},
+    {"gemma", "gemma", false, false, false, true, 256},
+    {"gemma2", "gemma2", false, false, true, true, 256},
+    {"gemma3", "gemma3_text", false, true, true, true, 256},
+    {"gemma3", "gemma3", false, true, true, true, 256},
+};
+
+/// The row of an architecture; Llama's for one that has none.
+[[nodiscard]] constexpr const model_family_row& family_of(std::string_view architecture) noexcept {
+  for (const auto& row : model_family_table)
+    if (row.architecture == architecture) return row;
+  return model_family_table[0];
+}
+
+/// A tensor's GGUF name and shape; dims[0] is the length of a row.
+struct tensor_shape {
+  std::string name;
+  std::vector<std::uint64_t> dims;
+};
+
+/// Largest number of layers and largest other size that a profile may have.
+inline constexpr std::uint64_t most_layers = 1 << 16, most_size = 0x7fffffff;
+/// Largest number of parameters: sums of bytes then fit 64 bits whatever the format.
+inline constexpr std::uint64_t most_parameters = std::uint64_t{1} << 56;
+
+/// All tensors of the model as a GGUF file holds them, from the sizes alone: what a file may hold
+/// besides (divisors of RoPE) is not there. bad_argument for sizes of 0 or beyond the limits above.
+[[nodiscard]] std::vector<tensor_shape> tensors_of(const model_profile& model);
+
+/// Values in all of them, embeddings once if they are tied: what people call the model's size. A
+/// family without a row counts like Llama. bad_argument as above, and for more than
+/// most_parameters.
+[[nodiscard]] std::uint64_t parameter_count(const model_profile& model);
+
+namespace advisor::detail {
+
+[[nodiscard]] inline std::string place_of_model(const model_profile& model) {
+  return "model '" + model.name + "'";
+}
+
+inline void require_sizes(const model_profile& m) {
+  const auto require = [&](const char* name, std::uint64_t value, std::uint64_t most) {
+    if (value == 0 || value > most)
+      fail(error_code::bad_argument, place_of_model(m),
+           std::string(name) + " is " + std::to_string(value) + ", expected 1 to " +
+               std::to_string(most));
+  };
+  require("layers", m.layers, most_layers);
+  require("hidden_size", m.hidden_size, most_size);
+  require("heads", m.heads, most_size);
+  require("kv_heads", m.kv_heads, most_size);
+  require("head_size", m.head_size, most_size);
+  require("feed_forward_size", m.feed_forward_size, most_size);
+  require("vocabulary", m.vocabulary, most_size);
+}
+
+[[nodiscard]] inline std::uint64_t value_of(llama_size size, const model_profile& model) noexcept {
+  switch (size) {
+  case llama_size::one:
+    return 1;
+  case llama_size::hidden:
+    return model.hidden_size;
+  case llama_size::feed_forward:
+    return model.feed_forward_size;
+  case llama_size::queries:
+    return model.heads * model.head_size;
+  case llama_size::keys:
+    return model.kv_heads * model.head_size;
+  case llama_size::vocabulary:
+    break;
+  }
+  return model.vocabulary;
+}
+
+/// What the family adds to each layer. Names as in llama.cpp's llama-arch.cpp.
+inline void add_family_tensors(std::vector<tensor_shape>& tensors, const std::string& layer,
+                               const model_profile& model) {
+  const auto& family = family_of(model.architecture);
+  const auto add = [&](const char* name, std::uint64_t length) {
+    tensors.push_back({layer + name, {length}});
+  };
+  if (family.qkv_bias) {
+    add("attn_q.bias", model.heads * model.head_size);
+    add("attn_k.bias", model.kv_heads * model.head_size);
+    add("attn_v.bias", model.kv_heads * model.head_size);
+  }
+  if (family.qk_norms) {
+    add("attn_q_norm.weight", model.head_size);
+    add("attn_k_norm.weight", model.head_size);
+  }
+  if (family.post_norms) {
+    add("post_attention_norm.weight", model.hidden_size);
+    add("post_ffw_norm.weight", model.hidden_size);
+  }
+}
+
+} // namespace advisor::detail
+
+inline std::vector<tensor_shape> tensors_of(const model_profile& model) {
+  advisor::detail::require_sizes(model);
+  std::vector<tensor_shape> tensors;
+  const auto add = [&](const llama_tensor_row& row, const std::string& prefix) {
+    tensor_shape t{prefix + std::string(row.gguf) + ".weight", {}};
+    if (row.columns != llama_size::one)
+      t.dims.push_back(advisor::detail::value_of(row.columns, model));
+    t.dims.push_back(advisor::detail::value_of(row.rows, model));
+    tensors.push_back(std::move(t));
+  };
+  for (const auto& row : llama_tensor_table)
+    if (!row.in_layer && !(row.gguf == "output" && model.tied_embeddings)) add(row, {});
+  for (std::uint64_t layer = 0; layer < model.layers; ++layer) {
+    const std::string prefix = "blk." + std::to_string(layer) + ".";
+    for (const auto& row : llama_tensor_table)
+      if (row.in_layer) add(row, prefix);
+    advisor::detail::add_family_tensors(tensors, prefix, model);
+  }
+  return tensors;
+}
+
+namespace advisor::detail {
+
+/// Nothing for more than most_parameters.
+[[nodiscard]] inline std::optional<std::uint64_t> count_parameters(const model_profile& model) {
+  std::uint64_t sum = 0;
+  for (const auto& tensor : tensors_of(model)) {
+    std::optional<std::uint64_t> values = 1;
+    for (const auto d : tensor.dims) values = values ? checked_multiply(*values, d) : values;
+    if (!values || *values > most_parameters - sum) return std::nullopt;
+    sum += *values;
+  }
+  return sum;
+}
+
+} // namespace advisor::detail
+
+inline std::uint64_t parameter_count(const model_profile& model) {
+  const auto count = advisor::detail::count_parameters(model);
+  if (!count)
+    fail(error_code::bad_argument, advisor::detail::place_of_model(model),
+         "more than " + std::to_string(most_parameters) + " parameters follow from its sizes");
+  return *count;
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: MIT
+/// What somebody wants of a model on a device, hard or soft, as one more scoring rule.
+#pragma once
+
+#include "scoring_rule.hpp"
+
+#include "../core/exception.hpp"
+
+#include <cmath>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+enum class wish_kind {
+  max_ms_per_token,
+  max_ms_to_first_token,
+  max_power_mw,
+  max_storage_bytes, ///< of the model file
+  max_memory_bytes,
+  min_sqnr_db, ///< of the weights
+  max_kl,      ///< nats a token from the original
+  min_precision,
+  licence,
+  offline,
+  npu,
+};
+
+/// A hard wish excludes what misses it; a soft one gives `weight` points to what meets it and takes
+/// up to as many from what misses it: as much of them as the limit is missed by, relative to the
+/// limit (in dB: by 6 dB all), and all for what has no degree. What cannot be checked, for want of
+/// a figure, neither gives nor takes: it is said as a reason against, of a hard wish too.
+struct wish {
+  wish_kind kind = wish_kind::offline;
+  double limit = 0;                       ///< of kinds with a number, in the unit of their name
+  precision least = precision::fp16;      ///< of min_precision: fp16 is above int8, above int4
+  std::vector<std::string> licences = {}; ///< of licence: those that are allowed
+  bool hard = true;
+  double weight = 20;
+};
+
+/// The same wish, soft.
+[[nodiscard]] inline wish softly(wish w, double weight = 20) {
+  w.hard = false;
+  w.weight = weight;
+  return w;
+}
+
+/// A wish of a kind that has a number: `wish_for(wish_kind::max_ms_per_token, 50)`.
+[[nodiscard]] inline wish wish_for(wish_kind kind, double limit) {
+  return {.kind = kind, .limit = limit};
+}
+[[nodiscard]] inline wish wish_for(precision least) {
+  return {.kind = wish_kind::min_precision, .least = least};
+}
+/// One of these licences: "MIT", "Apache-2.0". A name without its version stands for all of them.
+[[nodiscard]] inline wish wish_for_licence(std::vector<std::string> allowed) {
+  return {.kind = wish_kind::licence, .licences = std::move(allowed)};
+}
+[[nodiscard]] inline wish wish_for_offline() { return {.kind = wish_kind::offline}; }
+/// The device has an NPU, and the engine reaches it.
+[[nodiscard]] inline wish wish_for_npu() { return {.kind = wish_kind::npu}; }
+
+/// The rule that judges by it, named `wish: max ms per token` and so on, with
+/// ` (soft)` behind it if it is. bad_argument for a limit
+/// that is no number or (but for dB) not above 0, an empty list of licences, a weight below 0.
+[[nodiscard]] scoring_rule rule_of(const wish& w);
+
+namespace advisor::detail {
+
+/// Wishes for a figure.
+struct figure_wish_row {
+  wish_kind kind;
+  std::string_view name, unit;
+  bool at_most;
+  std::optional<double> (*value)(const run_figures&);
+};
+
+template <class T> [[nodiscard]] std::optional<double> number_of(const std::optional<T>& value) {
+  return value ? std::optional<double>(static_cast<double>(*value)) : std::nullopt;
+}
+
+inline constexpr figure_wish_row figure_wish_table[] = {
+    {wish_kind::max_ms_per_token, "max ms per token", " ms a token", true,
+     [](const run_figures& f) { return f.ms_per_token; }},
+    {wish_kind::max_ms_to_first_token, "max ms to first token", " ms to the first token", true,
+     [](const run_figures& f) { return f.ms_to_first_token; }},
+    {wish_kind::max_power_mw, "max power", " mW", true,
+     [](const run_figures& f) { return f.power_mw; }},
+    {wish_kind::max_storage_bytes, "max storage", " bytes of storage", true,
+     [](const run_figures& f) { return number_of(f.storage_bytes); }},
+    {wish_kind::max_memory_bytes, "max memory", " bytes of memory", true,
+     [](const run_figures& f) { return number_of(f.memory_bytes); }},
+    {wish_kind::min_sqnr_db, "min SQNR", " dB of SQNR", false,
+     [](const run_figures& f) { return f.sqnr_db; }},
+    {wish_kind::max_kl, "max KL", " nats a token of KL divergence", true,
+     [](const run_figures& f) { return f.kl; }},
+};
+
+[[nodiscard]] inline const figure_wish_row* figure_wish(wish_kind kind) {
+  for (const auto& row : figure_wish_table)
+    if (row.kind == kind) return &row;
+  return nullptr;
+}
+
+[[nodiscard]] inline std::string_view wish_name(wish_kind kind) {
+  if (const auto* row = figure_wish(kind)) return row->name;
+  switch (kind) {
+  case wish_kind::min_precision:
+    return "min precision";
+  case wish_kind::licence:
+    return "licence";
+  case wish_kind::npu:
+    return "must have NPU";
+  default:
+    return "offline";
+  }
+}
+
+[[nodiscard]] inline rule_result met(const wish& w, std::string reason) {
+  return in_favour(std::move(reason), w.hard ? 0 : 1);
+}
+
+/// `excess`: by how much, from 0 to 1.
+[[nodiscard]] inline rule_result missed(const wish& w, std::string reason, double excess = 1) {
+  return w.hard ? excluded(std::move(reason)) : speaks_against(std::move(reason), -excess);
+}
+
+[[nodiscard]] inline rule_result not_known(std::string_view what) {
+  return speaks_against("cannot be checked: " + std::string(what));
+}
+
+/// A whole number as it is, others with 4 figures.
+[[nodiscard]] inline std::string number_text(double value) {
+  char text[40];
+  const bool whole = std::abs(value) < 1e15 && value == std::floor(value);
+  std::snprintf(text, sizeof text, whole ? "%.0f" : "%.4g", value);
+  return text;
+}
+
+[[nodiscard]] inline rule_result judge_figure(const wish& w, const figure_wish_row& row,
+                                              const scoring_case& c) {
+  const auto value = c.figures == nullptr ? std::nullopt : row.value(*c.figures);
+  const std::string limit = number_text(w.limit) + std::string(row.unit);
+  if (!value) {
+    const std::string bound = row.at_most ? "at most " : "at least ";
+    return not_known("no figure for " + bound + limit);
+  }
+  const double above = row.at_most ? *value - w.limit : w.limit - *value;
+  const std::string here = number_text(*value);
+  if (above <= 0) return met(w, here + (row.at_most ? ", at most " : ", at least ") + limit);
+  const double degree = row.at_most ? above / w.limit : above / 6; // 6 dB are twice the error
+  return missed(w, here + (row.at_most ? ", above " : ", below ") + limit, std::min(degree, 1.0));
+}
+
+[[nodiscard]] inline rule_result judge_precision(const wish& w, const scoring_case& c) {
+  const std::string least(name_of(w.least));
+  if (c.weights) {
+    if (*c.weights == precision::mixed) return not_known("what is mixed with what");
+    if (*c.weights <= w.least) return met(w, "weights of at least " + least);
+    return missed(w, "weights below " + least);
+  }
+  if (c.engine.precisions.empty()) return not_known("precisions of the engine");
+  const bool able = std::any_of(c.engine.precisions.begin(), c.engine.precisions.end(),
+                                [&](precision p) { return p <= w.least; });
+  return able ? met(w, "takes weights of at least " + least)
+              : missed(w, "takes no weights of at least " + least);
+}
+
+/// "BSD-3" is "BSD-3-Clause", "apache" is "Apache-2.0"; "GPL" is not "LGPL".
+[[nodiscard]] inline bool same_licence(std::string_view a, std::string_view b) {
+  if (a.size() > b.size()) std::swap(a, b);
+  return !a.empty() && names_word(b.substr(0, a.size()), a) &&
+         (a.size() == b.size() || b[a.size()] == '-');
+}
+
+[[nodiscard]] inline rule_result judge_licence(const wish& w, const scoring_case& c) {
+  const std::string& licence = c.engine.licence;
+  if (licence.empty()) return not_known("licence of the engine");
+  const bool refused = any_part(licence, "; ", [&](std::string_view part) {
+    return std::none_of(w.licences.begin(), w.licences.end(),
+                        [&](const auto& allowed) { return same_licence(allowed, part); });
+  });
+  return refused ? missed(w, "licence " + licence + " is not among those allowed")
+                 : met(w, "licence " + licence);
+}
+
+[[nodiscard]] inline rule_result judge_offline(const wish& w, const scoring_case& c) {
+  if (!c.engine.offline) return not_known("whether it runs offline");
+  return *c.engine.offline ? met(w, "runs offline") : missed(w, "needs a network");
+}
+
+[[nodiscard]] inline rule_result judge_npu(const wish& w, const scoring_case& c) {
+  if (!c.device.npu) return missed(w, "the device has no NPU");
+  if (const auto* way = way_to_npu(c.engine, c.device))
+    return met(w, with_note("uses the NPU " + c.device.npu->name, way->note));
+  if (names_nnapi(c.engine) && c.os == platform::android)
+    return met(w, "may use the NPU " + c.device.npu->name + " by NNAPI");
+  return missed(w, "does not reach the NPU " + c.device.npu->name);
+}
+
+inline void require_valid(const wish& w) {
+  const auto refuse = [&](const char* problem) {
+    fail(error_code::bad_argument, "wish " + std::string(wish_name(w.kind)), problem);
+  };
+  if (!std::isfinite(w.weight) || w.weight < 0) refuse("weight must be a number from 0 on");
+  if (const auto* row = figure_wish(w.kind)) {
+    if (!std::isfinite(w.limit)) refuse("its limit is no number");
+    if (row->at_most && !(w.limit > 0)) refuse("its limit must be above 0");
+  }
+  if (w.kind == wish_kind::min_precision && w.least == precision::mixed)
+    refuse("expected fp16, int8 or int4");
+  if (w.kind == wish_kind::licence && w.licences.empty()) refuse("needs a licence that is allowed");
+}
+
+[[nodiscard]] inline rule_result judge_wish(const wish& w, const scoring_case& c) {
+  if (const auto* row = figure_wish(w.kind)) return judge_figure(w, *row, c);
+  switch (w.kind) {
+  case wish_kind::min_precision:
+    return judge_precision(w, c);
+  case wish_kind::licence:
+    return judge_licence(w, c);
+  case wish_kind::npu:
+    return judge_npu(w, c);
+  default:
+    return judge_offline(w, c);
+  }
+}
+
+} // namespace advisor::detail
+
+inline scoring_rule rule_of(const wish& w) {
+  advisor::detail::require_valid(w);
+  return {.name = "wish: " + std::string(advisor::detail::wish_name(w.kind)) +
+                  (w.hard ? "" : " (soft)"),
+          .weight = w.weight,
+          .score = [w](const scoring_case& c) { return advisor::detail::judge_wish(w, c); },
+          .weighs_precision = true};
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

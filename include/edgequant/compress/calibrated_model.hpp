@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+/// A model that is to be compressed, ready to run on the text that calibrates it.
+#pragma once
+
+#include "../text/tokenizer.hpp"
+#include "compress.hpp"
+#include "layer_encoding.hpp"
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+struct calibration_options {
+  std::filesystem::path text; ///< UTF-8; empty: none, and no tokens
+  std::size_t tokens = 16384; ///< of it, from its beginning
+  std::size_t context = 0;    ///< tokens of a chunk, BOS included; 0: the model's, at most 512
+};
+
+/// Weights with the values of `source`, and the text in tokens.
+struct calibrated_model {
+  model_weights weights;
+  calibration_text text;
+};
+
+/// Opens a model to run. A GGUF runs from its own file; what comes from safetensors is first
+/// written as one to a file beside `output`, which has no name any more when this returns. Errors
+/// of compress(), model_weights and tokenizer; bad_argument for a text without tokens, bad_file for
+/// a vocabulary without BOS.
+[[nodiscard]] calibrated_model open_calibrated(const model_source& source,
+                                               const std::filesystem::path& input,
+                                               const std::filesystem::path& output,
+                                               const calibration_options& options, unsigned threads,
+                                               const progress_callback& listener = {});
+
+/// The formats that compress() will give the source's tensors.
+[[nodiscard]] named_formats planned_formats(const model_source& source,
+                                            const compress_options& options);
+
+/// What tells one job from another where its parts are kept: a hash over the source's tensors, the
+/// calibration text, the formats, and `settings`.
+[[nodiscard]] std::string job_key(const model_source& source, const calibration_text& text,
+                                  const named_formats& formats, std::string_view settings);
+
+namespace compression::detail {
+
+/// A hash of bytes, eight at a time; not for adversaries.
+[[nodiscard]] inline std::uint64_t hash_bytes(std::span<const std::byte> bytes,
+                                              std::uint64_t hash) noexcept {
+  for (std::size_t i = 0; i < bytes.size(); i += 8) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, bytes.data() + i, std::min<std::size_t>(8, bytes.size() - i));
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+    hash ^= hash >> 32;
+  }
+  return (hash ^ bytes.size()) * 0x9e3779b97f4a7c15u;
+}
+
+[[nodiscard]] inline bool is_gguf(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return false;
+  const mapped_file file(path);
+  return file.bytes().size() >= 4 && std::memcmp(file.bytes().data(), "GGUF", 4) == 0;
+}
+
+[[nodiscard]] inline gguf_file runnable_file(const model_source& source,
+                                             const std::filesystem::path& input,
+                                             const std::filesystem::path& output, unsigned threads,
+                                             const progress_callback& listener) {
+  if (is_gguf(input)) return read_gguf(input);
+  auto copy = output;
+  copy += ".calibration";
+  compress_options options;
+  options.type = format::f32;
+  options.threads = threads;
+  (void)compress(source, copy, options, listener);
+  struct remover { // the mapping keeps the bytes
+    const std::filesystem::path& path;
+    ~remover() {
+      std::error_code error;
+      std::filesystem::remove(path, error);
+    }
+  } const remove{copy};
+  return read_gguf(copy);
+}
+
+} // namespace compression::detail
+
+inline calibrated_model open_calibrated(const model_source& source,
+                                        const std::filesystem::path& input,
+                                        const std::filesystem::path& output,
+                                        const calibration_options& options, unsigned threads,
+                                        const progress_callback& listener) {
+  calibrated_model model{
+      model_weights(compression::detail::runnable_file(source, input, output, threads, listener)),
+      {}};
+  if (options.text.empty()) return model;
+  const tokenizer words(model.weights.file().metadata);
+  if (!words.bos()) fail(error_code::bad_file, source.name, "the vocabulary has no BOS token");
+  auto text = read_text_file(options.text);
+  // A token is rarely longer than this; the rest of a large file need not be tokenized.
+  if (text.size() / 16 > options.tokens) text.resize(options.tokens * 16);
+  text.resize(text.size() - unfinished_bytes(text));
+  model.text = {words.encode(text), *words.bos(), options.context};
+  model.text.tokens.resize(std::min(model.text.tokens.size(), options.tokens));
+  if (model.text.tokens.empty())
+    fail(error_code::bad_argument, place_of(options.text), "no tokens to calibrate with");
+  return model;
+}
+
+inline named_formats planned_formats(const model_source& source, const compress_options& options) {
+  const auto plans = plan_formats(source, options.type, options.keep, options.exact);
+  named_formats formats;
+  for (std::size_t i = 0; i < plans.size(); ++i)
+    formats[source.tensors[i].stored.name] = plans[i].type;
+  return formats;
+}
+
+inline std::string job_key(const model_source& source, const calibration_text& text,
+                           const named_formats& formats, std::string_view settings) {
+  std::uint64_t hash = 1;
+  for (const auto& tensor : source.tensors) {
+    hash = compression::detail::hash_bytes(std::as_bytes(std::span(tensor.stored.name)), hash);
+    hash = compression::detail::hash_bytes(tensor.stored.data, hash);
+    if (tensor.stored.file) tensor.stored.file->drop(tensor.stored.data);
+  }
+  hash = compression::detail::hash_bytes(std::as_bytes(std::span(text.tokens)), hash);
+  for (const auto& [name, type] : formats) {
+    hash = compression::detail::hash_bytes(std::as_bytes(std::span(name)), hash);
+    hash = compression::detail::hash_bytes(std::as_bytes(std::span(&type, 1)), hash);
+  }
+  return "edgequant job 2, " + std::to_string(hash) + "\n" + std::string(settings) + "\n";
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT
+/// The main job: a model in, a smaller GGUF out, tensor by tensor in bounded memory.
+#pragma once
+
+#include "../core/progress.hpp"
+#include "../plan/format_plan.hpp"
+#include "../quantizer/row_codec.hpp"
+#include "../report/compress_report.hpp"
+#include "../system/parallel_for.hpp"
+#include "encoded_tensors.hpp"
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+struct compress_options : format_request {
+  scale_choice scale = scale_rule::mse;
+  unsigned threads = 0; ///< 0: all
+  bool dry_run = false; ///< plan and check, write nothing
+  /// Tensors that are encoded already, in the planned format: they are taken as they are.
+  const encoded_tensors* encoded = nullptr;
+};
+
+/// Reads every weight once to check it (NaN and infinity are bad_value with tensor and index), then
+/// writes `output` tensor by tensor. The file depends on the model and the options alone, not on
+/// the machine or the number of threads; it appears when it is complete, and on any error whatever
+/// stood under its name stays. Memory: a few MiB a thread, or one row where a row is longer.
+[[nodiscard]] compress_report compress(const model_source& source,
+                                       const std::filesystem::path& output,
+                                       const compress_options& options,
+                                       const progress_callback& listener = {});
+
+namespace compression::detail {
+
+/// Rows that are handled together: about a million values, and the pieces that threads take.
+struct slab_shape {
+  std::uint64_t rows, rows_per_piece;
+  explicit slab_shape(const stored_tensor& tensor)
+      : rows(std::clamp<std::uint64_t>((1 << 20) / tensor.columns(), 1, tensor.rows())),
+        rows_per_piece(std::clamp<std::uint64_t>((1 << 15) / tensor.columns(), 1, rows)) {}
+};
+
+/// One run over a model: what its two passes share.
+class compress_job {
+public:
+  compress_job(const model_source& source, const compress_options& options,
+               const progress_callback& listener)
+      : source_(source), options_(options), listener_(listener) {
+    for (const auto& tensor : source.tensors) total_ += tensor.stored.data.size();
+  }
+
+  void check();
+  void write(gguf_writer& writer, std::span<const tensor_plan> plans, compress_report& report);
+
+private:
+  /// Calls use(first_row, rows) slab by slab, reports progress and lets go of what was read.
+  template <class Use> void for_each_slab(const model_tensor& tensor, const char* stage, Use use);
+  void write_tensor(gguf_writer& writer, const model_tensor& tensor, format type,
+                    error_accumulator& error);
+
+  const model_source& source_;
+  const compress_options& options_;
+  const progress_callback& listener_;
+  std::uint64_t done_ = 0, total_ = 0;
+};
+
+template <class Use>
+void compress_job::for_each_slab(const model_tensor& tensor, const char* stage, Use use) {
+  const stored_tensor& stored = tensor.stored;
+  const std::uint64_t bytes_per_row = row_bytes(stored.type, stored.columns());
+  const std::string item = escaped(stored.name); // listeners print it
+  const slab_shape slab(stored);
+  for (std::uint64_t row = 0; row < stored.rows(); row += slab.rows) {
+    const std::uint64_t rows = std::min(slab.rows, stored.rows() - row);
+    if (listener_) listener_({stage, item, done_, total_});
+    use(row, rows);
+    done_ += rows * bytes_per_row;
+    if (stored.file && tensor.rope_heads == 0)
+      stored.file->drop(stored.data.subspan(row * bytes_per_row, rows * bytes_per_row));
+  }
+  if (stored.file) stored.file->drop(stored.data);
+  if (listener_) listener_({stage, item, done_, total_});
+}
+
+inline void compress_job::check() {
+  done_ = 0;
+  for (const auto& tensor : source_.tensors) {
+    if (is_integer(tensor.stored.type)) continue;
+    const std::uint64_t columns = tensor.stored.columns();
+    const std::uint64_t piece = slab_shape(tensor.stored).rows_per_piece;
+    const std::string place = place_of(source_.name, "tensor", tensor.stored.name);
+    for_each_slab(tensor, "check", [&](std::uint64_t first, std::uint64_t rows) {
+      parallel_for(ceil_divide(rows, piece), options_.threads, [&](std::size_t p) {
+        std::vector<float> row(columns);
+        for (std::uint64_t r = p * piece; r < std::min(rows, (p + 1) * piece); ++r) {
+          decode_row(tensor.stored.type, tensor.row(first + r).data(), row);
+          require_finite(row, place, (first + r) * columns);
+        }
+      });
+    });
+  }
+}
+
+inline void compress_job::write_tensor(gguf_writer& writer, const model_tensor& tensor, format type,
+                                       error_accumulator& error) {
+  const stored_tensor& stored = tensor.stored;
+  const std::uint64_t columns = stored.columns(), piece = slab_shape(stored).rows_per_piece;
+  const std::uint64_t bytes_per_row = row_bytes(type, columns);
+  const std::string place = place_of(source_.name, "tensor", stored.name);
+  const auto* ready = options_.encoded ? options_.encoded->find(stored.name) : nullptr;
+  if (ready != nullptr &&
+      (ready->type != type || ready->bytes.size() != stored.rows() * bytes_per_row))
+    fail(error_code::bad_argument, place,
+         "encoded as " + std::string(name_of(ready->type)) + ", planned as " +
+             std::string(name_of(type)));
+  std::vector<std::byte> bytes;
+  std::vector<error_accumulator> errors;
+  for_each_slab(tensor, "quantize", [&](std::uint64_t first, std::uint64_t rows) {
+    bytes.resize(rows * bytes_per_row);
+    errors.assign(rows, {});
+    parallel_for(ceil_divide(rows, piece), options_.threads, [&](std::size_t p) {
+      std::vector<float> values(columns), decoded(columns);
+      row_encoder encode(type, options_.scale, place);
+      for (std::uint64_t r = p * piece; r < std::min(rows, (p + 1) * piece); ++r) {
+        const auto source = tensor.row(first + r);
+        std::byte* out = bytes.data() + r * bytes_per_row;
+        decode_row(stored.type, source.data(), values);
+        if (ready != nullptr)
+          std::memcpy(out, ready->bytes.data() + (first + r) * bytes_per_row, bytes_per_row);
+        else if (type == stored.type) // a second rounding could only lose
+          std::memcpy(out, source.data(), source.size());
+        else
+          encode(values, {}, (first + r) * columns, out);
+        decode_row(type, out, decoded);
+        errors[r].add(values, decoded);
+      }
+    });
+    for (const auto& row : errors) error.merge(row);
+    writer.write(bytes);
+  });
+}
+
+inline void compress_job::write(gguf_writer& writer, std::span<const tensor_plan> plans,
+                                compress_report& report) {
+  done_ = 0;
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    const model_tensor& tensor = source_.tensors[i];
+    if (is_integer(tensor.stored.type))
+      writer.write(tensor.stored.data);
+    else
+      write_tensor(writer, tensor, plans[i].type, report.tensors[i].error);
+    report.error.merge(report.tensors[i].error);
+    if (const auto* ready = options_.encoded ? options_.encoded->find(tensor.stored.name) : nullptr)
+      report.tensors[i].output_error = ready->output_error;
+  }
+}
+
+[[nodiscard]] inline compress_report planned_report(const model_source& source,
+                                                    const std::filesystem::path& output,
+                                                    const compress_options& options,
+                                                    std::span<const tensor_plan> plans) {
+  compress_report report;
+  report.input = source.name, report.output = output.string();
+  report.type = options.type, report.scale = options.scale, report.dry_run = options.dry_run;
+  report.notes = source.notes;
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    const stored_tensor& t = source.tensors[i].stored;
+    report.tensors.push_back(
+        {t.name, t.dims, t.type, plans[i].type, t.data.size(), plans[i].bytes, {}});
+    report.values += t.values();
+    report.bytes_before += t.data.size();
+    report.bytes_after += plans[i].bytes;
+    if (plans[i].fallback)
+      report.notes.push_back(escaped(t.name) + " (" + format_shape(t.dims) +
+                             ") becomes f16: its rows are no multiple of 32");
+  }
+  if (options.encoded != nullptr && options.encoded->size() != 0)
+    report.notes.push_back("matrices of layers follow the original's outputs on the calibration "
+                           "text, so their SQNR, which compares weights, understates them");
+  return report;
+}
+
+} // namespace compression::detail
+
+inline compress_report compress(const model_source& source, const std::filesystem::path& output,
+                                const compress_options& options,
+                                const progress_callback& listener) {
+  const auto plans = plan_formats(source, options.type, options.keep, options.exact);
+  const gguf_metadata metadata = output_metadata(source, options.type);
+  const auto infos = planned_tensors(source, plans);
+  compress_report report = compression::detail::planned_report(source, output, options, plans);
+  report.file_bytes = gguf_file_size(metadata, infos);
+  compression::detail::compress_job job(source, options, listener);
+  job.check();
+  if (options.dry_run) return report;
+  gguf_writer writer(output, metadata, infos);
+  job.write(writer, plans, report);
+  writer.finish();
+  return report;
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

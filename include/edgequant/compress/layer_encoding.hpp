@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: MIT
+/// The layers of a model in their formats, one after the other: each calibrates on what the encoded
+/// ones before it give, and makes up for what they have changed.
+#pragma once
+
+#include "../core/progress.hpp"
+#include "../model/sublayer_matrices.hpp"
+#include "../plan/format_plan.hpp"
+#include "../quantizer/awq.hpp"
+#include "../quantizer/gptq.hpp"
+#include "encoded_tensors.hpp"
+#include "residual_compensation.hpp"
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// How the matrices of a layer are rounded.
+struct layer_method {
+  bool awq = false;  ///< columns are scaled first; norms, v and up take the scales over
+  bool gptq = false; ///< columns make up for each other's errors; else the mse rule alone
+  /// Each matrix, in whatever format, aims at what the original gives on the original's inputs;
+  /// else at what it gives itself on those that the encoded model has.
+  bool compensate = true;
+  gptq_options options = {};
+};
+
+/// `rtn`, `gptq`, `awq` or `awq+gptq`; bad_argument for anything else.
+[[nodiscard]] layer_method parse_method(std::string_view name);
+
+/// Encodes the matrices of all layers, each in its format, and puts them into `encoded` under their
+/// names, with AWQ also the vectors that change. Tensors that have no format are left out; those
+/// that are there already are taken as they are. The weights end as the encoded ones, which must
+/// live as long as them. Memory: the encoded tensors, a sublayer in float, what drift and
+/// gptq_columns say of its columns, and twice the hidden floats of every token.
+void encode_layers(model_weights& weights, const calibration_text& text,
+                   const named_formats& formats, const layer_method& method,
+                   encoded_tensors& encoded, const progress_callback& listener = {});
+
+namespace compression::detail {
+
+/// One sublayer on its way into its formats.
+class sublayer_encoder {
+public:
+  sublayer_encoder(model_weights& weights, const layer_walk& at, const named_formats& formats,
+                   const layer_method& method, encoded_tensors& encoded)
+      : weights_(weights), layer_(at.layer()), part_(at.part()), formats_(formats), method_(method),
+        encoded_(encoded), matrices_(weights, layer_, part_) {
+    awq_ = method.awq && has_formats();
+  }
+
+  /// Whether something of it is still to be encoded.
+  [[nodiscard]] bool is_open() const;
+  /// Encodes what is open. Both walks stand before it.
+  void encode(layer_walk& walk, layer_walk& original,
+              const std::function<void(const std::string&)>& on_tensor);
+  /// Gives the model's weights the encoded values.
+  void install();
+
+private:
+  [[nodiscard]] std::optional<format> format_of(const std::string& name) const;
+  /// Whether everything that AWQ changes is to be encoded.
+  [[nodiscard]] bool has_formats() const;
+  [[nodiscard]] bool is_open(const std::string& name) const {
+    return format_of(name) && encoded_.find(name) == nullptr;
+  }
+  [[nodiscard]] std::vector<const named_weight*> all() const;
+  [[nodiscard]] std::vector<std::string> vectors() const;
+  void scale(sublayer_end end, const Eigen::MatrixXd& gram);
+  void divide_feeders(sublayer_end end, const shared_columns& shared,
+                      std::span<const float> factors);
+  void encode_end(sublayer_end end, layer_walk& walk, layer_walk& original,
+                  const std::function<void(const std::string&)>& on_tensor);
+  void encode_vectors();
+
+  model_weights& weights_;
+  std::size_t layer_;
+  sublayer part_;
+  const named_formats& formats_;
+  const layer_method& method_;
+  encoded_tensors& encoded_;
+  sublayer_matrices matrices_;
+  bool awq_ = false;
+  std::map<std::string, matrix_f> values_;  ///< as they are to be encoded
+  std::map<std::string, matrix_f> targets_; ///< what the original has, outputs in the same units
+  std::map<std::string, std::vector<float>> changed_; ///< vectors
+};
+
+} // namespace compression::detail
+
+inline layer_method parse_method(std::string_view name) {
+  if (name == "rtn") return {};
+  if (name == "gptq") return {.awq = false, .gptq = true};
+  if (name == "awq") return {.awq = true, .gptq = false};
+  if (name == "awq+gptq") return {.awq = true, .gptq = true};
+  fail(error_code::bad_argument, "method '" + escaped(name) + "'",
+       "expected rtn, gptq, awq or awq+gptq");
+}
+
+namespace compression::detail {
+
+inline std::optional<format> sublayer_encoder::format_of(const std::string& name) const {
+  const auto found = formats_.find(name);
+  return found == formats_.end() ? std::nullopt : std::optional(found->second);
+}
+
+inline std::vector<const named_weight*> sublayer_encoder::all() const {
+  auto list = matrices_.readers;
+  list.push_back(matrices_.writer);
+  return list;
+}
+
+inline bool sublayer_encoder::has_formats() const {
+  const auto matrices = all();
+  return format_of(matrices_.norm_name) &&
+         (matrices_.bias->empty() || format_of(matrices_.bias_name)) &&
+         std::all_of(matrices.begin(), matrices.end(),
+                     [&](const auto* w) { return format_of(w->name); });
+}
+
+/// The vectors that AWQ changes.
+inline std::vector<std::string> sublayer_encoder::vectors() const {
+  if (!awq_) return {};
+  if (matrices_.bias->empty()) return {matrices_.norm_name};
+  return {matrices_.norm_name, matrices_.bias_name};
+}
+
+inline bool sublayer_encoder::is_open() const {
+  for (const auto* w : all())
+    if (is_open(w->name)) return true;
+  const auto names = vectors();
+  return std::any_of(names.begin(), names.end(), [&](const auto& name) { return is_open(name); });
+}
+
+/// Scales the columns of the matrices at one end, and the other way round what feeds them.
+inline void sublayer_encoder::scale(sublayer_end end, const Eigen::MatrixXd& gram) {
+  const auto& shape = weights_.shape();
+  const bool by_heads = part_ == sublayer::attention && end == sublayer_end::out;
+  const shared_columns shared =
+      by_heads ? shared_columns{shape.head_size, shape.heads / shape.kv_heads} : shared_columns{};
+  const auto group = matrices_.at(end);
+  std::vector<rounded_weight> rounded;
+  for (const auto* w : group)
+    rounded.push_back({w->name, &values_.at(w->name), format_of(w->name).value_or(format::f32)});
+  const auto factors = awq_factors(rounded, gram, shared, method_.gptq ? &method_.options : nullptr,
+                                   method_.options.threads);
+  const Eigen::Map<const Eigen::VectorXf> f(factors.data(),
+                                            static_cast<Eigen::Index>(factors.size()));
+  for (const auto* w : group) values_.at(w->name) *= f.asDiagonal();
+  divide_feeders(end, shared, factors);
+}
+
+inline void sublayer_encoder::divide_feeders(sublayer_end end, const shared_columns& shared,
+                                             std::span<const float> factors) {
+  const auto divide = [&](const std::string& name, std::vector<float> values) {
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] /= factors[shared.of_row(i)];
+    weights_.replace_vector(layer_, name, values);
+    changed_[name] = std::move(values);
+  };
+  if (end == sublayer_end::in) return divide(matrices_.norm_name, *matrices_.norm);
+  if (!matrices_.bias->empty()) divide(matrices_.bias_name, *matrices_.bias);
+  for (auto* of : {&values_, &targets_}) {
+    matrix_f& m = of->at(matrices_.readers.back()->name);
+    for (Eigen::Index r = 0; r < m.rows(); ++r)
+      m.row(r) /= factors[shared.of_row(static_cast<std::size_t>(r))];
+  }
+}
+
+inline void sublayer_encoder::encode(layer_walk& walk, layer_walk& original,
+                                     const std::function<void(const std::string&)>& on_tensor) {
+  for (const auto* w : all()) {
+    values_[w->name] = decode_matrix(w->view.type, w->view.data, w->view.rows, w->view.columns,
+                                     method_.options.threads);
+    targets_[w->name] = values_[w->name];
+  }
+  if (awq_) { // what feeds the writer is changed before it is encoded itself
+    const auto in = walk.statistics(sublayer_end::in).gram;
+    const auto out = walk.statistics(sublayer_end::out).gram;
+    scale(sublayer_end::in, in);
+    scale(sublayer_end::out, out);
+    encode_vectors();
+  }
+  std::map<std::string, weight_view> before;
+  for (const auto* w : all()) before[w->name] = w->view;
+  for (const auto* w : all())
+    weights_.replace(w->name, {format::f32, w->view.rows, w->view.columns,
+                               reinterpret_cast<const std::byte*>(values_.at(w->name).data())});
+  for (const auto end : {sublayer_end::in, sublayer_end::out}) {
+    encode_end(end, walk, original, on_tensor);
+    install();
+  }
+  for (const auto& [name, view] : before)
+    if (encoded_.find(name) == nullptr) weights_.replace(name, view);
+}
+
+inline void sublayer_encoder::encode_end(sublayer_end end, layer_walk& walk, layer_walk& original,
+                                         const std::function<void(const std::string&)>& on_tensor) {
+  const auto group = matrices_.at(end);
+  if (std::none_of(group.begin(), group.end(), [&](auto* w) { return is_open(w->name); })) return;
+  const unsigned threads = method_.options.threads;
+  drift d;
+  Eigen::MatrixXd gram;
+  if (method_.compensate) {
+    d = measure_drift(walk, original, end, threads);
+    gram = d[1].gram.size() == 0 ? d[0].gram : d[0].gram + d[1].gram;
+  } else {
+    gram = walk.statistics(end).gram;
+  }
+  std::optional<gptq_columns> columns;
+  for (const auto* w : group) {
+    if (!is_open(w->name)) continue;
+    if (on_tensor) on_tensor(w->name);
+    const format type = *format_of(w->name);
+    matrix_f& m = values_.at(w->name);
+    if (method_.compensate)
+      m = compensated(m, targets_.at(w->name), d, method_.options.damping, threads);
+    std::vector<std::byte> bytes;
+    if (method_.gptq && is_block_format(type)) {
+      if (!columns) columns.emplace(gram, method_.options.damping);
+      bytes = gptq_matrix(type, m, *columns, method_.options, w->name);
+    } else {
+      bytes = encode_matrix(type, scale_rule::mse, m, w->name, threads);
+    }
+    const double error =
+        output_error(m, decode_matrix(type, bytes.data(), w->view.rows, w->view.columns, threads),
+                     gram, threads);
+    encoded_.put(w->name, {type, std::move(bytes), error});
+  }
+}
+
+inline void sublayer_encoder::encode_vectors() {
+  for (const auto& name : vectors()) {
+    if (!is_open(name)) continue;
+    const auto& values = changed_.at(name);
+    std::vector<std::byte> bytes(row_bytes(*format_of(name), values.size()));
+    row_encoder(*format_of(name), scale_rule::absmax, name)(values, {}, 0, bytes.data());
+    encoded_.put(name, {*format_of(name), std::move(bytes), {}});
+  }
+}
+
+inline void sublayer_encoder::install() {
+  for (const auto* w : all())
+    if (const auto* t = encoded_.find(w->name))
+      weights_.replace(w->name, {t->type, w->view.rows, w->view.columns, t->bytes.data()});
+  for (const auto& name : vectors())
+    if (const auto* t = encoded_.find(name)) {
+      std::vector<float> values(t->bytes.size() / row_bytes(t->type, 1));
+      decode_row(t->type, t->bytes.data(), values);
+      weights_.replace_vector(layer_, name, std::move(values));
+    }
+}
+
+} // namespace compression::detail
+
+inline void encode_layers(model_weights& weights, const calibration_text& text,
+                          const named_formats& formats, const layer_method& method,
+                          encoded_tensors& encoded, const progress_callback& listener) {
+  const std::size_t context = chunk_context(weights, text);
+  const unsigned threads = method.options.threads;
+  const model_weights exact(weights.file());
+  layer_walk walk(weights, text.tokens, text.bos, context, threads);
+  layer_walk original(exact, text.tokens, text.bos, context, threads);
+  const std::size_t steps = 2 * weights.layers().size();
+  for (std::size_t done = 0; done < steps; ++done) {
+    compression::detail::sublayer_encoder part(weights, walk, formats, method, encoded);
+    if (part.is_open())
+      part.encode(walk, original, [&](const std::string& name) {
+        if (listener) listener({"encode", name, done, steps, "sublayers"});
+      });
+    part.install();
+    walk.advance();
+    original.advance();
+  }
+  if (listener) listener({"encode", "", steps, steps, "sublayers"});
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

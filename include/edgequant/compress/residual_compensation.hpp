@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+/// How far an encoded model has drifted from the original before a matrix, and the weights that
+/// lead back to the original's outputs. Source: after the asymmetric targets of Li et al. 2025
+/// (GPTAQ); the residual stream and the measured strength are our additions.
+#pragma once
+
+#include "../core/matrix.hpp"
+#include "../model/layer_walk.hpp"
+
+#include <Eigen/Cholesky>
+
+#include <array>
+#include <optional>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// Sums over tokens: x are the inputs of a matrix in the encoded model, y those in the original.
+struct drift_sums {
+  Eigen::MatrixXd gram;     ///< x x^T, both triangles
+  Eigen::MatrixXd cross;    ///< y x^T
+  Eigen::MatrixXd residual; ///< (what the original's output is added to - what ours is) x^T; empty
+                            ///< where nothing is added
+};
+
+/// The sums of every other chunk, so that what one half says can be tried on the other.
+using drift = std::array<drift_sums, 2>;
+
+/// Both walks stand before the same sublayer. The sums do not depend on the number of threads.
+/// Memory: four columns x columns matrices of doubles, and two of hidden x columns.
+[[nodiscard]] drift measure_drift(layer_walk& encoded, layer_walk& original, sublayer_end end,
+                                  unsigned threads = 0);
+
+/// `current`: weights as they would be encoded; `target`: those of the original, rows in the same
+/// units. Returns current + a D, where D takes most of the squared difference between the outputs
+/// away, and a, 0 to 1, is what holds of D on tokens that it does not come from. `damping`: share
+/// of the mean diagonal that is added to the Gram matrix.
+[[nodiscard]] matrix_f compensated(const matrix_f& current, const matrix_f& target, const drift& d,
+                                   double damping = 0.01, unsigned threads = 0);
+
+namespace compression::detail {
+
+/// Columns of a sum that are added together.
+inline constexpr Eigen::Index drift_columns = 64;
+
+[[nodiscard]] inline Eigen::MatrixXd columns_of(std::span<const float> x, Eigen::Index length) {
+  using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic>;
+  return Eigen::Map<const matrix>(x.data(), length, static_cast<Eigen::Index>(x.size()) / length)
+      .cast<double>();
+}
+
+/// Solves D (gram + damping) = off for rows D; false where the factorisation fails.
+class damped_gram {
+public:
+  damped_gram(Eigen::MatrixXd gram, double damping) : gram_(std::move(gram)) {
+    gram_.diagonal().array() += damping * gram_.diagonal().mean();
+    const serial_products one;
+    factor_.emplace(gram_);
+  }
+  explicit operator bool() const { return factor_->info() == Eigen::Success; }
+  [[nodiscard]] Eigen::MatrixXd solve(const Eigen::MatrixXd& off) const {
+    return factor_->solve(off.transpose()).transpose();
+  }
+
+private:
+  Eigen::MatrixXd gram_;
+  std::optional<Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>>> factor_;
+};
+
+/// What the outputs of some rows are off by, times the inputs.
+[[nodiscard]] inline Eigen::MatrixXd off_by(const Eigen::MatrixXd& now,
+                                            const Eigen::MatrixXd& wanted, const drift_sums& s,
+                                            Eigen::Index first) {
+  Eigen::MatrixXd sum = wanted * s.cross - now * s.gram;
+  if (s.residual.rows() != 0) sum += s.residual.middleRows(first, now.rows());
+  return sum;
+}
+
+} // namespace compression::detail
+
+inline drift measure_drift(layer_walk& encoded, layer_walk& original, sublayer_end end,
+                           unsigned threads) {
+  drift sums;
+  for (std::size_t chunk = 0; chunk < encoded.chunks(); ++chunk) {
+    const auto tokens = encoded.inputs(chunk, end);
+    const auto& before = encoded.vectors(chunk);
+    const auto hidden = static_cast<Eigen::Index>(encoded.hidden());
+    const auto count = static_cast<Eigen::Index>(before.size()) / hidden;
+    const Eigen::Index length = static_cast<Eigen::Index>(tokens.size()) / count;
+    const Eigen::MatrixXd x = compression::detail::columns_of(tokens, length);
+    const Eigen::MatrixXd y = compression::detail::columns_of(original.inputs(chunk, end), length);
+    Eigen::MatrixXd apart(0, count);
+    if (end == sublayer_end::out)
+      apart = compression::detail::columns_of(original.vectors(chunk), hidden) -
+              compression::detail::columns_of(before, hidden);
+    drift_sums& s = sums[chunk % 2];
+    if (s.gram.size() == 0)
+      s = {Eigen::MatrixXd::Zero(length, length), Eigen::MatrixXd::Zero(length, length),
+           Eigen::MatrixXd::Zero(apart.rows(), length)};
+    const auto parts = static_cast<std::size_t>((length + compression::detail::drift_columns - 1) /
+                                                compression::detail::drift_columns);
+    parallel_for(parts, threads, [&](std::size_t p) {
+      const serial_products one;
+      const Eigen::Index first = static_cast<Eigen::Index>(p) * compression::detail::drift_columns;
+      const Eigen::Index some = std::min(compression::detail::drift_columns, length - first);
+      const Eigen::MatrixXd right = x.middleRows(first, some).transpose();
+      s.gram.middleCols(first, some).noalias() += x * right;
+      s.cross.middleCols(first, some).noalias() += y * right;
+      if (apart.rows() != 0) s.residual.middleCols(first, some).noalias() += apart * right;
+    });
+  }
+  return sums;
+}
+
+inline matrix_f compensated(const matrix_f& current, const matrix_f& target, const drift& d,
+                            double damping, unsigned threads) {
+  if (d[1].gram.size() == 0) return current; // one chunk: nothing to try it on
+  struct panel {                             // rows that are handled together
+    Eigen::MatrixXd off[2];
+    double slope = 0, curvature = 0;
+  };
+  constexpr Eigen::Index height = 64;
+  std::vector<panel> panels(static_cast<std::size_t>((current.rows() + height - 1) / height));
+  const auto for_each_panel = [&](auto body) {
+    parallel_for(panels.size(), threads, [&](std::size_t i) {
+      const serial_products one;
+      const Eigen::Index first = static_cast<Eigen::Index>(i) * height;
+      body(panels[i], first, std::min(height, current.rows() - first));
+    });
+  };
+  for_each_panel([&](panel& p, Eigen::Index first, Eigen::Index rows) {
+    const Eigen::MatrixXd now = current.middleRows(first, rows).cast<double>();
+    const Eigen::MatrixXd wanted = target.middleRows(first, rows).cast<double>();
+    for (std::size_t h = 0; h < 2; ++h)
+      p.off[h] = compression::detail::off_by(now, wanted, d[h], first);
+  });
+  // The squared difference on the other half is a parabola in the strength.
+  for (std::size_t h = 0; h < 2; ++h) {
+    const compression::detail::damped_gram here(d[h].gram, damping);
+    if (!here) return current;
+    for_each_panel([&](panel& p, Eigen::Index, Eigen::Index) {
+      const Eigen::MatrixXd step = here.solve(p.off[h]);
+      p.slope += step.cwiseProduct(p.off[1 - h]).sum();
+      p.curvature += (step * d[1 - h].gram).cwiseProduct(step).sum();
+    });
+  }
+  double slope = 0, curvature = 0;
+  for (const auto& p : panels) slope += p.slope, curvature += p.curvature;
+  const compression::detail::damped_gram whole(d[0].gram + d[1].gram, damping);
+  if (!whole || !(slope > 0) || !(curvature > 0)) return current;
+  const double strength = std::min(1.0, slope / curvature);
+  matrix_f result = current;
+  for_each_panel([&](panel& p, Eigen::Index first, Eigen::Index rows) {
+    result.middleRows(first, rows) += (strength * whole.solve(p.off[0] + p.off[1])).cast<float>();
+  });
+  return result.allFinite() ? result : current;
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

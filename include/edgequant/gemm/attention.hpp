@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+/// Softmax attention of some queries over one head of keys and values, a tile of tokens at a time:
+/// no more than a tile of scores is ever there. Source: Milakov and Gimelshein 2018 (online
+/// softmax), Dao et al. 2022 (FlashAttention, algorithm 1).
+#pragma once
+
+#include "../kernel/exponential.hpp"
+
+#include <cmath>
+#include <limits>
+
+namespace edgequant::inline EDGEQUANT_ABI::gemm {
+
+/// Tokens of a tile. Tiles begin at multiples of it, so that a query's sums do not depend on which
+/// others run beside it.
+inline constexpr std::size_t tile_tokens = 32;
+
+/// Keys and values of up to tile_tokens tokens.
+struct attention_tile {
+  const float* keys;   ///< keys[i * tile_tokens + token] is element i, for all tile_tokens tokens
+  const float* values; ///< values[token * size + i]
+  std::size_t size;    ///< of a head, a multiple of 16 or not
+};
+
+/// What has been seen of a query's tokens.
+struct softmax_state {
+  float most = -std::numeric_limits<float>::infinity(); ///< largest score
+  float sum = 0;                                        ///< of e^(score - most)
+};
+
+namespace detail {
+
+/// scores[q * tile_tokens + token] = query q times the key of the token.
+template <int Queries, simd::backend S>
+void score_tile(const attention_tile& tile, const float* queries, float* scores) noexcept {
+  constexpr int vectors = tile_tokens / 16;
+  typename S::f32 sum[Queries][vectors];
+  EDGEQUANT_UNROLL
+  for (auto& row : sum) {
+    EDGEQUANT_UNROLL
+    for (auto& s : row) s = S::broadcast(0.0f);
+  }
+  for (std::size_t i = 0; i < tile.size; ++i) {
+    typename S::f32 key[vectors];
+    EDGEQUANT_UNROLL
+    for (std::size_t v = 0; v < vectors; ++v)
+      key[v] = S::load(tile.keys + i * tile_tokens + v * 16);
+    EDGEQUANT_UNROLL
+    for (std::size_t q = 0; q < Queries; ++q) {
+      const auto x = S::broadcast(queries[q * tile.size + i]);
+      EDGEQUANT_UNROLL
+      for (std::size_t v = 0; v < vectors; ++v) sum[q][v] = S::multiply_add(x, key[v], sum[q][v]);
+    }
+  }
+  EDGEQUANT_UNROLL
+  for (std::size_t q = 0; q < Queries; ++q) {
+    EDGEQUANT_UNROLL
+    for (std::size_t v = 0; v < vectors; ++v)
+      S::store(scores + q * tile_tokens + v * 16, sum[q][v]);
+  }
+}
+
+/// Turns a query's scores into weights e^(score - most), 0 from token `seen` on, and brings `state`
+/// up to date. Returns what older sums are worth now.
+template <simd::backend S>
+[[nodiscard]] float weigh_tile(float* scores, std::size_t seen, softmax_state& state) noexcept {
+  const auto lowest = S::broadcast(-std::numeric_limits<float>::max()), zero = S::broadcast(0.0f);
+  const auto visible = [seen](std::size_t i) {
+    return seen >= i + 16 ? 0xffffu : seen <= i ? 0u : (1u << (seen - i)) - 1;
+  };
+  typename S::f32 x[tile_tokens / 16];
+  float lanes[16];
+  auto most = S::broadcast(state.most);
+  for (std::size_t i = 0; i < tile_tokens; i += 16) {
+    x[i / 16] = S::choose(visible(i), S::load(scores + i), lowest);
+    most = S::max(x[i / 16], most);
+  }
+  S::store(lanes, most);
+  float highest = lanes[0];
+  for (const float lane : lanes) highest = lane > highest ? lane : highest;
+  const float factor = std::exp(state.most - highest); // 0 for the first tile
+  auto sum = zero;
+  for (std::size_t i = 0; i < tile_tokens; i += 16) {
+    const auto e = kernel::exponential<S>(S::sub(x[i / 16], S::broadcast(highest)));
+    const auto weight = S::choose(visible(i), e, zero);
+    sum = S::add(sum, weight);
+    S::store(scores + i, weight);
+  }
+  state.most = highest;
+  state.sum = state.sum * factor + S::reduce_add(sum);
+  return factor;
+}
+
+/// out[q * size + i] = factors[q] * out[..] + sum over tokens of weight * value, for sixteen times
+/// Vectors elements from i = first on; the tail of a head is handled by `lanes`.
+template <int Queries, int Vectors, simd::backend S, class Lanes>
+void mix_tile(const attention_tile& tile, std::size_t first, std::size_t tokens,
+              const float* weights, const float* factors, float* out, Lanes lanes) noexcept {
+  typename S::f32 sum[Queries][Vectors];
+  EDGEQUANT_UNROLL
+  for (std::size_t q = 0; q < Queries; ++q) {
+    EDGEQUANT_UNROLL
+    for (std::size_t v = 0; v < Vectors; ++v)
+      sum[q][v] = S::mul(S::broadcast(factors[q]),
+                         kernel::load_floats<S>(lanes, out + q * tile.size + first + v * 16));
+  }
+  for (std::size_t t = 0; t < tokens; ++t) {
+    typename S::f32 value[Vectors];
+    EDGEQUANT_UNROLL
+    for (std::size_t v = 0; v < Vectors; ++v)
+      value[v] = kernel::load_floats<S>(lanes, tile.values + t * tile.size + first + v * 16);
+    EDGEQUANT_UNROLL
+    for (std::size_t q = 0; q < Queries; ++q) {
+      const auto weight = S::broadcast(weights[q * tile_tokens + t]);
+      EDGEQUANT_UNROLL
+      for (std::size_t v = 0; v < Vectors; ++v)
+        sum[q][v] = S::multiply_add(weight, value[v], sum[q][v]);
+    }
+  }
+  EDGEQUANT_UNROLL
+  for (std::size_t q = 0; q < Queries; ++q) {
+    EDGEQUANT_UNROLL
+    for (std::size_t v = 0; v < Vectors; ++v)
+      lanes.store(out + q * tile.size + first + v * 16, [&](float* p) { S::store(p, sum[q][v]); });
+  }
+}
+
+} // namespace detail
+
+/// Adds a tile to the attention of Queries queries, each `size` floats that are scaled already:
+/// query q sees the first seen[q] tokens of the tile. `out` holds what they have summed so far, not
+/// yet divided by states[q].sum.
+template <int Queries, simd::backend S = simd::native>
+void attend_tile(const attention_tile& tile, const float* queries, const std::size_t* seen,
+                 softmax_state* states, float* out) noexcept {
+  float scores[Queries * tile_tokens], factors[Queries];
+  detail::score_tile<Queries, S>(tile, queries, scores);
+  std::size_t tokens = 0;
+  for (std::size_t q = 0; q < Queries; ++q) {
+    factors[q] = detail::weigh_tile<S>(scores + q * tile_tokens, seen[q], states[q]);
+    tokens = std::max(tokens, seen[q]);
+  }
+  constexpr std::size_t vectors = 4;
+  std::size_t i = 0;
+  for (; i + 16 * vectors <= tile.size; i += 16 * vectors)
+    detail::mix_tile<Queries, vectors, S>(tile, i, tokens, scores, factors, out,
+                                          kernel::whole_lanes{});
+  for (; i + 16 <= tile.size; i += 16)
+    detail::mix_tile<Queries, 1, S>(tile, i, tokens, scores, factors, out, kernel::whole_lanes{});
+  if (i < tile.size)
+    detail::mix_tile<Queries, 1, S>(tile, i, tokens, scores, factors, out,
+                                    kernel::part_lanes{tile.size - i});
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI::gemm

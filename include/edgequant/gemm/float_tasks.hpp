@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+/// The tasks of products with plain numbers: f32, f16 and bf16, in float.
+#pragma once
+
+#include "../kernel/dot.hpp"
+#include "weight_product.hpp"
+
+#include <vector>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+namespace gemm::detail {
+
+/// Calls tile(row, rows, column, columns) over [begin, end) x [first, last) with tiles as large as
+/// registers allow.
+template <class Tile>
+void for_each_dot_tile(std::size_t begin, std::size_t end, std::size_t first, std::size_t last,
+                       Tile tile) {
+  constexpr int rows = simd::native::registers >= 32 ? 4 : 1, columns = 4;
+  using std::integral_constant;
+  const auto across = [&](std::size_t r, auto height) {
+    std::size_t c = first;
+    for (; c + columns <= last; c += columns) tile(r, height, c, integral_constant<int, columns>{});
+    for (; c < last; ++c) tile(r, height, c, integral_constant<int, 1>{});
+  };
+  std::size_t r = begin;
+  // A single vector meets each row once: one stream from memory is faster than four.
+  for (; last - first > 1 && r + rows <= end; r += rows) across(r, integral_constant<int, rows>{});
+  for (; r < end; ++r) across(r, integral_constant<int, 1>{});
+}
+
+/// Few vectors: rows as they are, a row and a vector side by side.
+template <class Value> class value_product {
+public:
+  value_product(const weight_product& p, const activations& x) noexcept
+      : w_(&p.w), x_(&x), y_(p.y) {}
+
+  [[nodiscard]] std::size_t tasks() const noexcept {
+    return (w_->rows + task_rows - 1) / task_rows;
+  }
+  void run(std::size_t task) const {
+    constexpr std::size_t task_columns = 32;
+    const auto* data = reinterpret_cast<const Value*>(w_->data);
+    const std::size_t length = w_->columns, rows = w_->rows;
+    const std::size_t begin = task * task_rows, end = std::min(rows, begin + task_rows);
+    for (std::size_t first = 0; first < x_->count(); first += task_columns)
+      for_each_dot_tile(begin, end, first, std::min(x_->count(), first + task_columns),
+                        [&](std::size_t r, auto height, std::size_t c, auto width) {
+                          kernel::dot_tile<height(), width()>(data + r * length, length,
+                                                              x_->values() + c * length,
+                                                              y_ + c * rows + r, rows);
+                        });
+  }
+
+private:
+  static constexpr std::size_t task_rows = 32;
+  const weight_view* w_;
+  const activations* x_;
+  float* y_;
+};
+
+/// Many vectors, one a lane: some rows, as floats, times a block of vectors.
+template <class Value> class blocked_value_product {
+public:
+  blocked_value_product(const weight_product& p, const activations& x) noexcept
+      : w_(&p.w), x_(&x), y_(p.y), row_tasks_((p.w.rows + task_rows - 1) / task_rows) {}
+
+  [[nodiscard]] std::size_t tasks() const noexcept {
+    return row_tasks_ * ((x_->count() + task_vectors - 1) / task_vectors);
+  }
+  void run(std::size_t task) const {
+    constexpr int height = gemm::across_rows<simd::native>,
+                  width = gemm::across_panels<simd::native>;
+    constexpr std::size_t part = gemm::across_part;
+    const std::size_t first = task / row_tasks_ * task_vectors;
+    const std::size_t begin = task % row_tasks_ * task_rows;
+    const std::size_t last = std::min(x_->count(), first + task_vectors);
+    const std::size_t rows = std::min(task_rows, w_->rows - begin), length = w_->columns;
+    const std::size_t stride = (last - first + 15) / 16 * 16;
+    static thread_local std::vector<float> memory;
+    memory.resize(task_rows * (part + stride));
+    float *floats = memory.data(), *sums = floats + task_rows * part;
+    const auto* values = reinterpret_cast<const Value*>(w_->data) + begin * length;
+    for (std::size_t k = 0; k < length; k += part) {
+      const std::size_t columns = std::min(part, length - k);
+      for (std::size_t r = 0; r < rows; ++r)
+        gemm::to_floats(values + r * length + k, columns, floats + r * part);
+      const auto multiply = [&](std::size_t v, auto panels) {
+        const float* x = x_->across(first + v) + k * 16;
+        for (std::size_t r = 0; r < rows; r += height)
+          gemm::add_across<height, panels()>(floats + r * part, columns, x, length * 16, k > 0,
+                                             sums + r * stride + v, stride);
+      };
+      std::size_t v = 0;
+      for (; first + v + (width - 1) * 16 < last; v += width * 16)
+        multiply(v, std::integral_constant<int, width>{});
+      for (; first + v < last; v += 16) multiply(v, std::integral_constant<int, 1>{});
+    }
+    gemm::transpose(sums, rows, last - first, stride, y_ + first * w_->rows + begin, w_->rows);
+  }
+
+private:
+  static constexpr std::size_t task_rows = 48, task_vectors = 512;
+  static_assert(task_rows % gemm::across_rows<simd::native> == 0);
+  const weight_view* w_;
+  const activations* x_;
+  float* y_;
+  std::size_t row_tasks_;
+};
+
+} // namespace gemm::detail
+
+} // namespace edgequant::inline EDGEQUANT_ABI

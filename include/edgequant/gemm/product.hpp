@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+/// Products of a stored weight matrix with float activations: y = W x for one or many x.
+#pragma once
+
+#include "product_tasks.hpp"
+
+#include <span>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// y[i * w.rows + r] = row r of w times vector i of x, for each of the products: they share the
+/// codes of x and the threads. The columns of each w are x.length(); i8 does not stand beside other
+/// formats, since it takes other codes, and has gemm::most_channel_columns at most. For one
+/// instruction set the result depends neither on the layout nor on the number of threads; that of
+/// quantized weights not on the other vectors, that of plain numbers on whether they are few or
+/// many.
+void multiply(std::span<const weight_product> products, activations& x, unsigned threads);
+
+inline void multiply(const weight_view& w, activations& x, float* y, unsigned threads) {
+  const weight_product one{w, y};
+  multiply({&one, 1}, x, threads);
+}
+
+inline void multiply(std::span<const weight_product> products, activations& x, unsigned threads) {
+  if (x.length() == 0) {
+    for (const auto& p : products) std::fill_n(p.y, x.count() * p.w.rows, 0.0f);
+    return;
+  }
+  std::size_t tasks = 0;
+  for (const auto& p : products) {
+    assert(p.w.columns == x.length() && (can_multiply(p.w.type) || p.w.scales != nullptr));
+    assert((p.w.type == format::i8) == (products[0].w.type == format::i8));
+    assert(p.w.type != format::i8 || p.w.columns <= gemm::most_channel_columns);
+    if (can_pack(p.w.type))
+      x.encode(p.w.type == format::i8 ? activation_coding::whole : activation_coding::groups,
+               threads);
+    else if (x.count() >= gemm::fewest_across)
+      x.place_across(threads);
+    gemm::detail::visit_product(p, x, [&](const auto& product) { tasks += product.tasks(); });
+  }
+  parallel_for(tasks, threads, [&](std::size_t task) {
+    for (const auto& p : products) {
+      bool done = false;
+      gemm::detail::visit_product(p, x, [&](const auto& product) {
+        const std::size_t own = product.tasks();
+        done = task < own;
+        if (done)
+          product.run(task);
+        else
+          task -= own;
+      });
+      if (done) return;
+    }
+  });
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT
+/// How a product is cut into tasks that need nothing of each other: each class says how many there
+/// are, and what each does.
+#pragma once
+
+#include "channel_tasks.hpp"
+#include "float_tasks.hpp"
+
+#include <vector>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+namespace gemm::detail {
+
+/// A quantized matrix as panels, some rows at a time: where they are, or packed when they are
+/// needed.
+template <class Block> class panel_reader {
+public:
+  using panel = typename gemm::panel_of<Block>::type;
+  explicit panel_reader(const weight_view& w) noexcept : w_(&w) {}
+
+  /// Panels of `rows` rows from row `begin`, a multiple of 16; valid until this thread's next call.
+  const panel* at(std::size_t begin, std::size_t rows) const {
+    const std::size_t groups = w_->columns / 32;
+    if (w_->layout == weight_layout::panels)
+      return reinterpret_cast<const panel*>(w_->data) + begin / 16 * groups;
+    static thread_local std::vector<panel> packed;
+    packed.resize((rows + 15) / 16 * groups);
+    pack_panels<Block>({w_->type, rows, w_->columns, w_->data + begin * groups * sizeof(Block)},
+                       reinterpret_cast<std::byte*>(packed.data()), 1);
+    return packed.data();
+  }
+
+private:
+  const weight_view* w_;
+};
+
+/// Few vectors: the weights stream from memory once, straight into the products.
+template <class Block> class streamed_product {
+public:
+  streamed_product(const weight_product& p, const activations& x) noexcept
+      : w_(&p.w), x_(&x), y_(p.y), panels_(p.w) {}
+
+  [[nodiscard]] std::size_t tasks() const noexcept {
+    return (w_->rows + task_rows - 1) / task_rows;
+  }
+  void run(std::size_t task) const {
+    const std::size_t groups = w_->columns / 32, rows = w_->rows;
+    const std::size_t begin = task * task_rows, end = std::min(rows, begin + task_rows);
+    const auto* panel = panels_.at(begin, end - begin);
+    for (std::size_t row = begin; row < end; row += 16, panel += groups)
+      x_->for_each_tile(0, x_->count(), [&](std::size_t first, auto width) {
+        constexpr std::size_t columns = width();
+        const auto* tile = x_->template tile<columns>(first);
+        float* to = y_ + first * rows + row;
+        if (end - row >= 16)
+          return gemm::multiply_panels<1, columns>(panel, groups, tile, false, to, rows);
+        float out[columns * 16];
+        gemm::multiply_panels<1, columns>(panel, groups, tile, false, out, 16);
+        for (std::size_t c = 0; c < columns; ++c)
+          std::copy_n(out + c * 16, end - row, to + c * rows);
+      });
+  }
+
+private:
+  static constexpr std::size_t task_rows = 64;
+  const weight_view* w_;
+  const activations* x_;
+  float* y_;
+  panel_reader<Block> panels_;
+};
+
+/// Many vectors: a part of some panels is made ready in the first level cache, for a block of
+/// vectors that stays in the second while the rows go by. `Wide`: by a unit that multiplies
+/// matrices.
+template <class Block, bool Wide> class blocked_product {
+public:
+  blocked_product(const weight_product& p, const activations& x) noexcept
+      : w_(&p.w), x_(&x), y_(p.y), panels_(p.w) {
+    const std::size_t count = x.count(), blocks = (count + most_vectors - 1) / most_vectors;
+    vectors_ = (count + blocks * widest - 1) / (blocks * widest) * widest;
+    row_tasks_ = (p.w.rows + task_rows - 1) / task_rows;
+  }
+
+  [[nodiscard]] std::size_t tasks() const noexcept {
+    return row_tasks_ * ((x_->count() + vectors_ - 1) / vectors_);
+  }
+  void run(std::size_t task) const {
+    const std::size_t first = task / row_tasks_ * vectors_, begin = task % row_tasks_ * task_rows;
+    const std::size_t last = std::min(x_->count(), first + vectors_);
+    const std::size_t rows = std::min(task_rows, w_->rows - begin);
+    static thread_local std::vector<float> sums;
+    sums.resize(vectors_ * task_rows);
+    [[maybe_unused]] const matrix_unit_use<Wide ? 32 : 0> unit;
+    for (std::size_t row = 0; row < rows; row += height)
+      multiply_rows(begin + row, std::min(height, rows - row), first, last,
+                    sums.data() + row * vectors_);
+    // Many cache lines of a vector follow each other: one at a time would each wait for memory.
+    for (std::size_t c = first; c < last; ++c)
+      for (std::size_t row = 0; row < rows; row += height)
+        std::copy_n(sums.data() + row * vectors_ + (c - first) * height,
+                    std::min(height, rows - row), y_ + c * w_->rows + begin + row);
+  }
+
+private:
+  using panel = typename gemm::panel_of<Block>::type;
+  using ready_panel = gemm::expanded_panel<panel::bits>;
+  static constexpr std::size_t height = (Wide ? 2 : gemm::tile_panels<simd::native>)*16;
+  static constexpr std::size_t widest = Wide ? gemm::matrix_tile_columns : activations::widest_tile;
+  static constexpr std::size_t task_rows = 128, most_vectors = Wide ? 128 : 120;
+  static constexpr std::size_t part = 16; ///< groups made ready at a time
+
+  /// sums[(c - first) * height + r] = row `row` + r times vector c; `left` rows count.
+  void multiply_rows(std::size_t row, std::size_t left, std::size_t first, std::size_t last,
+                     float* sums) const {
+    ready_panel ready[height / 16 * part];
+    const std::size_t groups = w_->columns / 32;
+    const panel* panels = panels_.at(row, left);
+    for (std::size_t g = 0; g < groups; g += part) {
+      const std::size_t length = std::min(part, groups - g);
+      for (std::size_t p = 0; p < height / 16; ++p) // a panel that is missing: any will do
+        make_ready(panels + (p * 16 < left ? p : 0) * groups + g, length, ready + p * length);
+      for_each_tile(first, last, [&](std::size_t column, auto width) {
+        multiply_tile(ready, length, x_->template tile<width()>(column) + g, g > 0,
+                      sums + (column - first) * height, last - column);
+      });
+    }
+  }
+
+  static void make_ready(const panel* from, std::size_t groups, ready_panel* to) {
+    if constexpr (Wide)
+      gemm::expand_for_tiles<simd::native>(from, groups, to);
+    else
+      gemm::expand_panel(from, groups, to);
+  }
+  template <class Body> static void for_each_tile(std::size_t first, std::size_t last, Body body) {
+    if constexpr (Wide)
+      for (; first < last; first += widest) body(first, std::integral_constant<int, widest>{});
+    else
+      activations::for_each_tile(first, last, body);
+  }
+  template <int Columns>
+  static void multiply_tile(const ready_panel* ready, std::size_t groups,
+                            const gemm::column_group<Columns>* x, bool more, float* out,
+                            [[maybe_unused]] std::size_t left) {
+    if constexpr (!Wide)
+      return gemm::multiply_panels<height / 16, Columns>(ready, groups, x, more, out, height);
+    else
+      for (std::size_t p = 0; p < height / 16; ++p, ready += groups, out += 16)
+        if (left > 8)
+          gemm::multiply_tile<16, simd::native>(ready, groups, x, more, out, height);
+        else
+          gemm::multiply_tile<8, simd::native>(ready, groups, x, more, out, height);
+  }
+
+  const weight_view* w_;
+  const activations* x_;
+  float* y_;
+  panel_reader<Block> panels_;
+  std::size_t vectors_, row_tasks_;
+};
+
+/// Calls use(product) with the way that suits the format and the number of vectors.
+template <class Use> void visit_product(const weight_product& p, const activations& x, Use use) {
+  const bool coded = visit_block_format(p.w.type, [&]<class F>(F) {
+    // From so many vectors on what is made ready is used often enough; bytes are ready already.
+    constexpr std::size_t many = F::bits == 4 ? 12 : 20;
+    if constexpr (gemm::multiplies_tiles<simd::native>)
+      if (x.wide()) return use(blocked_product<typename F::block, true>(p, x));
+    if (x.count() < many)
+      use(streamed_product<typename F::block>(p, x));
+    else
+      use(blocked_product<typename F::block, false>(p, x));
+  });
+  if (coded) return;
+  if (p.w.type == format::i8) return use(channel_product(p, x));
+  const auto values = [&]<class Value>(Value) {
+    if (x.count() < gemm::fewest_across)
+      use(value_product<Value>(p, x));
+    else
+      use(blocked_value_product<Value>(p, x));
+  };
+  if (p.w.type == format::f16) return values(kernel::f16_bits{});
+  if (p.w.type == format::bf16) return values(kernel::bf16_bits{});
+  values(float{});
+}
+
+} // namespace gemm::detail
+
+} // namespace edgequant::inline EDGEQUANT_ABI

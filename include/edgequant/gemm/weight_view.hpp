@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+/// Weight matrices as products take them: row by row as in a file, or packed into panels.
+#pragma once
+
+#include "../format/group_format.hpp"
+#include "../system/parallel_for.hpp"
+#include "channel_panel.hpp"
+
+#include <cassert>
+#include <cstddef>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// How the values of a matrix lie in memory.
+enum class weight_layout : std::uint8_t {
+  rows,  ///< row by row, as in a file
+  panels ///< quantized formats only: panels of sixteen rows, see pack_panels()
+};
+
+/// A matrix of `rows` rows of `columns` values, one output a row.
+struct weight_view {
+  format type = format::f32;
+  std::size_t rows = 0, columns = 0;
+  const std::byte* data = nullptr;
+  weight_layout layout = weight_layout::rows;
+  const float* scales = nullptr; ///< i8: value = code * scale, one a row
+};
+
+/// Whether products of a matrix in this format are faster from panels: q8_0, q5_0, q4_0 and i8.
+[[nodiscard]] constexpr bool can_pack(format type) noexcept {
+  return type == format::i8 || visit_block_format(type, [](auto) {});
+}
+
+/// Formats that multiply() takes from a file: f32, f16, bf16 and those of blocks. It takes i8 too
+/// where scales come with it.
+[[nodiscard]] constexpr bool can_multiply(format type) noexcept {
+  return type == format::f32 || type == format::f16 || type == format::bf16 ||
+         visit_block_format(type, [](auto) {});
+}
+
+/// Bytes of the panels of a matrix. Its rows count as rounded up to whole panels; each value of
+/// q8_0 and q5_0 takes 34/32 bytes, of q4_0 18/32, of i8 one, with columns rounded up to 32.
+[[nodiscard]] constexpr std::size_t panel_bytes(const weight_view& w) noexcept {
+  std::size_t bytes = 0;
+  if (w.type == format::i8)
+    bytes = (w.rows + 15) / 16 * ((w.columns + 31) / 32) * sizeof(gemm::channel_panel);
+  visit_block_format(w.type, [&]<class F>(F) {
+    using panel = typename gemm::panel_of<typename F::block>::type;
+    bytes = (w.rows + 15) / 16 * (w.columns / 32) * sizeof(panel);
+  });
+  return bytes;
+}
+
+/// Copies a matrix into panels at `to`, panel_bytes(w) bytes. Returns the view of them.
+weight_view pack_panels(const weight_view& w, std::byte* to, unsigned threads);
+
+namespace gemm::detail {
+
+template <class Block> void pack_panels(const weight_view& w, std::byte* to, unsigned threads) {
+  using panel = typename gemm::panel_of<Block>::type;
+  const std::size_t groups = w.columns / 32;
+  parallel_for((w.rows + 15) / 16, threads, [&](std::size_t p) {
+    gemm::pack_panel(reinterpret_cast<const Block*>(w.data) + p * 16 * groups,
+                     std::min<std::size_t>(16, w.rows - p * 16), groups,
+                     reinterpret_cast<panel*>(to) + p * groups);
+  });
+}
+
+} // namespace gemm::detail
+
+inline weight_view pack_panels(const weight_view& w, std::byte* to, unsigned threads) {
+  assert(can_pack(w.type) && w.layout == weight_layout::rows);
+  if (w.type == format::i8) {
+    auto* panels = reinterpret_cast<gemm::channel_panel*>(to);
+    const auto* codes = reinterpret_cast<const std::int8_t*>(w.data);
+    const std::size_t groups = (w.columns + 31) / 32;
+    parallel_for((w.rows + 15) / 16, threads, [&](std::size_t p) {
+      gemm::pack_channel_panel(codes + p * 16 * w.columns,
+                               std::min<std::size_t>(16, w.rows - p * 16), w.columns,
+                               panels + p * groups);
+    });
+  }
+  visit_block_format(
+      w.type, [&]<class F>(F) { gemm::detail::pack_panels<typename F::block>(w, to, threads); });
+  return {w.type, w.rows, w.columns, to, weight_layout::panels, w.scales};
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: MIT
+/// The rules that cut a text into words before byte-level BPE, as matchers over code points.
+/// Source: the regular expressions that the models' authors published.
+#pragma once
+
+#include "../core/utf8.hpp"
+#include "code_point_class.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+enum class pre_tokenizer : std::uint8_t {
+  gpt2,          ///< 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+  llama3,        ///< (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|
+                 ///< ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
+  qwen2,         ///< llama3 with single digits
+  single_digits, ///< first \p{N}, then gpt2 on what lies between
+  fallback,      ///< llama.cpp's where a file names none: [\p{P}\$\+<=>\^~\|]+, gpt2, \p{N}+,
+                 ///< [0-9][0-9][0-9], each inside of what the ones before it have cut
+};
+
+/// What a name in tokenizer.ggml.pre stands for.
+struct pre_tokenizer_info {
+  std::string_view name;
+  pre_tokenizer rule = pre_tokenizer::fallback;
+  bool whole_words = false; ///< a word that is a token is not built from merges
+  bool adds_bos = false;    ///< where tokenizer.ggml.add_bos_token is missing
+};
+
+/// Nothing for an unknown name.
+[[nodiscard]] std::optional<pre_tokenizer_info> find_pre_tokenizer(std::string_view name) noexcept;
+
+/// The words of a text: in order, none empty, together the text.
+[[nodiscard]] std::vector<std::string_view> split_words(std::string_view text, pre_tokenizer rule);
+
+namespace text::detail {
+
+inline constexpr auto pre_tokenizers = std::to_array<pre_tokenizer_info>({
+    {"default", pre_tokenizer::fallback},
+    {"gpt-2", pre_tokenizer::gpt2},
+    {"phi-2", pre_tokenizer::gpt2},
+    {"olmo", pre_tokenizer::gpt2},
+    {"exaone4", pre_tokenizer::gpt2},
+    {"mellum", pre_tokenizer::gpt2},
+    {"granite-docling", pre_tokenizer::gpt2},
+    {"llama3", pre_tokenizer::llama3, true, true},
+    {"llama-v3", pre_tokenizer::llama3, true, true},
+    {"llama-bpe", pre_tokenizer::llama3, true, true},
+    {"falcon3", pre_tokenizer::llama3, true, true},
+    {"falcon-h1", pre_tokenizer::llama3, true, true},
+    {"pixtral", pre_tokenizer::llama3, true, true},
+    {"midm-2.0", pre_tokenizer::llama3, true, true},
+    {"lfm2", pre_tokenizer::llama3, true, true},
+    {"dbrx", pre_tokenizer::llama3},
+    {"smaug-bpe", pre_tokenizer::llama3},
+    {"glm4", pre_tokenizer::llama3},
+    {"qwen2", pre_tokenizer::qwen2},
+    {"stablelm2", pre_tokenizer::qwen2},
+    {"deepseek-r1-qwen", pre_tokenizer::qwen2},
+    {"megrez", pre_tokenizer::qwen2},
+    {"kormo", pre_tokenizer::qwen2},
+    {"hunyuan", pre_tokenizer::qwen2},
+    {"smollm", pre_tokenizer::single_digits},
+    {"starcoder", pre_tokenizer::single_digits},
+    {"codeshell", pre_tokenizer::single_digits},
+    {"refact", pre_tokenizer::single_digits},
+    {"command-r", pre_tokenizer::single_digits},
+});
+
+/// Part of a text in code points: from `first` up to `last`.
+struct word_range {
+  std::size_t first, last;
+};
+
+/// A text cut by one rule after the other. A matcher takes a position and the end of its part, and
+/// returns the end of the match there, or the position if there is none.
+class word_cutter {
+public:
+  explicit word_cutter(std::string_view text) : text_(text) {
+    for (std::size_t at = 0; at < text.size();) {
+      const auto point = first_code_point(text.substr(at));
+      starts_.push_back(at);
+      values_.push_back(point.value);
+      classes_.push_back(class_of(point.value));
+      at += point.bytes;
+    }
+    starts_.push_back(text.size());
+    if (!values_.empty()) parts_.push_back({0, values_.size()});
+  }
+
+  /// Cuts every part into the matches and what lies between them.
+  template <class Match> void cut(Match match) {
+    std::vector<word_range> cut_parts;
+    for (const auto& part : parts_) {
+      std::size_t rest = part.first;
+      for (std::size_t at = part.first; at < part.last;) {
+        const std::size_t end = match(at, part.last);
+        if (end == at) {
+          ++at;
+          continue;
+        }
+        if (rest < at) cut_parts.push_back({rest, at});
+        cut_parts.push_back({at, end});
+        at = rest = end;
+      }
+      if (rest < part.last) cut_parts.push_back({rest, part.last});
+    }
+    parts_ = std::move(cut_parts);
+  }
+
+  [[nodiscard]] std::vector<std::string_view> words() const {
+    std::vector<std::string_view> all;
+    all.reserve(parts_.size());
+    for (const auto& part : parts_)
+      all.push_back(text_.substr(starts_[part.first], starts_[part.last] - starts_[part.first]));
+    return all;
+  }
+
+  /// The GPT-2 expression.
+  [[nodiscard]] std::size_t match_gpt2(std::size_t at, std::size_t end) const {
+    if (const auto after = contraction(at, end, false); after != at) return after;
+    const std::size_t word = at + (values_[at] == ' ');
+    if (word < end && !is_space(word)) {
+      if (is_letter(word)) return run(word, end, &word_cutter::is_letter);
+      if (is_number(word)) return run(word, end, &word_cutter::is_number);
+      return run(word, end, &word_cutter::is_symbol);
+    }
+    return spaces(at, end);
+  }
+
+  /// The Llama-3 expression.
+  [[nodiscard]] std::size_t match_llama3(std::size_t at, std::size_t end,
+                                         std::size_t digits) const {
+    if (const auto after = contraction(at, end, true); after != at) return after;
+    if (is_letter(at)) return run(at, end, &word_cutter::is_letter);
+    if (!is_newline(at) && !is_number(at) && at + 1 < end && is_letter(at + 1))
+      return run(at + 1, end, &word_cutter::is_letter);
+    if (is_number(at)) return run(at, std::min(end, at + digits), &word_cutter::is_number);
+    const std::size_t word = at + (values_[at] == ' ');
+    if (word < end && is_symbol(word))
+      return run(run(word, end, &word_cutter::is_symbol), end, &word_cutter::is_newline);
+    for (auto line = run(at, end, &word_cutter::is_space); line > at; --line)
+      if (is_newline(line - 1)) return line;
+    return spaces(at, end);
+  }
+
+  [[nodiscard]] std::size_t match_number(std::size_t at, std::size_t end) const {
+    return run(at, end, &word_cutter::is_number);
+  }
+
+  [[nodiscard]] std::size_t match_three_digits(std::size_t at, std::size_t end) const {
+    if (end - at < 3) return at;
+    for (std::size_t i = at; i < at + 3; ++i)
+      if (values_[i] < '0' || values_[i] > '9') return at;
+    return at + 3;
+  }
+
+  [[nodiscard]] std::size_t match_punctuation(std::size_t at, std::size_t end) const {
+    return run(at, end, &word_cutter::is_punctuation);
+  }
+
+private:
+  [[nodiscard]] bool is(std::size_t at, code_point_class c) const { return classes_[at] == c; }
+  [[nodiscard]] bool is_letter(std::size_t at) const { return is(at, code_point_class::letter); }
+  [[nodiscard]] bool is_number(std::size_t at) const { return is(at, code_point_class::number); }
+  [[nodiscard]] bool is_space(std::size_t at) const { return is(at, code_point_class::space); }
+  [[nodiscard]] bool is_newline(std::size_t at) const {
+    return values_[at] == '\r' || values_[at] == '\n';
+  }
+  /// [^\s\p{L}\p{N}]
+  [[nodiscard]] bool is_symbol(std::size_t at) const {
+    return is(at, code_point_class::other) || is(at, code_point_class::punctuation);
+  }
+  /// [\p{P}\$\+<=>\^~\|]
+  [[nodiscard]] bool is_punctuation(std::size_t at) const {
+    constexpr std::string_view more = "$+<=>^~|";
+    return is(at, code_point_class::punctuation) ||
+           (values_[at] < 0x80 && more.find(static_cast<char>(values_[at])) != more.npos);
+  }
+
+  /// The end of the code points from `at` on that are of a kind.
+  std::size_t run(std::size_t at, std::size_t end,
+                  bool (word_cutter::*kind)(std::size_t) const) const {
+    while (at < end && (this->*kind)(at)) ++at;
+    return at;
+  }
+
+  /// \s+(?!\S)|\s+
+  [[nodiscard]] std::size_t spaces(std::size_t at, std::size_t end) const {
+    const std::size_t last = run(at, end, &word_cutter::is_space);
+    return last == end || last - at < 2 ? last : last - 1;
+  }
+
+  /// 's|'t|'re|'ve|'m|'ll|'d
+  [[nodiscard]] std::size_t contraction(std::size_t at, std::size_t end, bool any_case) const {
+    const auto letter = [&](std::size_t i) -> char32_t {
+      if (i >= end) return 0;
+      return any_case && values_[i] >= 'A' && values_[i] <= 'Z' ? values_[i] | 0x20 : values_[i];
+    };
+    if (values_[at] != '\'') return at;
+    const auto first = letter(at + 1), second = letter(at + 2);
+    if (first == 's' || first == 't' || first == 'm' || first == 'd') return at + 2;
+    const bool pair =
+        ((first == 'r' || first == 'v') && second == 'e') || (first == 'l' && second == 'l');
+    return pair ? at + 3 : at;
+  }
+
+  std::string_view text_;
+  std::vector<std::size_t> starts_; // of each code point, in bytes; then the text's end
+  std::vector<char32_t> values_;
+  std::vector<code_point_class> classes_;
+  std::vector<word_range> parts_;
+};
+
+} // namespace text::detail
+
+inline std::optional<pre_tokenizer_info> find_pre_tokenizer(std::string_view name) noexcept {
+  for (const auto& info : text::detail::pre_tokenizers)
+    if (info.name == name) return info;
+  return std::nullopt;
+}
+
+inline std::vector<std::string_view> split_words(std::string_view text, pre_tokenizer rule) {
+  text::detail::word_cutter cutter(text);
+  const auto gpt2 = [&](auto at, auto end) { return cutter.match_gpt2(at, end); };
+  switch (rule) {
+  case pre_tokenizer::gpt2:
+    cutter.cut(gpt2);
+    break;
+  case pre_tokenizer::llama3:
+    cutter.cut([&](auto at, auto end) { return cutter.match_llama3(at, end, 3); });
+    break;
+  case pre_tokenizer::qwen2:
+    cutter.cut([&](auto at, auto end) { return cutter.match_llama3(at, end, 1); });
+    break;
+  case pre_tokenizer::single_digits:
+    cutter.cut([&](auto at, auto) { return cutter.match_number(at, at + 1); });
+    cutter.cut(gpt2);
+    break;
+  case pre_tokenizer::fallback:
+    cutter.cut([&](auto at, auto end) { return cutter.match_punctuation(at, end); });
+    cutter.cut(gpt2);
+    cutter.cut([&](auto at, auto end) { return cutter.match_number(at, end); });
+    cutter.cut([&](auto at, auto end) { return cutter.match_three_digits(at, end); });
+    break;
+  }
+  return cutter.words();
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

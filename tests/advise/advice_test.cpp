@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+#include <edgequant/advise/advice.hpp>
+#include <edgequant/advise/requirement.hpp>
+
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+namespace {
+namespace eq = edgequant;
+
+const eq::engine_profile& engine(const eq::engine_selector& all, std::string_view name) {
+  for (const auto& e : all.engines())
+    if (e.name == name) return e;
+  throw std::runtime_error("no such engine");
+}
+
+TEST(advice, ranks_as_the_selector_does_with_an_estimate_each) {
+  const eq::engine_selector selector;
+  const auto given =
+      eq::advise(selector, eq::devices::raspberry_pi_5(), eq::models::llama_3_2_1b());
+  ASSERT_FALSE(given.ranked.empty());
+  ASSERT_EQ(given.ranked.size(), given.answer.ranked.size());
+  EXPECT_TRUE(given.answer.problems.empty());
+  for (const auto& [r, e] : given.ranked) {
+    ASSERT_TRUE(r.weights);
+    EXPECT_EQ(e.type, eq::format_of(*r.weights)) << r.engine.name;
+    EXPECT_TRUE(e.fit.fits) << r.engine.name;
+    EXPECT_LT(e.decode.low, e.decode.tokens_per_second);
+    EXPECT_GT(e.decode.high, e.decode.tokens_per_second);
+    EXPECT_EQ(*r.figures.ms_per_token, 1000 / e.decode.tokens_per_second);
+    EXPECT_EQ(*r.figures.memory_bytes, e.fit.need.total());
+  }
+}
+
+TEST(advice, takes_the_fastest_processor_that_an_engine_reaches) {
+  const eq::engine_selector selector;
+  const auto by = [&](const eq::device_profile& device, std::string_view name) {
+    return eq::estimate_run(engine(selector, name), device, eq::models::llama_3_2_1b(),
+                            device.platforms[0], eq::precision::int4)
+        .backend;
+  };
+  EXPECT_EQ(by(eq::devices::apple_m4_max(), "llama.cpp (ggml)"), "GPU metal");
+  EXPECT_EQ(by(eq::devices::raspberry_pi_5(), "llama.cpp (ggml)"), "CPU"); // not the VideoCore
+  EXPECT_EQ(by(eq::devices::raspberry_pi_5(), "EdgeQuant"), "CPU");
+}
+
+TEST(advice, a_hard_wish_moves_to_fewer_bits_or_rules_out) {
+  const auto device = eq::devices::galaxy_s24_ultra();
+  const auto& model = eq::models::llama_3_1_8b();
+  eq::engine_selector free, in_a_hurry, impossible;
+  in_a_hurry.add(eq::rule_of(eq::wish_for(eq::wish_kind::max_memory_bytes, 6e9)));
+  impossible.add(eq::rule_of(eq::wish_for(eq::wish_kind::max_ms_per_token, 0.01)));
+  for (const auto& [r, e] : eq::advise(in_a_hurry, device, model).ranked)
+    EXPECT_LE(e.fit.need.total(), 6e9) << r.engine.name;
+  EXPECT_TRUE(eq::advise(impossible, device, model).ranked.empty());
+  EXPECT_FALSE(eq::advise(impossible, device, model).answer.excluded.empty());
+  EXPECT_FALSE(eq::advise(free, device, model).ranked.empty());
+}
+
+TEST(advice, our_own_engine_counts_by_a_measured_bandwidth) {
+  const eq::engine_selector selector;
+  auto device = eq::devices::raspberry_pi_5();
+  const auto speed = [&](bool measured) {
+    eq::advice_options options;
+    options.measured_bandwidth = measured;
+    return eq::estimate_run(engine(selector, "EdgeQuant"), device, eq::models::llama_3_2_1b(),
+                            eq::platform::gnu_linux, eq::precision::int4, options)
+        .decode.tokens_per_second;
+  };
+  // What was read is near to what decoding streams; what a data sheet says is not.
+  EXPECT_GT(speed(true), 1.2 * speed(false));
+}
+
+TEST(advice, a_quantized_file_is_taken_as_it_is) {
+  auto model = eq::models::llama_3_2_1b();
+  model.stored = eq::format::q4_k, model.before.file_bytes = 808'000'000;
+  const auto device = eq::devices::apple_m4_max();
+  const auto given = eq::advise(eq::engine_selector{}, device, model);
+  ASSERT_FALSE(given.ranked.empty());
+  for (const auto& [r, e] : given.ranked) {
+    EXPECT_EQ(r.weights, eq::precision::int4) << r.engine.name;
+    EXPECT_EQ(e.type, eq::format::q4_k);
+    EXPECT_EQ(e.fit.need.weights, 808'000'000u);
+  }
+  model.stored = eq::format::q8_0; // fewer bits can still be had
+  const auto estimate = [&](eq::precision weights) {
+    return eq::estimate_run(engine({}, "EdgeQuant"), device, model, eq::platform::macos, weights);
+  };
+  EXPECT_EQ(estimate(eq::precision::int8).fit.need.weights, 808'000'000u);
+  EXPECT_EQ(estimate(eq::precision::int4).type, eq::format::q4_0);
+}
+
+TEST(advice, catalogues_complete_what_a_query_does_not_say) {
+  eq::prediction_query query{.device = "raspberry pi 5", .model = "Llama-3.2-1B"};
+  eq::complete_from_catalogues(query);
+  EXPECT_EQ(query.memory_bandwidth_gb_s, 17.1);
+  EXPECT_EQ(query.parameters, 1235814400.0);
+  EXPECT_EQ(query.layers, 16.0);
+  EXPECT_EQ(query.kind, eq::device_class::sbc);
+  query = {.device = "Raspberry Pi 5", .memory_bandwidth_gb_s = 10};
+  eq::complete_from_catalogues(query);
+  EXPECT_EQ(query.memory_bandwidth_gb_s, 10);
+  query = {.device = "toaster", .model = "bread"};
+  eq::complete_from_catalogues(query);
+  EXPECT_FALSE(query.memory_bandwidth_gb_s || query.parameters || query.kind);
+}
+
+TEST(advice, a_device_without_platform_is_refused) {
+  eq::device_profile device;
+  device.name = "a box";
+  EXPECT_THROW((void)eq::advise(eq::engine_selector{}, device, eq::models::llama_3_2_1b()),
+               eq::exception);
+}
+
+TEST(advice, is_told_as_a_table_and_as_json) {
+  const auto given =
+      eq::advise(eq::engine_selector{}, eq::devices::iphone_15_pro(), eq::models::llama_3_2_1b());
+  std::ostringstream text;
+  eq::print_advice(text, given);
+  const auto json = eq::to_json(given);
+  for (std::size_t i = 0; i < given.ranked.size(); ++i) {
+    EXPECT_NE(text.str().find(given.ranked[i].engine.engine.name.substr(0, 30)), std::string::npos);
+    EXPECT_EQ(json["ranked"][i]["estimate"]["tokens_per_second"],
+              given.ranked[i].estimate.decode.tokens_per_second);
+  }
+  EXPECT_EQ(json["ranked"].size(), given.ranked.size());
+}
+
+} // namespace

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+#include "model/support.hpp"
+
+#include <edgequant/advise/model_catalogue.hpp>
+#include <edgequant/advise/read_model_profile.hpp>
+#include <edgequant/io/gguf_writer.hpp>
+
+namespace {
+using namespace model_test;
+using nlohmann::json;
+
+/// A GGUF with the model's tensors in f32 and one of RoPE's divisors.
+void write_model(const fs::path& path, const eq::model_profile& m,
+                 const std::function<void(eq::gguf_metadata&)>& change = {}) {
+  eq::gguf_metadata keys;
+  const std::string at = m.architecture + ".";
+  const auto set = [&](const char* name, std::uint64_t value) {
+    keys.set(at + name, static_cast<std::uint32_t>(value));
+  };
+  keys.set("general.architecture", m.architecture);
+  keys.set("general.name", m.name);
+  set("block_count", m.layers);
+  set("embedding_length", m.hidden_size);
+  set("feed_forward_length", m.feed_forward_size);
+  set("context_length", m.context_tokens);
+  set("attention.head_count", m.heads);
+  set("attention.head_count_kv", m.kv_heads);
+  set("attention.key_length", m.head_size);
+  if (change) change(keys);
+  std::vector<eq::tensor_info> infos;
+  std::uint64_t values = 8;
+  for (auto& t : eq::tensors_of(m)) {
+    values += t.dims[0] * (t.dims.size() == 2 ? t.dims[1] : 1);
+    infos.push_back({std::move(t.name), std::move(t.dims)});
+  }
+  infos.push_back({"rope_freqs.weight", {8}});
+  eq::gguf_writer writer(path, keys, infos);
+  writer.write(bytes(values * 4));
+  writer.finish();
+}
+
+eq::model_profile toy(const std::string& architecture) {
+  eq::model_profile m;
+  m.name = "toy", m.architecture = architecture;
+  m.layers = 2, m.hidden_size = 64, m.heads = 4, m.kv_heads = 2, m.head_size = 16;
+  m.feed_forward_size = 96, m.vocabulary = 40, m.context_tokens = 128;
+  m.parameters = eq::parameter_count(m);
+  return m;
+}
+
+TEST(read_model_profile, any_architecture_in_a_gguf) {
+  const temporary_folder folder;
+  const auto path = folder / "m.gguf";
+  for (const char* architecture : {"llama", "qwen2", "gemma3", "command-r"})
+    for (const bool tied : {false, true}) {
+      auto m = toy(architecture);
+      m.tied_embeddings = tied, m.parameters = eq::parameter_count(m);
+      write_model(path, m);
+      m.before.file_bytes = fs::file_size(path), m.source = path.string();
+      EXPECT_EQ(eq::read_model_profile(path), m) << architecture;
+    }
+}
+
+TEST(read_model_profile, of_numbers_for_each_layer_the_largest) {
+  const temporary_folder folder;
+  const auto path = folder / "m.gguf";
+  write_model(path, toy("odd"), [](eq::gguf_metadata& keys) {
+    keys.set_array("odd.attention.head_count_kv", std::vector<std::uint32_t>{0, 2});
+    keys.set_array("odd.feed_forward_length", std::vector<std::int32_t>{96, 48});
+    keys.erase("odd.attention.key_length");
+    keys.erase("general.name");
+  });
+  const auto m = eq::read_model_profile(path);
+  EXPECT_EQ(m.kv_heads, 2u);
+  EXPECT_EQ(m.feed_forward_size, 96u);
+  EXPECT_EQ(m.head_size, 16u);
+  EXPECT_EQ(m.name, "m");
+}
+
+TEST(read_model_profile, bad_keys_are_named) {
+  const temporary_folder folder;
+  const auto path = folder / "m.gguf";
+  const auto error = [&](const std::function<void(eq::gguf_metadata&)>& change) {
+    write_model(path, toy("llama"), change);
+    const auto message = message_of([&] { (void)eq::read_model_profile(path); });
+    return message.substr(std::min(message.size(), path.string().size() + 2));
+  };
+  EXPECT_EQ(error([](auto& keys) { keys.erase("llama.block_count"); }),
+            "key 'llama.block_count': the key is missing");
+  EXPECT_EQ(error([](auto& keys) { keys.erase("general.architecture"); }),
+            "key 'general.architecture': the key is missing");
+  EXPECT_EQ(error([](auto& keys) { keys.set("llama.block_count", std::uint32_t{70000}); }),
+            "key 'llama.block_count': expected 1 to 65536");
+  EXPECT_EQ(error([](auto& keys) {
+              keys.set_array("llama.context_length", std::vector<std::uint32_t>{});
+            }),
+            "key 'llama.context_length': expected 1 to 2147483647");
+  EXPECT_EQ(error([](auto& keys) {
+              keys.erase("llama.attention.key_length");
+              keys.set("llama.attention.head_count", std::uint32_t{5});
+            }),
+            "key 'llama.attention.head_count': embedding_length is no multiple of it");
+  EXPECT_EQ(error([](auto& keys) { keys.set("split.count", std::uint16_t{3}); }),
+            "one of 3 parts of a split model: merge them first");
+}
+
+/// The config.json that a catalogue model's repository holds, where it says all.
+json config_of(const eq::model_profile& m, const char* type) {
+  return {{"model_type", type},
+          {"hidden_size", m.hidden_size},
+          {"intermediate_size", m.feed_forward_size},
+          {"num_hidden_layers", m.layers},
+          {"num_attention_heads", m.heads},
+          {"num_key_value_heads", m.kv_heads},
+          {"head_dim", m.head_size},
+          {"vocab_size", m.vocabulary},
+          {"max_position_embeddings", m.context_tokens},
+          {"tie_word_embeddings", m.tied_embeddings}};
+}
+
+TEST(read_model_profile, a_config_json_counts_like_the_catalogue) {
+  for (const auto& m : eq::model_catalogue()) {
+    for (const auto& row : eq::model_family_table) {
+      if (row.architecture != m.architecture) continue;
+      auto config = config_of(m, std::string(row.model_type).c_str());
+      auto expected = m;
+      expected.source = "config.json";
+      EXPECT_EQ(eq::profile_of_config(config, "config.json", m.name), expected) << m.name;
+      if (row.head_size != 0) config.erase("head_dim"); // the family's, where it is not said
+      if (row.tied_embeddings) config.erase("tie_word_embeddings");
+      EXPECT_EQ(eq::profile_of_config(config, "config.json", m.name).parameters, m.parameters);
+      expected.source += ": text_config";
+      EXPECT_EQ(eq::profile_of_config({{"text_config", config}}, "config.json", m.name), expected);
+    }
+  }
+}
+
+TEST(read_model_profile, what_cannot_be_counted_is_refused) {
+  auto config = config_of(eq::models::llama_3_2_1b(), "llama");
+  const auto error = [&](const char* name, const json& value) {
+    auto changed = config;
+    changed[name] = value;
+    return message_of([&] { (void)eq::profile_of_config(changed, "c", "x"); });
+  };
+  EXPECT_EQ(error("num_local_experts", 8),
+            "c: field 'num_local_experts': a mixture of experts cannot be counted; its GGUF can");
+  EXPECT_EQ(error("mlp_bias", true),
+            "c: field 'mlp_bias': these biases are not counted; a GGUF's are");
+  EXPECT_EQ(error("hidden_size", nullptr), "c: field 'hidden_size': the field is missing");
+  EXPECT_EQ(error("num_hidden_layers", 70000), "c: field 'num_hidden_layers': more than 65536");
+  config["model_type"] = "starcoder9";
+  const auto other = eq::profile_of_config(config, "c", "x");
+  EXPECT_EQ(other.architecture, "starcoder9");
+  EXPECT_EQ(other.source, "c (parameters counted like Llama's)");
+  EXPECT_EQ(other.parameters, eq::models::llama_3_2_1b().parameters);
+}
+
+TEST(read_model_profile, files_are_told_by_their_content) {
+  const temporary_folder folder;
+  fs::create_directory(folder / "Model");
+  auto m = eq::models::tinyllama_1_1b();
+  write_all(folder / "Model/config.json", config_of(m, "llama").dump());
+  EXPECT_EQ(eq::read_model_profile(folder / "Model").name, "Model");
+  EXPECT_EQ(eq::read_model_profile(folder / "Model/config.json").parameters, m.parameters);
+  write_all(folder / "profile", "\n  " + eq::to_json(m).dump());
+  EXPECT_EQ(eq::read_model_profile(folder / "profile"), m);
+  write_model(folder / "no suffix", toy("llama"));
+  EXPECT_EQ(eq::read_model_profile(folder / "no suffix").name, "toy");
+  write_all(folder / "other", "weights");
+  EXPECT_EQ(message_of([&] { (void)eq::read_model_profile(folder / "other"); }),
+            (folder / "other").string() +
+                ": neither a GGUF, a config.json nor a model profile in JSON");
+  for (const char* missing : {"nothing", "nothing.gguf"})
+    EXPECT_TRUE(is_one_line(message_of([&] { (void)eq::read_model_profile(folder / missing); })));
+}
+
+TEST(read_model_profile, a_real_checkpoint_and_its_gguf_agree) {
+  const auto model = shared_data("models/stories260K");
+  SKIP_WITHOUT(model);
+  auto from_config = eq::read_model_profile(model);
+  const auto from_gguf = eq::read_model_profile(model / "stories260K-f32.gguf");
+  EXPECT_EQ(from_config.parameters, 260032u);
+  from_config.source = from_gguf.source, from_config.name = from_gguf.name;
+  from_config.before = from_gguf.before;
+  EXPECT_EQ(from_config, from_gguf);
+}
+
+} // namespace

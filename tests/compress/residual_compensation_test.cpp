@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT
+#include <edgequant/compress/residual_compensation.hpp>
+
+#include <Eigen/LU>
+#include <gtest/gtest.h>
+
+#include <random>
+
+namespace {
+namespace eq = edgequant;
+using Eigen::MatrixXd;
+
+MatrixXd gaussian(Eigen::Index rows, Eigen::Index columns, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<double> normal;
+  return MatrixXd::NullaryExpr(rows, columns, [&] { return normal(random); });
+}
+
+/// Inputs of tokens in columns, and sums over the two halves of them.
+struct readings {
+  MatrixXd x, y, apart;
+  [[nodiscard]] eq::drift sums() const {
+    eq::drift d;
+    const Eigen::Index count = x.cols() / 2;
+    for (int h = 0; h < 2; ++h) {
+      const auto tokens = Eigen::seqN(h * count, count);
+      const MatrixXd right = x(Eigen::all, tokens).transpose();
+      d[static_cast<std::size_t>(h)] = {x(Eigen::all, tokens) * right,
+                                        y(Eigen::all, tokens) * right, MatrixXd()};
+      if (apart.size() != 0)
+        d[static_cast<std::size_t>(h)].residual = apart(Eigen::all, tokens) * right;
+    }
+    return d;
+  }
+  /// Squared difference of the outputs.
+  [[nodiscard]] double off(const eq::matrix_f& q, const eq::matrix_f& target) const {
+    MatrixXd out = target.cast<double>() * y - q.cast<double>() * x;
+    if (apart.size() != 0) out += apart;
+    return out.squaredNorm();
+  }
+};
+
+/// y = A x exactly, so that target A undoes the drift: floats round its values to 2^-24 of them,
+/// and damping of 1e-9 of the mean diagonal keeps 1e-9 of the step away, times a condition
+/// below 50.
+TEST(drift, a_linear_drift_is_undone) {
+  readings r;
+  r.x = gaussian(40, 600, 1);
+  const MatrixXd a = MatrixXd::Identity(40, 40) + 0.1 * gaussian(40, 40, 2);
+  r.y = a * r.x;
+  const eq::matrix_f w = gaussian(100, 40, 3).cast<float>(),
+                     t = gaussian(100, 40, 33).cast<float>();
+  const eq::matrix_f result = eq::compensated(w, t, r.sums(), 1e-9, 2);
+  const MatrixXd wanted = t.cast<double>() * a;
+  EXPECT_LT((result.cast<double>() - wanted).cwiseAbs().maxCoeff(),
+            2e-7 * wanted.cwiseAbs().maxCoeff());
+}
+
+/// What is added behind the matrix counts too, where it depends on the inputs.
+TEST(drift, a_drift_of_the_residual_stream_is_undone) {
+  readings r;
+  r.x = r.y = gaussian(32, 500, 4);
+  const MatrixXd b = gaussian(20, 32, 5);
+  r.apart = b * r.x;
+  const eq::matrix_f w = gaussian(20, 32, 6).cast<float>();
+  const eq::matrix_f result = eq::compensated(w, w, r.sums(), 1e-9, 1);
+  const MatrixXd wanted = w.cast<double>() + b;
+  EXPECT_LT((result.cast<double>() - wanted).cwiseAbs().maxCoeff(),
+            2e-7 * wanted.cwiseAbs().maxCoeff());
+}
+
+/// Differences that the inputs do not explain: few tokens would be learned by heart. On new tokens
+/// the weights stay close to what they were, where a full step would double the error.
+TEST(drift, noise_is_not_followed) {
+  const auto draw = [](Eigen::Index tokens, unsigned seed) {
+    readings r;
+    r.x = r.y = gaussian(48, tokens, seed);
+    r.apart = gaussian(30, tokens, seed + 1);
+    return r;
+  };
+  const eq::matrix_f w = gaussian(30, 48, 7).cast<float>();
+  const readings few = draw(200, 8), fresh = draw(5000, 10);
+  const eq::matrix_f result = eq::compensated(w, w, few.sums(), 0.01, 1);
+  // The full step, the strength being left out: by hand.
+  const auto d = few.sums();
+  const MatrixXd gram = d[0].gram + d[1].gram;
+  const eq::matrix_f full = w + ((d[0].residual + d[1].residual) * gram.inverse()).cast<float>();
+  EXPECT_GT(fresh.off(full, w), 1.2 * fresh.off(w, w)); // 48 / (200 - 48): a third more
+  EXPECT_LT(fresh.off(result, w), 1.02 * fresh.off(w, w));
+}
+
+/// A difference that the inputs explain to a tenth: a full step adds more noise than it takes away,
+/// the measured part of it takes away more. Powers of an output: explained 48 * 0.04 = 1.9, noise
+/// 16, noise that 400 tokens leave in a full step 16 * 48 / 352 = 2.2, that 200 leave 5; strength
+/// about 1.9 / (1.9 + 5) = 0.28, with which 16 + 0.72^2 * 1.9 + 0.28^2 * 2.2 = 17.2 of 17.9 are
+/// left.
+TEST(drift, a_weak_signal_is_followed_in_part) {
+  readings r, fresh;
+  const MatrixXd b = 0.2 * gaussian(30, 48, 11);
+  for (auto* one : {&r, &fresh}) {
+    const Eigen::Index tokens = one == &r ? 400 : 5000;
+    one->x = one->y = gaussian(48, tokens, 12 + static_cast<unsigned>(tokens));
+    one->apart = b * one->x + 4 * gaussian(30, tokens, 13 + static_cast<unsigned>(tokens));
+  }
+  const eq::matrix_f w = gaussian(30, 48, 14).cast<float>();
+  const auto d = r.sums();
+  const MatrixXd gram = d[0].gram + d[1].gram;
+  const eq::matrix_f full = w + ((d[0].residual + d[1].residual) * gram.inverse()).cast<float>();
+  EXPECT_GT(fresh.off(full, w), fresh.off(w, w));
+  EXPECT_LT(fresh.off(eq::compensated(w, w, d, 0.01, 1), w), 0.98 * fresh.off(w, w));
+}
+
+TEST(drift, one_half_alone_and_sums_that_are_not_finite_change_nothing) {
+  readings r;
+  r.x = r.y = gaussian(32, 100, 15);
+  r.apart = gaussian(8, 100, 16);
+  const eq::matrix_f w = gaussian(8, 32, 17).cast<float>();
+  auto d = r.sums();
+  d[0].gram(3, 4) = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_EQ(eq::compensated(w, w, d, 0.01, 1), w);
+  d = r.sums();
+  for (auto& s : d) s.gram.setZero(), s.cross.setZero(), s.residual.setZero();
+  EXPECT_EQ(eq::compensated(w, w, d, 0.01, 1), w);
+  d = r.sums();
+  d[1] = {};
+  EXPECT_EQ(eq::compensated(w, w, d, 0.01, 1), w);
+}
+
+/// Sums of 900 terms, which Eigen on several threads would cut elsewhere.
+TEST(drift, threads_change_no_bit) {
+  readings r;
+  r.x = gaussian(900, 64, 18);
+  r.y = r.x + 0.1 * gaussian(900, 64, 19);
+  const auto d = r.sums();
+  const eq::matrix_f w = gaussian(130, 900, 20).cast<float>();
+  EXPECT_EQ(eq::compensated(w, w, d, 0.01, 1), eq::compensated(w, w, d, 0.01, 3));
+}
+
+} // namespace
