@@ -25,7 +25,7 @@ std::vector<float> normal_values(std::size_t count) {
 }
 
 void attention(benchmark::State& state, eq::kv_format type) {
-  constexpr std::size_t size = 64, heads = 8, queries = 4, tile = eq::gemm::tile_tokens;
+  constexpr std::size_t size = 64, heads = 8, queries = 4, tile = eq::gemm::attention_tile_tokens;
   const auto tokens = static_cast<std::size_t>(state.range(0));
   eq::kv_pool pool({1, heads, size}, type, tokens / eq::kv_block_tokens + 1);
   eq::kv_sequence sequence(pool);
@@ -73,7 +73,7 @@ void activations(benchmark::State& state, eq::activation_coding coding) {
                                          static_cast<double>(state.iterations()),
                                      counter::kIsRate, counter::kIs1000);
 }
-BENCHMARK_CAPTURE(activations, groups, eq::activation_coding::groups);
-BENCHMARK_CAPTURE(activations, whole, eq::activation_coding::whole);
+BENCHMARK_CAPTURE(activations, groups, eq::activation_coding::per_group);
+BENCHMARK_CAPTURE(activations, whole, eq::activation_coding::per_token);
 
 } // namespace

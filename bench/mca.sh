@@ -28,17 +28,17 @@ alignas(64) static std::byte panels[1 << 20], columns[1 << 20];
 static float out[16 * 8];
 static std::int32_t sums[16 * 8];
 
-constexpr int tile = tile_columns<edgequant::simd::native>;
+constexpr int tile = tile_tokens<edgequant::simd::native>;
 
 #define MULTIPLY(name, panel, n)                                                                 \
   extern "C" [[gnu::noinline, gnu::flatten]] void name(std::size_t groups) {                     \
     multiply_panels<1, n>(reinterpret_cast<const panel*>(panels), groups,                        \
-                          reinterpret_cast<const column_group<n>*>(columns), false, out, 16);    \
+                          reinterpret_cast<const activation_group<n>*>(columns), false, out, 16);    \
   }
 #define ADD(name, n)                                                                             \
   extern "C" [[gnu::noinline, gnu::flatten]] void name(std::size_t groups) {                     \
     add_channels<1, n>(reinterpret_cast<const channel_panel*>(panels), groups,                   \
-                       reinterpret_cast<const column_group<n>*>(columns), sums);                 \
+                       reinterpret_cast<const activation_group<n>*>(columns), sums);                 \
   }
 MULTIPLY(q4_0_one, panel_q4_0, 1)
 MULTIPLY(q4_0_tile, panel_q4_0, tile)

@@ -53,16 +53,17 @@ void describe(CLI::App& app, arguments& a) {
   app.add_option("--context", a.context,
                  "tokens that the KV cache must hold; else 2048, or the model's where that is less")
       ->check(CLI::Range(1, 1 << 30));
-  app.add_option("--max-ms-per-token", a.max_ms_per_token, "wish: time for each token");
+  app.add_option("--max-ms-per-token", a.max_ms_per_token, "requirement: time for each token");
   app.add_option("--max-ms-to-first-token", a.max_ms_to_first_token,
-                 "wish: time until the first, after a prompt of 128 tokens");
-  app.add_option("--max-ram-mb", a.max_ram_mb, "wish: memory for all of it, in 10^6 bytes");
-  app.add_option("--max-storage-mb", a.max_storage_mb, "wish: the model file, in 10^6 bytes");
-  app.add_option("--licence", a.licences, "wish: one of these, such as MIT; may be repeated")
+                 "requirement: time until the first, after a prompt of 128 tokens");
+  app.add_option("--max-ram-mb", a.max_ram_mb, "requirement: memory for all of it, in 10^6 bytes");
+  app.add_option("--max-storage-mb", a.max_storage_mb,
+                 "requirement: the model file, in 10^6 bytes");
+  app.add_option("--licence", a.licences, "requirement: one of these, such as MIT; may be repeated")
       ->take_all()
       ->allow_extra_args(false);
-  app.add_flag("--npu", a.npu_needed, "wish: it runs on the device's NPU");
-  app.add_flag("--soft", a.soft, "wishes cost points instead of ruling out");
+  app.add_flag("--npu", a.npu_needed, "requirement: it runs on the device's NPU");
+  app.add_flag("--soft", a.soft, "requirements cost points instead of ruling out");
   app.add_option("--engines", a.engines, "JSON with engines and rules to add or replace")
       ->take_all()
       ->allow_extra_args(false);
@@ -79,16 +80,18 @@ void describe(CLI::App& app, arguments& a) {
 eq::engine_selector selector_of(const arguments& a) {
   eq::engine_selector selector;
   for (const auto& file : a.engines) eq::read_into(selector, file);
-  const auto wish = [&](eq::wish w) { selector.add(eq::rule_of(a.soft ? eq::softly(w) : w)); };
-  const auto limit = [&](std::optional<double> value, double unit, eq::wish_kind kind) {
-    if (value) wish(eq::wish_for(kind, *value * unit));
+  const auto requirement = [&](eq::requirement w) {
+    selector.add(eq::rule_of(a.soft ? eq::softly(w) : w));
   };
-  limit(a.max_ms_per_token, 1, eq::wish_kind::max_ms_per_token);
-  limit(a.max_ms_to_first_token, 1, eq::wish_kind::max_ms_to_first_token);
-  limit(a.max_ram_mb, 1e6, eq::wish_kind::max_memory_bytes);
-  limit(a.max_storage_mb, 1e6, eq::wish_kind::max_storage_bytes);
-  if (!a.licences.empty()) wish(eq::wish_for_licence(a.licences));
-  if (a.npu_needed) wish(eq::wish_for_npu());
+  const auto limit = [&](std::optional<double> value, double unit, eq::requirement_kind kind) {
+    if (value) requirement(eq::requirement_for(kind, *value * unit));
+  };
+  limit(a.max_ms_per_token, 1, eq::requirement_kind::max_ms_per_token);
+  limit(a.max_ms_to_first_token, 1, eq::requirement_kind::max_ms_to_first_token);
+  limit(a.max_ram_mb, 1e6, eq::requirement_kind::max_memory_bytes);
+  limit(a.max_storage_mb, 1e6, eq::requirement_kind::max_storage_bytes);
+  if (!a.licences.empty()) requirement(eq::requirement_for_licence(a.licences));
+  if (a.npu_needed) requirement(eq::requirement_for_npu());
   return selector;
 }
 

@@ -4,8 +4,8 @@
 
 #include <edgequant/compress/calibrated_model.hpp>
 #include <edgequant/model/open_model.hpp>
+#include <edgequant/report/html_report.hpp>
 #include <edgequant/report/plan_json.hpp>
-#include <edgequant/report/report_page.hpp>
 
 #include <optional>
 #include <span>
@@ -43,7 +43,7 @@ void describe(CLI::App& app, arguments& a) {
       "  quantize_model model-f16.gguf mixed.gguf --keep 'ffn_down=q8_0' --keep "
       "'blk\\.0\\.=f16'\n\n"
       "Exit status: 0, or 1 with one line on stderr and no output file.");
-  const CLI::Validator given( // an empty variable of a script is a mistake, not a wish
+  const CLI::Validator given( // an empty variable of a script is a mistake, not a requirement
       [](const std::string& text) { return std::string(text.empty() ? "is empty" : ""); }, "");
   app.add_option("IN", a.input, "GGUF, safetensors file, or folder")->required();
   app.add_option("OUT", a.output, "the GGUF to write; replaced only when the new one is complete")
@@ -127,7 +127,7 @@ choice_of_formats plan(const arguments& a, const eq::model_source& source,
                                   listener);
   eq::budget_options budget{eq::parse_budget(a.budget), eq::parse_measure(a.sensitivity)};
   if (eq::parse_method(a.method).gptq) budget.layer_factor = eq::gptq_leaves;
-  if (budget.measure == eq::damage_measure::kld) {
+  if (budget.measure == eq::loss_measure::kld) {
     eq::encoded_tensors kept;
     if (!a.resume.empty())
       kept = {std::filesystem::path(a.resume) / "divergence",
@@ -176,10 +176,10 @@ std::string report_text(const arguments& a, const eq::compress_report& report,
                         const choice_of_formats& chosen) {
   if (std::filesystem::path(a.report).extension() != ".html")
     return eq::to_json(report).dump(2) + "\n";
-  eq::page_details details{.layers = chosen.layers, .method = a.method};
+  eq::html_report_details details{.layers = chosen.layers, .method = a.method};
   if (chosen.plan) details.plan = &*chosen.plan;
   details.measure = eq::parse_measure(a.sensitivity);
-  return eq::report_page(report, details);
+  return eq::html_report(report, details);
 }
 
 bool same_file(const std::string& a, const std::string& b) {

@@ -24,7 +24,7 @@
 #include "quantizer/plain.hpp"             // quantize_int8, quantize_int4, pack_int4
 #include "quantizer/quantized_product.hpp" // quantize<Format>(matrix), matrix times vector
 #include "quantizer/row_codec.hpp"         // rows of any stored format
-#include "report/report_page.hpp"          // its report as a table, as JSON, as one HTML page
+#include "report/html_report.hpp"          // its report as a table, as JSON, as one HTML page
 #include "run/pipeline.hpp"                // inference_pipeline: load, warm up, infer, measure
 #include "run/reference_engine.hpp"        // the built-in engine behind it
 #include "text/tokenizer.hpp"              // tokenizer: text to tokens and back

@@ -45,12 +45,12 @@ TEST(advice, takes_the_fastest_processor_that_an_engine_reaches) {
   EXPECT_EQ(by(eq::devices::raspberry_pi_5(), "EdgeQuant"), "CPU");
 }
 
-TEST(advice, a_hard_wish_moves_to_fewer_bits_or_rules_out) {
+TEST(advice, a_hard_requirement_moves_to_fewer_bits_or_rules_out) {
   const auto device = eq::devices::galaxy_s24_ultra();
   const auto& model = eq::models::llama_3_1_8b();
   eq::engine_selector free, in_a_hurry, impossible;
-  in_a_hurry.add(eq::rule_of(eq::wish_for(eq::wish_kind::max_memory_bytes, 6e9)));
-  impossible.add(eq::rule_of(eq::wish_for(eq::wish_kind::max_ms_per_token, 0.01)));
+  in_a_hurry.add(eq::rule_of(eq::requirement_for(eq::requirement_kind::max_memory_bytes, 6e9)));
+  impossible.add(eq::rule_of(eq::requirement_for(eq::requirement_kind::max_ms_per_token, 0.01)));
   for (const auto& [r, e] : eq::advise(in_a_hurry, device, model).ranked)
     EXPECT_LE(e.fit.need.total(), 6e9) << r.engine.name;
   EXPECT_TRUE(eq::advise(impossible, device, model).ranked.empty());

@@ -138,8 +138,8 @@ TEST(memory_fit, every_model_on_every_device) {
 
 TEST(best_precision, is_the_highest_quality_that_fits) {
   const auto& m = eq::models::llama_3_2_1b();
-  const auto best = [&](std::uint64_t ram, const eq::precision_wish& wish = {}) {
-    return eq::best_precision(with(ram), m, wish).best;
+  const auto best = [&](std::uint64_t ram, const eq::precision_requirement& requirement = {}) {
+    return eq::best_precision(with(ram), m, requirement).best;
   };
   EXPECT_EQ(best(8192), format::f16);
   EXPECT_EQ(best(3072), format::q8_0);
@@ -147,25 +147,25 @@ TEST(best_precision, is_the_highest_quality_that_fits) {
   EXPECT_EQ(best(1900), format::q4_0);
   EXPECT_EQ(best(1024), std::nullopt);
 
-  eq::precision_wish wish;
-  wish.max_weight_bytes = 900'000'000;
-  EXPECT_EQ(best(8192, wish), format::q4_0);
-  wish.max_weight_bytes.reset();
+  eq::precision_requirement requirement;
+  requirement.max_weight_bytes = 900'000'000;
+  EXPECT_EQ(best(8192, requirement), format::q4_0);
+  requirement.max_weight_bytes.reset();
   std::vector<format> asked;
-  wish.meets = [&](const eq::precision_candidate& c) {
+  requirement.meets = [&](const eq::precision_candidate& c) {
     asked.push_back(c.type);
     return c.type == format::q5_0;
   };
-  const auto choice = eq::best_precision(with(3072), m, wish);
+  const auto choice = eq::best_precision(with(3072), m, requirement);
   EXPECT_EQ(choice.best, format::q5_0);
   ASSERT_EQ(choice.candidates.size(), 4u);
   EXPECT_TRUE(choice.candidates[0].against.starts_with("short of RAM by"));
-  EXPECT_EQ(choice.candidates[1].against, "does not meet the wish");
+  EXPECT_EQ(choice.candidates[1].against, "does not meet the requirement");
   EXPECT_EQ(choice.candidates[2].against, "");
   EXPECT_EQ(asked, (std::vector{format::q8_0, format::q5_0, format::q4_0})); // f16 does not fit
-  wish = {};
-  wish.formats = {format::q4_0, format::f16};
-  EXPECT_EQ(best(8192, wish), format::q4_0);
+  requirement = {};
+  requirement.formats = {format::q4_0, format::f16};
+  EXPECT_EQ(best(8192, requirement), format::q4_0);
 }
 
 } // namespace

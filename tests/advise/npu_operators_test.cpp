@@ -60,8 +60,8 @@ TEST(npu_table, rows_use_known_words_and_have_sources) {
 }
 
 TEST(npu_operators, a_decoder_on_the_vendors) {
-  EXPECT_TRUE(check("qualcomm").runs_whole());
-  EXPECT_TRUE(check("apple").runs_whole());
+  EXPECT_TRUE(check("qualcomm").runs_all());
+  EXPECT_TRUE(check("apple").runs_all());
   EXPECT_EQ(check("apple").steps(operator_place::composed), (words{"RMSNorm", "RoPE"}));
   EXPECT_EQ(check("qualcomm").steps(operator_place::composed), (words{"SiLU"}));
   EXPECT_EQ(check("mediatek").steps(operator_place::cpu), (words{"embedding lookup"}));
@@ -69,7 +69,7 @@ TEST(npu_operators, a_decoder_on_the_vendors) {
             (words{"embedding lookup", "RMSNorm", "attention products"}));
   EXPECT_EQ(check("google").steps(operator_place::unknown).size(),
             std::size(eq::advisor::detail::decoder_steps));
-  EXPECT_FALSE(check("google").runs_whole());
+  EXPECT_FALSE(check("google").runs_all());
   EXPECT_EQ(check("intel").steps(operator_place::padded), (words{"growing context"}));
   EXPECT_EQ(check("nobody").confidence, "low");
   EXPECT_TRUE(says({check("nobody").note}, "not in the table"));
@@ -78,11 +78,11 @@ TEST(npu_operators, a_decoder_on_the_vendors) {
 TEST(npu_operators, models_of_a_vendor_differ) {
   EXPECT_EQ(check("rockchip", "RKNPU").steps(operator_place::cpu),
             (words{"weight products", "output product"}));
-  EXPECT_TRUE(check("rockchip", "RKNPU", eq::precision::int8).runs_whole());
-  EXPECT_TRUE(check("rockchip", "RKNPU of RK3576").runs_whole());
+  EXPECT_TRUE(check("rockchip", "RKNPU", eq::precision::int8).runs_all());
+  EXPECT_TRUE(check("rockchip", "RKNPU of RK3576").runs_all());
   const auto u55 = check("arm", "Ethos-U55", eq::precision::int8);
   EXPECT_EQ(u55.steps(operator_place::cpu), (words{"embedding lookup"}));
-  EXPECT_TRUE(check("arm", "Ethos-U85", eq::precision::int8).runs_whole());
+  EXPECT_TRUE(check("arm", "Ethos-U85", eq::precision::int8).runs_all());
 }
 
 TEST(npu_operators, sizes_and_types_count) {
@@ -100,7 +100,7 @@ TEST(npu_operators, sizes_and_types_count) {
   EXPECT_EQ(step(four, "weight products").note, "no int4 weights");
   EXPECT_EQ(four.fallbacks_per_token(), 7u * 2 + 1);
   EXPECT_EQ(check("arm", "Ethos-U85", eq::precision::mixed).fallbacks_per_token(), 15u);
-  EXPECT_TRUE(check("qualcomm", "", eq::precision::mixed).runs_whole());
+  EXPECT_TRUE(check("qualcomm", "", eq::precision::mixed).runs_all());
   EXPECT_EQ(step(check("rockchip"), "RMSNorm").note, "of mul mean add sqrt div");
   EXPECT_EQ(step(check("intel"), "growing context").note,
             "compiled for a fixed context, at most 2048");

@@ -8,10 +8,10 @@
 
 namespace {
 using namespace deploy_test;
-using eq::wish_kind;
+using eq::requirement_kind;
 
-/// One engine, one wish, figures that are the same in every precision.
-eq::selection answer_to(const eq::wish& w, const eq::run_figures& figures,
+/// One engine, one requirement, figures that are the same in every precision.
+eq::selection answer_to(const eq::requirement& w, const eq::run_figures& figures,
                         eq::engine_profile engine = small_engine("one"),
                         const eq::device_profile& device = board()) {
   return eq::engine_selector({std::move(engine)}, {eq::rule_of(w)})
@@ -19,7 +19,7 @@ eq::selection answer_to(const eq::wish& w, const eq::run_figures& figures,
 }
 
 struct figure_case {
-  wish_kind kind;
+  requirement_kind kind;
   double limit;
   eq::run_figures meets, misses; ///< at the limit, and beyond it by half of it (by 3 dB)
   const char* text;
@@ -27,36 +27,44 @@ struct figure_case {
 
 const std::vector<figure_case>& figure_cases() {
   static const std::vector<figure_case> cases = {
-      {wish_kind::max_ms_per_token,
+      {requirement_kind::max_ms_per_token,
        50,
        {.ms_per_token = 50},
        {.ms_per_token = 75},
        "75, above 50 ms a token"},
-      {wish_kind::max_ms_to_first_token,
+      {requirement_kind::max_ms_to_first_token,
        400,
        {.ms_to_first_token = 400},
        {.ms_to_first_token = 600},
        "600, above 400 ms to the first token"},
-      {wish_kind::max_power_mw, 100, {.power_mw = 100}, {.power_mw = 150}, "150, above 100 mW"},
-      {wish_kind::max_storage_bytes,
+      {requirement_kind::max_power_mw,
+       100,
+       {.power_mw = 100},
+       {.power_mw = 150},
+       "150, above 100 mW"},
+      {requirement_kind::max_storage_bytes,
        1000,
        {.storage_bytes = 1000},
        {.storage_bytes = 1500},
        "1500, above 1000 bytes of storage"},
-      {wish_kind::max_memory_bytes,
+      {requirement_kind::max_memory_bytes,
        2000,
        {.memory_bytes = 2000},
        {.memory_bytes = 3000},
        "3000, above 2000 bytes of memory"},
-      {wish_kind::min_sqnr_db, 20, {.sqnr_db = 20}, {.sqnr_db = 17}, "17, below 20 dB of SQNR"},
-      {wish_kind::max_kl, 0.5, {.kl = 0.5}, {.kl = 0.75}, "0.75, above 0.5 nats a token"},
+      {requirement_kind::min_sqnr_db,
+       20,
+       {.sqnr_db = 20},
+       {.sqnr_db = 17},
+       "17, below 20 dB of SQNR"},
+      {requirement_kind::max_kl, 0.5, {.kl = 0.5}, {.kl = 0.75}, "0.75, above 0.5 nats a token"},
   };
   return cases;
 }
 
-TEST(wish, a_hard_one_excludes_and_says_why) {
+TEST(requirement, a_hard_one_excludes_and_says_why) {
   for (const auto& c : figure_cases()) {
-    const auto w = eq::wish_for(c.kind, c.limit);
+    const auto w = eq::requirement_for(c.kind, c.limit);
     const auto good = answer_to(w, c.meets);
     ASSERT_EQ(good.ranked.size(), 1u) << c.text;
     EXPECT_EQ(good.ranked[0].score, 0);
@@ -68,24 +76,25 @@ TEST(wish, a_hard_one_excludes_and_says_why) {
   }
 }
 
-TEST(wish, a_soft_one_gives_points_and_takes_them_by_degree) {
+TEST(requirement, a_soft_one_gives_points_and_takes_them_by_degree) {
   for (const auto& c : figure_cases()) {
-    const auto w = eq::softly(eq::wish_for(c.kind, c.limit), 10);
+    const auto w = eq::softly(eq::requirement_for(c.kind, c.limit), 10);
     EXPECT_EQ(answer_to(w, c.meets).ranked[0].score, 10) << c.text;
     const auto bad = answer_to(w, c.misses);
     ASSERT_EQ(bad.ranked.size(), 1u) << c.text;
     EXPECT_EQ(bad.ranked[0].score, -5) << c.text;
     EXPECT_TRUE(says(bad.ranked[0].against, c.text));
   }
-  const auto worst = answer_to(eq::softly(eq::wish_for(wish_kind::max_ms_per_token, 1), 10),
-                               {.ms_per_token = 1000});
+  const auto worst =
+      answer_to(eq::softly(eq::requirement_for(requirement_kind::max_ms_per_token, 1), 10),
+                {.ms_per_token = 1000});
   EXPECT_EQ(worst.ranked[0].score, -10);
 }
 
-TEST(wish, what_is_not_known_is_said) {
+TEST(requirement, what_is_not_known_is_said) {
   for (const auto& c : figure_cases())
     for (const bool hard : {true, false}) {
-      auto w = eq::wish_for(c.kind, c.limit);
+      auto w = eq::requirement_for(c.kind, c.limit);
       w.hard = hard;
       const auto answer = answer_to(w, {});
       ASSERT_EQ(answer.ranked.size(), 1u);
@@ -94,30 +103,31 @@ TEST(wish, what_is_not_known_is_said) {
       EXPECT_TRUE(says(answer.ranked[0].against, "cannot be checked: no figure for"));
     }
   const auto bare =
-      eq::engine_selector({small_engine("one")}, {eq::rule_of(eq::wish_for(wish_kind::max_kl, 1))})
+      eq::engine_selector({small_engine("one")},
+                          {eq::rule_of(eq::requirement_for(requirement_kind::max_kl, 1))})
           .select(board());
   EXPECT_TRUE(says(bare.ranked.at(0).against, "cannot be checked"));
 }
 
-TEST(wish, a_figure_of_an_exact_copy_meets_any_sqnr) {
-  const auto answer = answer_to(eq::wish_for(wish_kind::min_sqnr_db, 90),
+TEST(requirement, a_figure_of_an_exact_copy_meets_any_sqnr) {
+  const auto answer = answer_to(eq::requirement_for(requirement_kind::min_sqnr_db, 90),
                                 {.sqnr_db = std::numeric_limits<double>::infinity()});
   EXPECT_EQ(answer.ranked.size(), 1u);
   EXPECT_TRUE(answer.problems.empty());
 }
 
-TEST(wish, a_precision) {
+TEST(requirement, a_precision) {
   using eq::precision;
-  auto answer = answer_to(eq::wish_for(precision::int8), {});
+  auto answer = answer_to(eq::requirement_for(precision::int8), {});
   ASSERT_EQ(answer.ranked.size(), 1u);
   EXPECT_EQ(answer.ranked[0].weights, precision::fp16);
   EXPECT_EQ(answer.ranked[0].against, (std::vector<std::string>{"int4: weights below int8"}));
   auto four = small_engine("four");
   four.precisions = {precision::int4};
-  answer = answer_to(eq::wish_for(precision::int8), {}, four);
+  answer = answer_to(eq::requirement_for(precision::int8), {}, four);
   EXPECT_TRUE(says(answer.excluded.at(0).why, "weights below int8"));
   // Without figures no precision is chosen: the engine must be able to.
-  const auto rule = eq::rule_of(eq::wish_for(precision::int8));
+  const auto rule = eq::rule_of(eq::requirement_for(precision::int8));
   EXPECT_EQ(eq::engine_selector({four}, {rule}).select(board()).excluded.size(), 1u);
   EXPECT_EQ(eq::engine_selector({small_engine("a")}, {rule}).select(board()).ranked.size(), 1u);
   four.precisions.clear();
@@ -125,8 +135,8 @@ TEST(wish, a_precision) {
                    "cannot be checked: precisions"));
 }
 
-// fp16 is too slow for the wish, INT8 and INT4 meet it: the better of the two is taken.
-TEST(wish, a_soft_wish_chooses_the_precision) {
+// fp16 is too slow for the requirement, INT8 and INT4 meet it: the better of the two is taken.
+TEST(requirement, a_soft_requirement_chooses_the_precision) {
   const auto figures = [](const eq::engine_profile&, eq::precision p) {
     return eq::run_figures{.ms_per_token = p == eq::precision::fp16   ? 80
                                            : p == eq::precision::int8 ? 40
@@ -134,20 +144,22 @@ TEST(wish, a_soft_wish_chooses_the_precision) {
   };
   eq::engine_selector selector({small_engine("one")}, eq::current_rules());
   EXPECT_EQ(selector.select(board(), {.figures = figures}).ranked[0].weights, eq::precision::fp16);
-  selector.add(eq::rule_of(eq::softly(eq::wish_for(wish_kind::max_ms_per_token, 50))));
+  selector.add(
+      eq::rule_of(eq::softly(eq::requirement_for(requirement_kind::max_ms_per_token, 50))));
   EXPECT_EQ(selector.select(board(), {.figures = figures}).ranked[0].weights, eq::precision::int8);
-  selector.add(eq::rule_of(eq::wish_for(wish_kind::max_ms_per_token, 30)));
+  selector.add(eq::rule_of(eq::requirement_for(requirement_kind::max_ms_per_token, 30)));
   const auto best = selector.select(board(), {.figures = figures}).ranked[0];
   EXPECT_EQ(best.weights, eq::precision::int4);
   EXPECT_TRUE(says(best.against, "fp16: 80, above 30 ms a token"));
   EXPECT_TRUE(says(best.against, "int8: 40, above 30 ms a token"));
 }
 
-TEST(wish, licences_by_their_parts) {
+TEST(requirement, licences_by_their_parts) {
   const auto allows = [](const char* licence, std::vector<std::string> allowed) {
     auto engine = small_engine("one");
     engine.licence = licence;
-    return answer_to(eq::wish_for_licence(std::move(allowed)), {}, engine).ranked.size() == 1;
+    return answer_to(eq::requirement_for_licence(std::move(allowed)), {}, engine).ranked.size() ==
+           1;
   };
   EXPECT_TRUE(allows("MIT", {"GPL", "mit"}));
   EXPECT_TRUE(allows("BSD-3", {"BSD-3-Clause"}));
@@ -158,24 +170,25 @@ TEST(wish, licences_by_their_parts) {
   EXPECT_FALSE(allows("proprietary runtime; coremltools BSD-3", {"BSD-3"}));
   EXPECT_TRUE(allows("MIT; BSD-3", {"BSD-3", "MIT"}));
   EXPECT_FALSE(allows("MIT; BSD-3", {"BSD-3"}));
-  const auto unknown = answer_to(eq::wish_for_licence({"MIT"}), {});
+  const auto unknown = answer_to(eq::requirement_for_licence({"MIT"}), {});
   EXPECT_TRUE(says(unknown.ranked.at(0).against, "cannot be checked: licence"));
 }
 
-TEST(wish, offline) {
+TEST(requirement, offline) {
   auto engine = small_engine("one");
-  EXPECT_TRUE(says(answer_to(eq::wish_for_offline(), {}, engine).ranked.at(0).against,
+  EXPECT_TRUE(says(answer_to(eq::requirement_for_offline(), {}, engine).ranked.at(0).against,
                    "cannot be checked: whether it runs offline"));
   engine.offline = false;
-  EXPECT_TRUE(says(answer_to(eq::wish_for_offline(), {}, engine).excluded.at(0).why, "network"));
-  const auto soft = eq::softly(eq::wish_for_offline(), 4);
+  EXPECT_TRUE(
+      says(answer_to(eq::requirement_for_offline(), {}, engine).excluded.at(0).why, "network"));
+  const auto soft = eq::softly(eq::requirement_for_offline(), 4);
   EXPECT_EQ(answer_to(soft, {}, engine).ranked.at(0).score, -4);
   engine.offline = true;
   EXPECT_EQ(answer_to(soft, {}, engine).ranked.at(0).score, 4);
 }
 
-TEST(wish, an_npu) {
-  const auto w = eq::wish_for_npu();
+TEST(requirement, an_npu) {
+  const auto w = eq::requirement_for_npu();
   auto engine = small_engine("one");
   EXPECT_TRUE(says(answer_to(w, {}, engine).excluded.at(0).why, "the device has no NPU"));
   EXPECT_TRUE(says(answer_to(w, {}, engine, phone()).excluded.at(0).why, "does not reach the NPU"));
@@ -190,8 +203,8 @@ TEST(wish, an_npu) {
   EXPECT_EQ(answer_to(w, {}, engine, laptop).excluded.size(), 1u);
 }
 
-TEST(wish, what_makes_no_sense_is_refused) {
-  const auto problem = [](const eq::wish& w) -> std::string {
+TEST(requirement, what_makes_no_sense_is_refused) {
+  const auto problem = [](const eq::requirement& w) -> std::string {
     try {
       (void)eq::rule_of(w);
     } catch (const eq::exception& error) {
@@ -199,16 +212,17 @@ TEST(wish, what_makes_no_sense_is_refused) {
     }
     return "";
   };
-  EXPECT_EQ(problem(eq::wish_for(wish_kind::max_ms_per_token, 0)),
-            "wish max ms per token: its limit must be above 0");
-  EXPECT_EQ(problem(eq::wish_for(wish_kind::max_power_mw, std::nan(""))),
-            "wish max power: its limit is no number");
-  EXPECT_EQ(problem(eq::wish_for(wish_kind::min_sqnr_db, -3)), "");
-  EXPECT_EQ(problem(eq::wish_for_licence({})), "wish licence: needs a licence that is allowed");
-  EXPECT_EQ(problem(eq::wish_for(eq::precision::mixed)),
-            "wish min precision: expected fp16, int8 or int4");
-  EXPECT_EQ(problem(eq::softly(eq::wish_for_npu(), -1)),
-            "wish must have NPU: weight must be a number from 0 on");
+  EXPECT_EQ(problem(eq::requirement_for(requirement_kind::max_ms_per_token, 0)),
+            "requirement max ms per token: its limit must be above 0");
+  EXPECT_EQ(problem(eq::requirement_for(requirement_kind::max_power_mw, std::nan(""))),
+            "requirement max power: its limit is no number");
+  EXPECT_EQ(problem(eq::requirement_for(requirement_kind::min_sqnr_db, -3)), "");
+  EXPECT_EQ(problem(eq::requirement_for_licence({})),
+            "requirement licence: needs a licence that is allowed");
+  EXPECT_EQ(problem(eq::requirement_for(eq::precision::mixed)),
+            "requirement min precision: expected fp16, int8 or int4");
+  EXPECT_EQ(problem(eq::softly(eq::requirement_for_npu(), -1)),
+            "requirement must have NPU: weight must be a number from 0 on");
 }
 
 } // namespace

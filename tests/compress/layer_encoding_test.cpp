@@ -38,7 +38,7 @@ protected:
   }
 };
 
-/// In the first layer, where the embedding is exact and nothing has drifted.
+/// In the first layer, where the embedding is exact and nothing has diverged.
 TEST_F(layer_encoding, encodes_a_layer_better_than_rounding) {
   compensate = false;
   eq::encoded_tensors encoded;

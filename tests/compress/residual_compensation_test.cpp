@@ -19,8 +19,8 @@ MatrixXd gaussian(Eigen::Index rows, Eigen::Index columns, unsigned seed) {
 /// Inputs of tokens in columns, and sums over the two halves of them.
 struct readings {
   MatrixXd x, y, apart;
-  [[nodiscard]] eq::drift sums() const {
-    eq::drift d;
+  [[nodiscard]] eq::compensation sums() const {
+    eq::compensation d;
     const Eigen::Index count = x.cols() / 2;
     for (int h = 0; h < 2; ++h) {
       const auto tokens = Eigen::seqN(h * count, count);
@@ -40,10 +40,10 @@ struct readings {
   }
 };
 
-/// y = A x exactly, so that target A undoes the drift: floats round its values to 2^-24 of them,
-/// and damping of 1e-9 of the mean diagonal keeps 1e-9 of the step away, times a condition
+/// y = A x exactly, so that target A undoes the compensation: floats round its values to 2^-24 of
+/// them, and damping of 1e-9 of the mean diagonal keeps 1e-9 of the step away, times a condition
 /// below 50.
-TEST(drift, a_linear_drift_is_undone) {
+TEST(compensation, a_linear_difference_is_undone) {
   readings r;
   r.x = gaussian(40, 600, 1);
   const MatrixXd a = MatrixXd::Identity(40, 40) + 0.1 * gaussian(40, 40, 2);
@@ -57,7 +57,7 @@ TEST(drift, a_linear_drift_is_undone) {
 }
 
 /// What is added behind the matrix counts too, where it depends on the inputs.
-TEST(drift, a_drift_of_the_residual_stream_is_undone) {
+TEST(compensation, a_difference_of_the_residual_stream_is_undone) {
   readings r;
   r.x = r.y = gaussian(32, 500, 4);
   const MatrixXd b = gaussian(20, 32, 5);
@@ -71,7 +71,7 @@ TEST(drift, a_drift_of_the_residual_stream_is_undone) {
 
 /// Differences that the inputs do not explain: few tokens would be learned by heart. On new tokens
 /// the weights stay close to what they were, where a full step would double the error.
-TEST(drift, noise_is_not_followed) {
+TEST(compensation, noise_is_not_followed) {
   const auto draw = [](Eigen::Index tokens, unsigned seed) {
     readings r;
     r.x = r.y = gaussian(48, tokens, seed);
@@ -94,7 +94,7 @@ TEST(drift, noise_is_not_followed) {
 /// 16, noise that 400 tokens leave in a full step 16 * 48 / 352 = 2.2, that 200 leave 5; strength
 /// about 1.9 / (1.9 + 5) = 0.28, with which 16 + 0.72^2 * 1.9 + 0.28^2 * 2.2 = 17.2 of 17.9 are
 /// left.
-TEST(drift, a_weak_signal_is_followed_in_part) {
+TEST(compensation, a_weak_signal_is_followed_in_part) {
   readings r, fresh;
   const MatrixXd b = 0.2 * gaussian(30, 48, 11);
   for (auto* one : {&r, &fresh}) {
@@ -110,7 +110,7 @@ TEST(drift, a_weak_signal_is_followed_in_part) {
   EXPECT_LT(fresh.off(eq::compensated(w, w, d, 0.01, 1), w), 0.98 * fresh.off(w, w));
 }
 
-TEST(drift, one_half_alone_and_sums_that_are_not_finite_change_nothing) {
+TEST(compensation, one_half_alone_and_sums_that_are_not_finite_change_nothing) {
   readings r;
   r.x = r.y = gaussian(32, 100, 15);
   r.apart = gaussian(8, 100, 16);
@@ -127,7 +127,7 @@ TEST(drift, one_half_alone_and_sums_that_are_not_finite_change_nothing) {
 }
 
 /// Sums of 900 terms, which Eigen on several threads would cut elsewhere.
-TEST(drift, threads_change_no_bit) {
+TEST(compensation, threads_change_no_bit) {
   readings r;
   r.x = gaussian(900, 64, 18);
   r.y = r.x + 0.1 * gaussian(900, 64, 19);

@@ -22,7 +22,7 @@ static bool selects() {
   selector.add({"nan", 1, [](const eq::scoring_case&) {
                   return eq::in_favour("", std::numeric_limits<double>::quiet_NaN());
                 }});
-  selector.add(eq::rule_of(eq::wish_for_offline()));
+  selector.add(eq::rule_of(eq::requirement_for_offline()));
   const auto answer = selector.select(board);
   return answer.ranked.size() == 4 && answer.ranked[0].score == 65 && answer.problems.size() == 4;
 }

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Runs quantize_model on thousands of damaged models and holds it to its word.
+"""Runs quantize_model on thousands of broken models and holds it to its word.
 
     python3 tests/fuzz/mutate_model.py PROGRAM [COUNT] [SEED]
 
 A GGUF, a safetensors checkpoint, its index, config.json, tokenizer.model and tokenizer.json are
-damaged in turn: bits, bytes, whole numbers, cuts, splices. Whatever comes of it: exit status 0 with a
+broken in turn: bits, bytes, whole numbers, cuts, splices. Whatever comes of it: exit status 0 with a
 GGUF, or 1 with one line on stderr and no file; at most 5 s of CPU time; memory within a constant.
 Build PROGRAM with sanitizers: their reports are failures here, since they end in another status.
 """
@@ -101,7 +101,7 @@ WORDS = [b"-1", b"0", b"1e999", b"2147483647", b"4294967296", b"1844674407370955
 
 
 def mutate(rng, content):
-    """One to four damages. Heads are short: half of the damages fall into the first 1000 bytes."""
+    """One to four losses. Heads are short: half of the losses fall into the first 1000 bytes."""
     content = bytearray(content)
     for _ in range(rng.choice([1, 1, 1, 2, 4])):
         if not content:
@@ -189,29 +189,29 @@ def main():
     results, most_seconds, most_mebibytes, failures = collections.Counter(), 0.0, 0.0, 0
     for i in range(-len(models), count):
         # First every model as it is: it must be taken.
-        files, damaged, source = models[i] if i < 0 else rng.choices(models, weights)[0]
-        content = files[damaged] if i < 0 else mutate(rng, files[damaged])
+        files, broken, source = models[i] if i < 0 else rng.choices(models, weights)[0]
+        content = files[broken] if i < 0 else mutate(rng, files[broken])
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
             target = folder / "target"
             target.mkdir()
             (folder / "model").mkdir()
-            for name, other in {**files, damaged: content}.items():
+            for name, other in {**files, broken: content}.items():
                 (folder / "model" / name).write_bytes(other)
             result = run(program, folder / "model" / source, target)
             problem = problem_of(*result, target)
         status, seconds, mebibytes, stderr = result
         if i < 0 and status != 0:
-            problem = "an undamaged model is refused"
+            problem = "an intact model is refused"
         most_seconds, most_mebibytes = max(most_seconds, seconds), max(most_mebibytes, mebibytes)
-        results[damaged, status] += 1
+        results[broken, status] += 1
         if problem:
             failures += 1
-            kept = pathlib.Path(tempfile.gettempdir()) / f"mutated-{i}-{damaged}"
+            kept = pathlib.Path(tempfile.gettempdir()) / f"mutated-{i}-{broken}"
             kept.write_bytes(content)
             print(f"{kept}: {problem}\n{stderr.decode(errors='replace')[:2000]}")
-    for (damaged, status), number in sorted(results.items()):
-        print(f"{damaged:30} exit status {status:3}: {number}")
+    for (broken, status), number in sorted(results.items()):
+        print(f"{broken:30} exit status {status:3}: {number}")
     print(f"at most {most_seconds:.2f} s of CPU time and {most_mebibytes:.0f} MiB; {failures} failures")
     return 1 if failures else 0
 

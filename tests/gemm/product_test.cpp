@@ -46,7 +46,7 @@ TYPED_TEST_SUITE(product_tiles, backends);
 /// gives the sum of products.
 TYPED_TEST(product_tiles, sums_of_whole_numbers_are_exact) {
   using S = TypeParam;
-  constexpr int most = gemm::tile_columns<S>;
+  constexpr int most = gemm::tile_tokens<S>;
   std::mt19937 random(9);
   for (const std::size_t groups : {1u, 2u, 3u, 9u})
     for (const std::size_t rows : {1u, 15u, 16u}) {
@@ -75,13 +75,13 @@ TYPED_TEST(product_tiles, sums_of_whole_numbers_are_exact) {
       const auto expect = [&](const auto& blocks, auto code_of, auto columns) {
         using block = std::decay_t<decltype(blocks[0])>;
         constexpr int n = columns();
-        std::vector<gemm::column_group<n>> tile(groups);
+        std::vector<gemm::activation_group<n>> tile(groups);
         for (std::size_t g = 0; g < groups; ++g)
           for (std::size_t c = 0; c < n; ++c) {
             std::copy_n(x.data() + (c * groups + g) * 32, 32, tile[g].codes[c]);
             const int sum = std::accumulate(tile[g].codes[c], tile[g].codes[c] + 32, 0);
             tile[g].scales[c] = 1.0f;
-            gemm::set_starts<S>(tile[g], c, sum);
+            gemm::set_corrections<S>(tile[g], c, sum);
           }
         std::vector<typename gemm::panel_of<block>::type> panel(groups);
         gemm::pack_panel<S>(blocks.data(), rows, groups, panel.data());
@@ -319,7 +319,7 @@ TEST(product, nothing_is_left_of_an_earlier_vector) {
   for (std::size_t columns = 64; columns > 0; --columns) {
     std::vector<float> y(16);
     inputs.assign(x.data(), 1, 64);
-    inputs.encode(eq::activation_coding::whole, 1);
+    inputs.encode(eq::activation_coding::per_token, 1);
     inputs.assign(x.data(), 1, columns);
     eq::multiply({eq::format::i8, 16, columns, reinterpret_cast<const std::byte*>(w.data()),
                   eq::weight_layout::rows, scales.data()},
@@ -352,10 +352,10 @@ TEST(product, agrees_with_a_sum_in_double) {
           // Codes are off by half a step of largest / 127; the rest is float summation.
           const double steps = coded ? weights * double{largest} / 254 : 0;
           // Sixteen sums side by side, or parts in order and then their sums.
-          const std::size_t terms =
-              count < gemm::fewest_across
-                  ? columns / 16 + 8
-                  : std::min(columns, gemm::across_part) + columns / gemm::across_part + 1;
+          const std::size_t terms = count < gemm::min_float_tile_tokens
+                                        ? columns / 16 + 8
+                                        : std::min(columns, gemm::float_tile_depth) +
+                                              columns / gemm::float_tile_depth + 1;
           const double rounding = static_cast<double>(terms) * 0x1p-24 * magnitudes;
           ASSERT_NEAR(y[i], sum, steps + rounding + (coded ? 0x1p-21 * magnitudes : 0))
               << eq::name_of(type) << " " << columns << " x " << count;

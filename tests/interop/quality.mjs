@@ -1,7 +1,7 @@
 // What a budgeted plan is worth, judged by stock llama.cpp: KL divergence from the f32 file on TEXT.
 //   node quality.mjs QUANTIZE_MODEL MODEL CALIBRATION TEXT SIZE|OTHER.gguf [...]
 // First q4_0 by every method. Then, for each size in bytes or other program's file: that file, our
-// plan of its size, and by the same damages and method greedy sensitivity per byte and the
+// plan of its size, and by the same losses and method greedy sensitivity per byte and the
 // head-and-tail recipe (first and last layers larger, from outside inwards), neither smaller than ours.
 // CANDIDATES (q4_0,q5_0,q8_0) and TOKENS (5000) can be set in the environment.
 import { execFileSync } from "node:child_process";
@@ -48,10 +48,10 @@ async function judge(name, file) {
 
 /// The rivals of a plan: one list of formats each.
 function rivals(plan) {
-  const leaves = 0.45; // of a layer's damage, by GPTQ: as the plan itself counts
+  const leaves = 0.45; // of a layer's loss, by GPTQ: as the plan itself counts
   const tensors = plan.tensors.map((t) => ({
     name: t.name, layer: t.name.startsWith("blk.") ? Number(t.name.split(".")[1]) : -1, format: t.format,
-    choices: t.candidates.map((c) => ({ format: c.format, bytes: Math.ceil(c.bytes / 32) * 32, damage: c.kl * (t.name.startsWith("blk.") ? leaves : 1) }))
+    choices: t.candidates.map((c) => ({ format: c.format, bytes: Math.ceil(c.bytes / 32) * 32, loss: c.kl * (t.name.startsWith("blk.") ? leaves : 1) }))
       .sort((a, b) => a.bytes - b.bytes),
   }));
   const total = (choice, key) => tensors.reduce((sum, t, i) => sum + t.choices[choice[i]][key], 0);
@@ -59,7 +59,7 @@ function rivals(plan) {
   const room = total(own, "bytes"), limit = room + plan.budget_bytes - plan.file_bytes;
   const steps = (choice) => tensors.flatMap((t, i) => t.choices.slice(choice[i] + 1).map((c, k) => {
     const now = t.choices[choice[i]], bytes = c.bytes - now.bytes;
-    return { next: choice.with(i, choice[i] + 1 + k), bytes, worth: (now.damage - c.damage) / bytes };
+    return { next: choice.with(i, choice[i] + 1 + k), bytes, worth: (now.loss - c.loss) / bytes };
   })).filter((s) => s.bytes > 0);
   const fill = (choice) => { // the smallest step that makes it no smaller than ours
     const missing = room - total(choice, "bytes");
@@ -76,7 +76,7 @@ function rivals(plan) {
   const depth = (i) => Math.min(tensors[i].layer, last - tensors[i].layer);
   order.sort((a, b) => depth(a) - depth(b) || a - b);
   const pick = (i, k) => Math.min(k, tensors[i].choices.length - 1);
-  let best; // of all pairs of formats and formats of the other matrices, the one of least damage
+  let best; // of all pairs of formats and formats of the other matrices, the one of least loss
   const kinds = Math.max(...tensors.map((t) => t.choices.length));
   for (let other = 0; other < kinds; ++other)
     for (let small = 0; small < kinds; ++small)
@@ -88,7 +88,7 @@ function rivals(plan) {
           if (total(next, "bytes") <= limit) choice = next;
         }
         choice = fill(choice);
-        if (!best || total(choice, "damage") < total(best, "damage")) best = choice;
+        if (!best || total(choice, "loss") < total(best, "loss")) best = choice;
       }
   const formats = (choice) => tensors.map((t, i) => ({ name: t.name, format: t.choices[choice[i]].format }));
   return { greedy: formats(fill(greedy)), "head and tail": formats(best) };

@@ -29,7 +29,7 @@ protected:
   eq::compress_options options;
 
   eq::budget_plan plan(std::string_view budget,
-                       eq::damage_measure measure = eq::damage_measure::output) const {
+                       eq::loss_measure measure = eq::loss_measure::output) const {
     return eq::plan_for_budget(source, options, layers,
                                {.budget = eq::parse_budget(budget), .measure = measure});
   }
@@ -62,8 +62,8 @@ TEST_F(budgets, more_bytes_are_never_worse) {
   double before = INFINITY;
   for (int bytes = 70000; bytes < 130000; bytes += 3000) {
     const auto p = plan(std::to_string(bytes));
-    EXPECT_LE(p.result.damage, before);
-    before = p.result.damage;
+    EXPECT_LE(p.result.loss, before);
+    before = p.result.loss;
   }
   for (const auto& [name, type] : plan("1MiB").formats) EXPECT_EQ(type, format::q8_0) << name;
 }
@@ -83,7 +83,7 @@ TEST_F(budgets, the_impossible_is_refused_with_what_would_be_possible) {
   const auto least = message.substr(start.size());
   EXPECT_NO_THROW((void)plan(least));
   EXPECT_THROW((void)plan(std::to_string(std::stoi(least) - 1)), eq::exception);
-  EXPECT_EQ(message_of([&] { (void)plan("90000", eq::damage_measure::kld); }),
+  EXPECT_EQ(message_of([&] { (void)plan("90000", eq::loss_measure::kld); }),
             "token_embd.weight: its divergence was not measured");
   EXPECT_EQ(message_of([&] { (void)eq::parse_measure("best"); }),
             "sensitivity 'best': expected weight, output or kld");

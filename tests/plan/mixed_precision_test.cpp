@@ -31,17 +31,17 @@ eq::choice_group group(std::string name, std::vector<std::pair<std::uint64_t, do
 /// Few different numbers, so that ties, equal costs, dominated choices and zeros are common.
 groups small_problem(random_bits& random) {
   groups all;
-  const auto costs = 2 + below(random, 12), damages = 1 + below(random, 12);
+  const auto costs = 2 + below(random, 12), losses = 1 + below(random, 12);
   for (auto n = 2 + below(random, 5); n > 0; --n) {
     all.push_back({"g" + std::to_string(n), {}});
     for (auto k = 1 + below(random, 5); k > 0; --k)
       all.back().choices.push_back(
-          {format::f16, below(random, costs), static_cast<double>(below(random, damages))});
+          {format::f16, below(random, costs), static_cast<double>(below(random, losses))});
   }
   return all;
 }
 
-/// Costs of any size, damages of any magnitude.
+/// Costs of any size, losses of any magnitude.
 groups wild_problem(random_bits& random, int least_exponent, int most_exponent) {
   std::uniform_real_distribution<double> mantissa(1, 2);
   std::uniform_int_distribution<int> exponent(least_exponent, most_exponent);
@@ -50,12 +50,12 @@ groups wild_problem(random_bits& random, int least_exponent, int most_exponent) 
   for (auto& g : all)
     for (auto& c : g.choices) {
       c.cost = below(random, std::uint64_t{1} << bits);
-      if (c.damage > 0) c.damage = std::ldexp(mantissa(random), exponent(random));
+      if (c.loss > 0) c.loss = std::ldexp(mantissa(random), exponent(random));
     }
   return all;
 }
 
-/// Sizes and formats of a real model; damage falls by four for each bit, with noise.
+/// Sizes and formats of a real model; loss falls by four for each bit, with noise.
 groups model_problem(unsigned seed, std::size_t count) {
   constexpr double bits[] = {2.06, 2.63, 3.06, 3.44, 4.25, 4.5, 5, 5.5, 6.56, 8.5, 16, 32};
   random_bits random(seed);
@@ -87,7 +87,7 @@ eq::assignment priced(const groups& all, const chosen& at) {
   eq::assignment plan{at};
   for (std::size_t g = 0; g < all.size(); ++g) {
     plan.cost += all[g].choices[at[g]].cost;
-    plan.damage += all[g].choices[at[g]].damage;
+    plan.loss += all[g].choices[at[g]].loss;
   }
   return plan;
 }
@@ -109,13 +109,13 @@ std::vector<eq::assignment> every_plan(const groups& all) {
 const eq::assignment* best_of(const std::vector<eq::assignment>& plans, std::uint64_t budget) {
   const eq::assignment* best = nullptr;
   for (const auto& p : plans)
-    if (p.cost <= budget && (best == nullptr || p.damage < best->damage ||
-                             (p.damage == best->damage && p.cost < best->cost)))
+    if (p.cost <= budget &&
+        (best == nullptr || p.loss < best->loss || (p.loss == best->loss && p.cost < best->cost)))
       best = &p;
   return best;
 }
 
-/// Baseline: again and again the change that saves most damage for a byte and fits.
+/// Baseline: again and again the change that saves most loss for a byte and fits.
 eq::assignment greedy(const groups& all, std::uint64_t budget) {
   chosen at;
   for (const auto& g : all) {
@@ -132,7 +132,7 @@ eq::assignment greedy(const groups& all, std::uint64_t budget) {
         const auto &now = all[g].choices[at[g]], &then = all[g].choices[k];
         if (then.cost < now.cost || then.cost - now.cost > left) continue;
         const double bytes = static_cast<double>(then.cost - now.cost) + 1e-9;
-        const double rate = (now.damage - then.damage) / bytes;
+        const double rate = (now.loss - then.loss) / bytes;
         if (rate > best) best = rate, group = g, to = k;
       }
     if (best == 0) return priced(all, at);
@@ -140,19 +140,19 @@ eq::assignment greedy(const groups& all, std::uint64_t budget) {
   }
 }
 
-/// Baseline: the most damaged groups first, each to the best choice that fits.
+/// Baseline: the most broken groups first, each to the best choice that fits.
 eq::assignment most_sensitive_first(const groups& all, std::uint64_t budget) {
   chosen at(all.size(), 0), order(all.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return all[a].choices[0].damage > all[b].choices[0].damage;
+    return all[a].choices[0].loss > all[b].choices[0].loss;
   });
   auto cost = priced(all, at).cost;
   for (const auto g : order)
     for (std::size_t k = 0; k < all[g].choices.size(); ++k) {
       const auto &now = all[g].choices[at[g]], &then = all[g].choices[k];
       const auto then_cost = cost - now.cost + then.cost;
-      if (then.damage < now.damage && then_cost <= budget) at[g] = k, cost = then_cost;
+      if (then.loss < now.loss && then_cost <= budget) at[g] = k, cost = then_cost;
     }
   return priced(all, at);
 }
@@ -169,15 +169,15 @@ TEST(assign_formats, is_brute_force_with_its_tie_rule) {
       const auto plan = eq::assign_formats(all, budget);
       ASSERT_EQ(plan.chosen, best->chosen) << round;
       ASSERT_EQ(plan.cost, best->cost);
-      ASSERT_EQ(plan.damage, best->damage);
+      ASSERT_EQ(plan.loss, best->loss);
       ASSERT_TRUE(plan.proven);
       ASSERT_EQ(plan.gap(), 0);
-      ASSERT_EQ(plan.lower_bound, plan.damage);
+      ASSERT_EQ(plan.lower_bound, plan.loss);
     }
   }
 }
 
-TEST(assign_formats, takes_damages_of_any_magnitude) {
+TEST(assign_formats, takes_losses_of_any_magnitude) {
   random_bits random(2);
   for (int round = 0; round < rounds; ++round) {
     const int centre = static_cast<int>(below(random, 2000)) - 1030; // subnormals at one end
@@ -188,14 +188,14 @@ TEST(assign_formats, takes_damages_of_any_magnitude) {
     const auto plan = eq::assign_formats(all, budget);
     ASSERT_TRUE(plan.proven);
     ASSERT_LE(plan.cost, budget);
-    ASSERT_EQ(plan.damage, priced(all, plan.chosen).damage);
+    ASSERT_EQ(plan.loss, priced(all, plan.chosen).loss);
     const auto plans = every_plan(all);
     // 2^-59 of the greedy plan, which is no worse than all the worst choices together, for each of
     // at most 6 groups; sums of 6 doubles are off by 2.5 units in the last place each.
     double worst = 0;
-    for (const auto& p : plans) worst = std::max(worst, p.damage);
-    const double best = best_of(plans, budget)->damage;
-    ASSERT_LE(plan.damage - best, 6 * 0x1p-59 * worst + 5 * 0x1p-52 * best) << round;
+    for (const auto& p : plans) worst = std::max(worst, p.loss);
+    const double best = best_of(plans, budget)->loss;
+    ASSERT_LE(plan.loss - best, 6 * 0x1p-59 * worst + 5 * 0x1p-52 * best) << round;
   }
 }
 
@@ -206,20 +206,20 @@ TEST(assign_formats, is_honest_where_states_run_out) {
     const groups all = small_problem(random);
     const cost_range range(all);
     const auto budget = range.least + below(random, range.most - range.least + 1);
-    const auto best = best_of(every_plan(all), budget)->damage;
+    const auto best = best_of(every_plan(all), budget)->loss;
     const auto plan = eq::assign_formats(all, budget, {.max_states = below(random, 20)});
     ASSERT_LE(plan.cost, budget);
-    ASSERT_GE(plan.damage, best);
+    ASSERT_GE(plan.loss, best);
     ASSERT_LE(plan.lower_bound, best) << round;
     ASSERT_GE(plan.lower_bound, 0);
-    ASSERT_TRUE(!plan.proven || plan.damage == best);
+    ASSERT_TRUE(!plan.proven || plan.loss == best);
     ASSERT_EQ(plan.proven, plan.gap() == 0);
     unproven += !plan.proven;
   }
   EXPECT_GT(unproven, rounds / 100);
 }
 
-TEST(assign_formats, depends_on_costs_and_damages_only) {
+TEST(assign_formats, depends_on_costs_and_losses_only) {
   random_bits random(4);
   for (int round = 0; round < rounds / 4; ++round) {
     groups all = wild_problem(random, -20, 0);
@@ -231,12 +231,12 @@ TEST(assign_formats, depends_on_costs_and_damages_only) {
       g.name.clear();
       std::shuffle(g.choices.begin(), g.choices.end(), random);
       for (auto& c : g.choices) c.type = format::q4_0;
-      g.choices.push_back({format::f32, g.choices[0].cost + 1, g.choices[0].damage}); // dominated
+      g.choices.push_back({format::f32, g.choices[0].cost + 1, g.choices[0].loss}); // dominated
     }
     const auto other =
         eq::assign_formats(all, budget, {std::chrono::milliseconds::max(), 1'000'000});
     ASSERT_EQ(other.cost, plan.cost);
-    ASSERT_NEAR(other.damage, plan.damage, 1e-15 * plan.damage); // added in another order
+    ASSERT_NEAR(other.loss, plan.loss, 1e-15 * plan.loss); // added in another order
   }
 }
 
@@ -252,10 +252,10 @@ TEST(assign_formats, solves_a_large_model_exactly) {
     // What the search does with almost no states, and what simpler rules do.
     const auto hasty = eq::assign_formats(all, budget, {std::chrono::milliseconds(0)});
     EXPECT_FALSE(hasty.proven);
-    EXPECT_LE(hasty.lower_bound, plan.damage);
-    EXPECT_GE(hasty.lower_bound, plan.damage * 0.99);
-    EXPECT_GE(hasty.damage, plan.damage);
-    EXPECT_GT(most_sensitive_first(all, budget).damage, plan.damage * 1.1);
+    EXPECT_LE(hasty.lower_bound, plan.loss);
+    EXPECT_GE(hasty.lower_bound, plan.loss * 0.99);
+    EXPECT_GE(hasty.loss, plan.loss);
+    EXPECT_GT(most_sensitive_first(all, budget).loss, plan.loss * 1.1);
   }
 }
 
@@ -265,10 +265,10 @@ TEST(assign_formats, is_never_worse_than_simpler_rules) {
     const groups all = model_problem(seed, 25);
     const cost_range range(all);
     const auto budget = range.least + (range.most - range.least) / 100 * (2 + 2 * seed);
-    const double exact = eq::assign_formats(all, budget).damage;
-    const double simple = greedy(all, budget).damage;
+    const double exact = eq::assign_formats(all, budget).loss;
+    const double simple = greedy(all, budget).loss;
     EXPECT_LE(exact, simple * (1 + 1e-14));
-    EXPECT_LE(exact, most_sensitive_first(all, budget).damage * (1 + 1e-14));
+    EXPECT_LE(exact, most_sensitive_first(all, budget).loss * (1 + 1e-14));
     better += exact < simple * 0.999;
   }
   EXPECT_GE(better, 10);
@@ -298,14 +298,14 @@ TEST(assign_formats, edges) {
   EXPECT_EQ(eq::assign_formats(pinned, 11).chosen, (chosen{0, 1}));
   plan = eq::assign_formats(pinned, ~std::uint64_t{0});
   EXPECT_EQ(plan.cost, 12u);
-  EXPECT_EQ(plan.damage, 4);
+  EXPECT_EQ(plan.loss, 4);
   const std::uint64_t most = (std::uint64_t{1} << 53) - 1;
   const groups vast{group("a", {{0, 1e300}, {most - 3, 1}}), group("b", {{0, 1e300}, {3, 1e-300}})};
-  EXPECT_EQ(eq::assign_formats(vast, most).damage, 1);
+  EXPECT_EQ(eq::assign_formats(vast, most).loss, 1);
   EXPECT_EQ(eq::assign_formats(vast, most - 1).chosen, (chosen{0, 1}));
 }
 
-/// Taking or leaving each of `count` even costs, where damage is what is left: the hardest kind.
+/// Taking or leaving each of `count` even costs, where loss is what is left: the hardest kind.
 /// The odd budget is one more than a sum of some of them, so that the best plan is known and the
 /// relaxation's bound is just below it.
 struct subset_sum {
@@ -335,7 +335,7 @@ TEST(assign_formats, stops_in_time) {
     EXPECT_LT(spent.count(), limit + 500); // a busy machine, a sanitizer
     EXPECT_FALSE(plan.proven);
     EXPECT_LE(plan.cost, hard.budget);
-    EXPECT_GE(plan.damage, hard.best);
+    EXPECT_GE(plan.loss, hard.best);
     EXPECT_LE(plan.lower_bound, hard.best);
     EXPECT_GE(plan.lower_bound, hard.best - 2);
   }
@@ -351,7 +351,7 @@ TEST(assign_formats, makes_use_of_few_states) {
     EXPECT_EQ(plan.chosen, again.chosen);
     EXPECT_FALSE(plan.proven);
     EXPECT_LE(plan.lower_bound, hard.best);
-    EXPECT_GE(plan.damage, hard.best);
+    EXPECT_GE(plan.loss, hard.best);
     EXPECT_LT(plan.gap(), last);
     last = plan.gap();
   }
@@ -369,16 +369,16 @@ TEST(assign_formats, refuses_what_makes_no_sense) {
   EXPECT_EQ(refusal({good}, 3), "");
   EXPECT_EQ(refusal({good, good}, 5), "budget 5: the smallest possible cost is 6");
   EXPECT_EQ(refusal({good, {"blk.0\n", {}}}, 9), "group 'blk.0\\x0a': no choices");
-  for (const double damage : {-1.0, -0x1p-1074, std::nan(""), -std::nan(""), HUGE_VAL})
-    EXPECT_EQ(refusal({group("g", {{1, 1}, {2, damage}})}, 9),
-              "group 'g': the damage of choice 1 is not a finite number from 0 on");
+  for (const double loss : {-1.0, -0x1p-1074, std::nan(""), -std::nan(""), HUGE_VAL})
+    EXPECT_EQ(refusal({group("g", {{1, 1}, {2, loss}})}, 9),
+              "group 'g': the loss of choice 1 is not a finite number from 0 on");
   const auto dear = group("dear", {{1, 1}, {std::uint64_t{1} << 52, 0}});
   EXPECT_EQ(refusal({dear, good}, 9), "");
   EXPECT_EQ(refusal({dear, dear, good}, 9),
             "group 'dear': the costs so far add up to 2^53 or more");
   const auto bad = group("bad", {{1, 1e308}, {2, 1}});
   EXPECT_EQ(refusal({bad, good}, 9), "");
-  EXPECT_EQ(refusal({good, bad, bad}, 9), "group 'bad': the damages so far add up to infinity");
+  EXPECT_EQ(refusal({good, bad, bad}, 9), "group 'bad': the losses so far add up to infinity");
 }
 
 TEST(pareto_frontier, is_brute_force) {
@@ -398,7 +398,7 @@ TEST(pareto_frontier, is_brute_force) {
       const auto& plan = frontier.plans[found++];
       ASSERT_EQ(plan.chosen, best->chosen);
       ASSERT_EQ(plan.cost, best->cost);
-      ASSERT_EQ(plan.damage, best->damage);
+      ASSERT_EQ(plan.loss, best->loss);
       ASSERT_TRUE(plan.proven && plan.gap() == 0);
     }
     ASSERT_EQ(found, frontier.plans.size());
@@ -409,7 +409,7 @@ TEST(pareto_frontier, is_brute_force) {
     ASSERT_EQ(hull.plans.back().chosen, frontier.plans.back().chosen);
     for (std::size_t i = 0; i < hull.plans.size(); ++i) {
       ASSERT_TRUE(i == 0 || hull.plans[i - 1].cost < hull.plans[i].cost);
-      ASSERT_EQ(hull.plans[i].damage, best_of(plans, hull.plans[i].cost)->damage);
+      ASSERT_EQ(hull.plans[i].loss, best_of(plans, hull.plans[i].cost)->loss);
     }
   }
 }
@@ -424,12 +424,12 @@ TEST(pareto_frontier, walks_the_hull_of_a_large_model) {
   for (std::size_t i = 1; i < frontier.plans.size(); ++i) {
     const auto &a = frontier.plans[i - 1], &b = frontier.plans[i];
     ASSERT_LT(a.cost, b.cost);
-    ASSERT_GT(a.damage, b.damage);
+    ASSERT_GT(a.loss, b.loss);
     if (i % 20 == 0) {
-      EXPECT_NEAR(eq::assign_formats(all, b.cost).damage, b.damage, 1e-14 * b.damage);
+      EXPECT_NEAR(eq::assign_formats(all, b.cost).loss, b.loss, 1e-14 * b.loss);
     }
-    const double next = (a.damage - b.damage) / static_cast<double>(b.cost - a.cost);
-    if (b.damage > 1e-3 * frontier.plans.front().damage) { // beyond, sums drown the differences
+    const double next = (a.loss - b.loss) / static_cast<double>(b.cost - a.cost);
+    if (b.loss > 1e-3 * frontier.plans.front().loss) { // beyond, sums drown the differences
       EXPECT_LE(next, slope * (1 + 1e-9));
     }
     slope = next;

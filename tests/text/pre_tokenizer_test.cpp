@@ -93,10 +93,10 @@ TEST(pre_tokenizer, names) {
   EXPECT_EQ(rule_of("gpt-2"), eq::pre_tokenizer::gpt2);
   for (const auto* name : {"llama-bpe", "llama3", "llama-v3"}) {
     EXPECT_EQ(rule_of(name), eq::pre_tokenizer::llama3);
-    EXPECT_TRUE(eq::find_pre_tokenizer(name)->whole_words);
+    EXPECT_TRUE(eq::find_pre_tokenizer(name)->entire_words);
     EXPECT_TRUE(eq::find_pre_tokenizer(name)->adds_bos);
   }
-  EXPECT_FALSE(eq::find_pre_tokenizer("dbrx")->whole_words);
+  EXPECT_FALSE(eq::find_pre_tokenizer("dbrx")->entire_words);
   EXPECT_EQ(rule_of("qwen2"), eq::pre_tokenizer::qwen2);
   EXPECT_EQ(rule_of("smollm"), eq::pre_tokenizer::single_digits);
   EXPECT_EQ(rule_of("default"), eq::pre_tokenizer::fallback);

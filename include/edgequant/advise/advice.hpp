@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-/// A device, a model and wishes in; engines with precision, fit, predicted speed and reasons out.
+/// A device, a model and requirements in; engines with precision, fit, predicted speed and reasons
+/// out.
 #pragma once
 
 #include "device_catalogue.hpp"

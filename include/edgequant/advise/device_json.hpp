@@ -80,13 +80,14 @@ inline device_profile parse_device(const nlohmann::json& json, const std::string
   if (!found) fields.refuse("kind", "one of " + advisor::detail::names_in(device_class_table));
   device.kind = *found;
   device.platforms = advisor::detail::parse_platforms(fields);
-  device.ram_mib = fields.require("ram_mib", fields.whole("ram_mib", 0, advisor::detail::most_mib));
+  device.ram_mib =
+      fields.require("ram_mib", fields.integer("ram_mib", 0, advisor::detail::most_mib));
   device.storage_gib = fields.number("storage_gib", 0, 1 << 22);
   device.memory_bandwidth_gb_s = fields.number("memory_bandwidth_gb_s", 1e-3, 1e6);
-  device.cpu_cores = static_cast<unsigned>(fields.whole("cpu_cores", 0, 1 << 16).value_or(0));
+  device.cpu_cores = static_cast<unsigned>(fields.integer("cpu_cores", 0, 1 << 16).value_or(0));
   device.isa = fields.texts("isa");
   device.gpu = fields.text("gpu").value_or("");
-  device.gpu_memory_mib = fields.whole("gpu_memory_mib", 0, advisor::detail::most_mib);
+  device.gpu_memory_mib = fields.integer("gpu_memory_mib", 0, advisor::detail::most_mib);
   if (auto npu = fields.object("npu")) device.npu = advisor::detail::parse_npu(*std::move(npu));
   device.power_budget_mw = fields.number("power_budget_mw");
   device.source = fields.text("source").value_or("");

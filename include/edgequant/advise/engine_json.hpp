@@ -114,7 +114,7 @@ inline engine_profile parse_engine(const nlohmann::json& json, const std::string
   engine.npus = advisor::detail::accelerators<npu_support>(fields, "npus", place, path,
                                                            advisor::detail::parse_npu_way);
   engine.chips = fields.texts("chips");
-  engine.min_ram_mib = fields.whole("min_ram_mib", 1, std::uint64_t{1} << 32);
+  engine.min_ram_mib = fields.integer("min_ram_mib", 1, std::uint64_t{1} << 32);
   engine.ram_note = text("ram_note");
   engine.features = fields.texts("features");
   engine.licence = text("licence");

@@ -54,7 +54,7 @@ struct precision_candidate {
   std::string against; ///< empty: nothing
 };
 
-struct precision_wish {
+struct precision_requirement {
   std::uint64_t context_tokens = 2048;
   std::optional<std::uint64_t> max_weight_bytes = {};
   /// Anything else, such as a speed; not asked of what does not fit.
@@ -66,13 +66,13 @@ struct precision_wish {
 
 struct precision_choice {
   std::optional<format> best;                  ///< none: see what speaks against each
-  std::vector<precision_candidate> candidates; ///< all formats of the wish, in its order
+  std::vector<precision_candidate> candidates; ///< all formats of the requirement, in its order
 };
 
-/// The first format of the wish that fits the device and that nothing speaks against.
+/// The first format of the requirement that fits the device and that nothing speaks against.
 [[nodiscard]] precision_choice best_precision(const device_profile& device,
                                               const model_profile& model,
-                                              const precision_wish& wish = {});
+                                              const precision_requirement& requirement = {});
 
 namespace advisor::detail {
 
@@ -117,12 +117,13 @@ namespace advisor::detail {
   return "short of RAM by " + lack(*fit.ram_margin_bytes) + ": " + there;
 }
 
-[[nodiscard]] inline std::string against(const precision_candidate& c, const precision_wish& wish) {
-  if (wish.max_weight_bytes && c.fit.need.weights > *wish.max_weight_bytes)
+[[nodiscard]] inline std::string against(const precision_candidate& c,
+                                         const precision_requirement& requirement) {
+  if (requirement.max_weight_bytes && c.fit.need.weights > *requirement.max_weight_bytes)
     return format_bytes(c.fit.need.weights) + " of weights, at most " +
-           format_bytes(*wish.max_weight_bytes) + " are wished";
+           format_bytes(*requirement.max_weight_bytes) + " are required";
   if (!c.fit.fits) return c.fit.reason;
-  if (wish.meets && !wish.meets(c)) return "does not meet the wish";
+  if (requirement.meets && !requirement.meets(c)) return "does not meet the requirement";
   return {};
 }
 
@@ -167,12 +168,12 @@ inline memory_fit fits(const device_profile& device, const model_profile& model,
 }
 
 inline precision_choice best_precision(const device_profile& device, const model_profile& model,
-                                       const precision_wish& wish) {
+                                       const precision_requirement& requirement) {
   precision_choice choice;
-  for (const format type : wish.formats) {
+  for (const format type : requirement.formats) {
     precision_candidate candidate{
-        type, fits(device, model, type, wish.context_tokens, wish.fit), {}};
-    candidate.against = advisor::detail::against(candidate, wish);
+        type, fits(device, model, type, requirement.context_tokens, requirement.fit), {}};
+    candidate.against = advisor::detail::against(candidate, requirement);
     if (!choice.best && candidate.against.empty()) choice.best = type;
     choice.candidates.push_back(std::move(candidate));
   }

@@ -25,9 +25,9 @@ namespace advisor::detail {
 [[nodiscard]] inline model_figures parse_figures(json_object fields) {
   constexpr auto largest_bytes = std::uint64_t{1} << 60;
   model_figures figures;
-  figures.file_bytes = fields.whole("file_bytes", 0, largest_bytes);
+  figures.file_bytes = fields.integer("file_bytes", 0, largest_bytes);
   figures.ms_per_token = fields.number("ms_per_token");
-  figures.memory_bytes = fields.whole("memory_bytes", 0, largest_bytes);
+  figures.memory_bytes = fields.integer("memory_bytes", 0, largest_bytes);
   fields.require_no_others();
   return figures;
 }
@@ -42,7 +42,7 @@ namespace advisor::detail {
 
 inline void parse_sizes(json_object& fields, model_profile& model) {
   const auto size = [&](const char* name, std::uint64_t most) {
-    return fields.require(name, fields.whole(name, 1, most));
+    return fields.require(name, fields.integer(name, 1, most));
   };
   model.layers = size("layers", most_layers);
   model.hidden_size = size("hidden_size", most_size);
@@ -51,7 +51,7 @@ inline void parse_sizes(json_object& fields, model_profile& model) {
   model.feed_forward_size = size("feed_forward_size", most_size);
   model.vocabulary = size("vocabulary", most_size);
   model.context_tokens = size("context_tokens", most_size);
-  const auto head_size = fields.whole("head_size", 1, most_size);
+  const auto head_size = fields.integer("head_size", 1, most_size);
   if (!head_size && model.hidden_size % model.heads != 0)
     fail(error_code::bad_file, fields.here("head_size"),
          "the field is missing, and hidden_size is no multiple of heads");
@@ -68,7 +68,7 @@ inline model_profile parse_model(const nlohmann::json& json, const std::string& 
   advisor::detail::parse_sizes(fields, model);
   model.tied_embeddings =
       fields.flag("tied_embeddings").value_or(family_of(model.architecture).tied_embeddings);
-  const auto parameters = fields.whole("parameters", 1, most_parameters);
+  const auto parameters = fields.integer("parameters", 1, most_parameters);
   model.accuracy = fields.number("accuracy", 0, 1);
   if (auto before = fields.object("before")) model.before = advisor::detail::parse_figures(*before);
   if (auto after = fields.object("after")) model.after = advisor::detail::parse_figures(*after);

@@ -56,7 +56,7 @@ struct operator_check {
   std::string note = {}, source = {}, confidence = {};
 
   /// Whether all of it runs on the NPU, composed and padded steps included.
-  [[nodiscard]] bool runs_whole() const;
+  [[nodiscard]] bool runs_all() const;
   /// Names of steps that are left to the CPU, or run nowhere.
   [[nodiscard]] std::vector<std::string> steps(operator_place place) const;
   /// How often a token's computation leaves the NPU, at most.
@@ -216,7 +216,7 @@ inline void place_step(const decoder_step& step, const npu_abilities& a, const m
 
 } // namespace advisor::detail
 
-inline bool operator_check::runs_whole() const {
+inline bool operator_check::runs_all() const {
   return std::all_of(operators.begin(), operators.end(),
                      [](const auto& v) { return v.place <= operator_place::padded; });
 }

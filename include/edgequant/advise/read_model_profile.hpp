@@ -98,7 +98,7 @@ inline void count_tensors(const gguf_file& file, model_profile& model) {
 inline void refuse_other_parameters(const model::detail::json_fields& fields,
                                     const model_family_row& family) {
   for (const char* name : {"num_local_experts", "num_experts", "n_routed_experts"})
-    if (fields.whole(name).value_or(0) > 1)
+    if (fields.integer(name).value_or(0) > 1)
       fields.refuse(name, "a mixture of experts cannot be counted; its GGUF can");
   for (const char* name : {"attention_bias", "mlp_bias"})
     if (fields.flag(name).value_or(false) && !family.qkv_bias)

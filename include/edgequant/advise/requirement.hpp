@@ -10,7 +10,7 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-enum class wish_kind {
+enum class requirement_kind {
   max_ms_per_token,
   max_ms_to_first_token,
   max_power_mw,
@@ -24,12 +24,13 @@ enum class wish_kind {
   npu,
 };
 
-/// A hard wish excludes what misses it; a soft one gives `weight` points to what meets it and takes
-/// up to as many from what misses it: as much of them as the limit is missed by, relative to the
-/// limit (in dB: by 6 dB all), and all for what has no degree. What cannot be checked, for want of
-/// a figure, neither gives nor takes: it is said as a reason against, of a hard wish too.
-struct wish {
-  wish_kind kind = wish_kind::offline;
+/// A hard requirement excludes what misses it; a soft one gives `weight` points to what meets it
+/// and takes up to as many from what misses it: as much of them as the limit is missed by, relative
+/// to the limit (in dB: by 6 dB all), and all for what has no degree. What cannot be checked, for
+/// want of a figure, neither gives nor takes: it is said as a reason against, of a hard requirement
+/// too.
+struct requirement {
+  requirement_kind kind = requirement_kind::offline;
   double limit = 0;                       ///< of kinds with a number, in the unit of their name
   precision least = precision::fp16;      ///< of min_precision: fp16 is above int8, above int4
   std::vector<std::string> licences = {}; ///< of licence: those that are allowed
@@ -37,38 +38,41 @@ struct wish {
   double weight = 20;
 };
 
-/// The same wish, soft.
-[[nodiscard]] inline wish softly(wish w, double weight = 20) {
+/// The same requirement, soft.
+[[nodiscard]] inline requirement softly(requirement w, double weight = 20) {
   w.hard = false;
   w.weight = weight;
   return w;
 }
 
-/// A wish of a kind that has a number: `wish_for(wish_kind::max_ms_per_token, 50)`.
-[[nodiscard]] inline wish wish_for(wish_kind kind, double limit) {
+/// A requirement of a kind that has a number: `requirement_for(requirement_kind::max_ms_per_token,
+/// 50)`.
+[[nodiscard]] inline requirement requirement_for(requirement_kind kind, double limit) {
   return {.kind = kind, .limit = limit};
 }
-[[nodiscard]] inline wish wish_for(precision least) {
-  return {.kind = wish_kind::min_precision, .least = least};
+[[nodiscard]] inline requirement requirement_for(precision least) {
+  return {.kind = requirement_kind::min_precision, .least = least};
 }
 /// One of these licences: "MIT", "Apache-2.0". A name without its version stands for all of them.
-[[nodiscard]] inline wish wish_for_licence(std::vector<std::string> allowed) {
-  return {.kind = wish_kind::licence, .licences = std::move(allowed)};
+[[nodiscard]] inline requirement requirement_for_licence(std::vector<std::string> allowed) {
+  return {.kind = requirement_kind::licence, .licences = std::move(allowed)};
 }
-[[nodiscard]] inline wish wish_for_offline() { return {.kind = wish_kind::offline}; }
+[[nodiscard]] inline requirement requirement_for_offline() {
+  return {.kind = requirement_kind::offline};
+}
 /// The device has an NPU, and the engine reaches it.
-[[nodiscard]] inline wish wish_for_npu() { return {.kind = wish_kind::npu}; }
+[[nodiscard]] inline requirement requirement_for_npu() { return {.kind = requirement_kind::npu}; }
 
-/// The rule that judges by it, named `wish: max ms per token` and so on, with
+/// The rule that judges by it, named `requirement: max ms per token` and so on, with
 /// ` (soft)` behind it if it is. bad_argument for a limit
 /// that is no number or (but for dB) not above 0, an empty list of licences, a weight below 0.
-[[nodiscard]] scoring_rule rule_of(const wish& w);
+[[nodiscard]] scoring_rule rule_of(const requirement& w);
 
 namespace advisor::detail {
 
 /// Wishes for a figure.
-struct figure_wish_row {
-  wish_kind kind;
+struct figure_requirement_row {
+  requirement_kind kind;
   std::string_view name, unit;
   bool at_most;
   std::optional<double> (*value)(const run_figures&);
@@ -78,49 +82,50 @@ template <class T> [[nodiscard]] std::optional<double> number_of(const std::opti
   return value ? std::optional<double>(static_cast<double>(*value)) : std::nullopt;
 }
 
-inline constexpr figure_wish_row figure_wish_table[] = {
-    {wish_kind::max_ms_per_token, "max ms per token", " ms a token", true,
+inline constexpr figure_requirement_row figure_requirement_table[] = {
+    {requirement_kind::max_ms_per_token, "max ms per token", " ms a token", true,
      [](const run_figures& f) { return f.ms_per_token; }},
-    {wish_kind::max_ms_to_first_token, "max ms to first token", " ms to the first token", true,
-     [](const run_figures& f) { return f.ms_to_first_token; }},
-    {wish_kind::max_power_mw, "max power", " mW", true,
+    {requirement_kind::max_ms_to_first_token, "max ms to first token", " ms to the first token",
+     true, [](const run_figures& f) { return f.ms_to_first_token; }},
+    {requirement_kind::max_power_mw, "max power", " mW", true,
      [](const run_figures& f) { return f.power_mw; }},
-    {wish_kind::max_storage_bytes, "max storage", " bytes of storage", true,
+    {requirement_kind::max_storage_bytes, "max storage", " bytes of storage", true,
      [](const run_figures& f) { return number_of(f.storage_bytes); }},
-    {wish_kind::max_memory_bytes, "max memory", " bytes of memory", true,
+    {requirement_kind::max_memory_bytes, "max memory", " bytes of memory", true,
      [](const run_figures& f) { return number_of(f.memory_bytes); }},
-    {wish_kind::min_sqnr_db, "min SQNR", " dB of SQNR", false,
+    {requirement_kind::min_sqnr_db, "min SQNR", " dB of SQNR", false,
      [](const run_figures& f) { return f.sqnr_db; }},
-    {wish_kind::max_kl, "max KL", " nats a token of KL divergence", true,
+    {requirement_kind::max_kl, "max KL", " nats a token of KL divergence", true,
      [](const run_figures& f) { return f.kl; }},
 };
 
-[[nodiscard]] inline const figure_wish_row* figure_wish(wish_kind kind) {
-  for (const auto& row : figure_wish_table)
+[[nodiscard]] inline const figure_requirement_row* figure_requirement(requirement_kind kind) {
+  for (const auto& row : figure_requirement_table)
     if (row.kind == kind) return &row;
   return nullptr;
 }
 
-[[nodiscard]] inline std::string_view wish_name(wish_kind kind) {
-  if (const auto* row = figure_wish(kind)) return row->name;
+[[nodiscard]] inline std::string_view requirement_name(requirement_kind kind) {
+  if (const auto* row = figure_requirement(kind)) return row->name;
   switch (kind) {
-  case wish_kind::min_precision:
+  case requirement_kind::min_precision:
     return "min precision";
-  case wish_kind::licence:
+  case requirement_kind::licence:
     return "licence";
-  case wish_kind::npu:
+  case requirement_kind::npu:
     return "must have NPU";
   default:
     return "offline";
   }
 }
 
-[[nodiscard]] inline rule_result met(const wish& w, std::string reason) {
+[[nodiscard]] inline rule_result met(const requirement& w, std::string reason) {
   return in_favour(std::move(reason), w.hard ? 0 : 1);
 }
 
 /// `excess`: by how much, from 0 to 1.
-[[nodiscard]] inline rule_result missed(const wish& w, std::string reason, double excess = 1) {
+[[nodiscard]] inline rule_result missed(const requirement& w, std::string reason,
+                                        double excess = 1) {
   return w.hard ? excluded(std::move(reason)) : speaks_against(std::move(reason), -excess);
 }
 
@@ -136,8 +141,8 @@ inline constexpr figure_wish_row figure_wish_table[] = {
   return text;
 }
 
-[[nodiscard]] inline rule_result judge_figure(const wish& w, const figure_wish_row& row,
-                                              const scoring_case& c) {
+[[nodiscard]] inline rule_result
+judge_figure(const requirement& w, const figure_requirement_row& row, const scoring_case& c) {
   const auto value = c.figures == nullptr ? std::nullopt : row.value(*c.figures);
   const std::string limit = number_text(w.limit) + std::string(row.unit);
   if (!value) {
@@ -151,7 +156,7 @@ inline constexpr figure_wish_row figure_wish_table[] = {
   return missed(w, here + (row.at_most ? ", above " : ", below ") + limit, std::min(degree, 1.0));
 }
 
-[[nodiscard]] inline rule_result judge_precision(const wish& w, const scoring_case& c) {
+[[nodiscard]] inline rule_result judge_precision(const requirement& w, const scoring_case& c) {
   const std::string least(name_of(w.least));
   if (c.weights) {
     if (*c.weights == precision::mixed) return not_known("what is mixed with what");
@@ -172,7 +177,7 @@ inline constexpr figure_wish_row figure_wish_table[] = {
          (a.size() == b.size() || b[a.size()] == '-');
 }
 
-[[nodiscard]] inline rule_result judge_licence(const wish& w, const scoring_case& c) {
+[[nodiscard]] inline rule_result judge_licence(const requirement& w, const scoring_case& c) {
   const std::string& licence = c.engine.licence;
   if (licence.empty()) return not_known("licence of the engine");
   const bool refused = any_part(licence, "; ", [&](std::string_view part) {
@@ -183,12 +188,12 @@ inline constexpr figure_wish_row figure_wish_table[] = {
                  : met(w, "licence " + licence);
 }
 
-[[nodiscard]] inline rule_result judge_offline(const wish& w, const scoring_case& c) {
+[[nodiscard]] inline rule_result judge_offline(const requirement& w, const scoring_case& c) {
   if (!c.engine.offline) return not_known("whether it runs offline");
   return *c.engine.offline ? met(w, "runs offline") : missed(w, "needs a network");
 }
 
-[[nodiscard]] inline rule_result judge_npu(const wish& w, const scoring_case& c) {
+[[nodiscard]] inline rule_result judge_npu(const requirement& w, const scoring_case& c) {
   if (!c.device.npu) return missed(w, "the device has no NPU");
   if (const auto* way = way_to_npu(c.engine, c.device))
     return met(w, with_note("uses the NPU " + c.device.npu->name, way->note));
@@ -197,28 +202,29 @@ inline constexpr figure_wish_row figure_wish_table[] = {
   return missed(w, "does not reach the NPU " + c.device.npu->name);
 }
 
-inline void require_valid(const wish& w) {
+inline void require_valid(const requirement& w) {
   const auto refuse = [&](const char* problem) {
-    fail(error_code::bad_argument, "wish " + std::string(wish_name(w.kind)), problem);
+    fail(error_code::bad_argument, "requirement " + std::string(requirement_name(w.kind)), problem);
   };
   if (!std::isfinite(w.weight) || w.weight < 0) refuse("weight must be a number from 0 on");
-  if (const auto* row = figure_wish(w.kind)) {
+  if (const auto* row = figure_requirement(w.kind)) {
     if (!std::isfinite(w.limit)) refuse("its limit is no number");
     if (row->at_most && !(w.limit > 0)) refuse("its limit must be above 0");
   }
-  if (w.kind == wish_kind::min_precision && w.least == precision::mixed)
+  if (w.kind == requirement_kind::min_precision && w.least == precision::mixed)
     refuse("expected fp16, int8 or int4");
-  if (w.kind == wish_kind::licence && w.licences.empty()) refuse("needs a licence that is allowed");
+  if (w.kind == requirement_kind::licence && w.licences.empty())
+    refuse("needs a licence that is allowed");
 }
 
-[[nodiscard]] inline rule_result judge_wish(const wish& w, const scoring_case& c) {
-  if (const auto* row = figure_wish(w.kind)) return judge_figure(w, *row, c);
+[[nodiscard]] inline rule_result judge_requirement(const requirement& w, const scoring_case& c) {
+  if (const auto* row = figure_requirement(w.kind)) return judge_figure(w, *row, c);
   switch (w.kind) {
-  case wish_kind::min_precision:
+  case requirement_kind::min_precision:
     return judge_precision(w, c);
-  case wish_kind::licence:
+  case requirement_kind::licence:
     return judge_licence(w, c);
-  case wish_kind::npu:
+  case requirement_kind::npu:
     return judge_npu(w, c);
   default:
     return judge_offline(w, c);
@@ -227,12 +233,12 @@ inline void require_valid(const wish& w) {
 
 } // namespace advisor::detail
 
-inline scoring_rule rule_of(const wish& w) {
+inline scoring_rule rule_of(const requirement& w) {
   advisor::detail::require_valid(w);
-  return {.name = "wish: " + std::string(advisor::detail::wish_name(w.kind)) +
+  return {.name = "requirement: " + std::string(advisor::detail::requirement_name(w.kind)) +
                   (w.hard ? "" : " (soft)"),
           .weight = w.weight,
-          .score = [w](const scoring_case& c) { return advisor::detail::judge_wish(w, c); },
+          .score = [w](const scoring_case& c) { return advisor::detail::judge_requirement(w, c); },
           .weighs_precision = true};
 }
 

@@ -122,9 +122,9 @@ using condition = std::function<bool(const scoring_case&)>;
   for (const auto& row : condition_table)
     if (fields.find(row.name) != nullptr) all.push_back(parse_condition(fields, row));
   constexpr std::uint64_t most = std::uint64_t{1} << 32;
-  if (const auto least = fields.whole("min_ram_mib", 0, most))
+  if (const auto least = fields.integer("min_ram_mib", 0, most))
     all.push_back([least](const scoring_case& c) { return c.device.ram_mib >= *least; });
-  if (const auto limit = fields.whole("max_ram_mib", 0, most)) // 0 MiB: nobody knows how much
+  if (const auto limit = fields.integer("max_ram_mib", 0, most)) // 0 MiB: nobody knows how much
     all.push_back([limit](const scoring_case& c) {
       return c.device.ram_mib != 0 && c.device.ram_mib <= *limit;
     });

@@ -29,7 +29,7 @@ struct layer_method {
 /// Encodes the matrices of all layers, each in its format, and puts them into `encoded` under their
 /// names, with AWQ also the vectors that change. Tensors that have no format are left out; those
 /// that are there already are taken as they are. The weights end as the encoded ones, which must
-/// live as long as them. Memory: the encoded tensors, a sublayer in float, what drift and
+/// live as long as them. Memory: the encoded tensors, a sublayer in float, what compensation and
 /// gptq_columns say of its columns, and twice the hidden floats of every token.
 void encode_layers(model_weights& weights, const calibration_text& text,
                    const named_formats& formats, const layer_method& method,
@@ -196,10 +196,10 @@ inline void sublayer_encoder::encode_end(sublayer_end end, layer_walk& walk, lay
   const auto group = matrices_.at(end);
   if (std::none_of(group.begin(), group.end(), [&](auto* w) { return is_open(w->name); })) return;
   const unsigned threads = method_.options.threads;
-  drift d;
+  compensation d;
   Eigen::MatrixXd gram;
   if (method_.compensate) {
-    d = measure_drift(walk, original, end, threads);
+    d = measure_compensation(walk, original, end, threads);
     gram = d[1].gram.size() == 0 ? d[0].gram : d[0].gram + d[1].gram;
   } else {
     gram = walk.statistics(end).gram;

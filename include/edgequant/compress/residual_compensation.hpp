@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// How far an encoded model has drifted from the original before a matrix, and the weights that
+/// How far an encoded model has diverged from the original before a matrix, and the weights that
 /// lead back to the original's outputs. Source: after the asymmetric targets of Li et al. 2025
 /// (GPTAQ); the residual stream and the measured strength are our additions.
 #pragma once
@@ -15,7 +15,7 @@
 namespace edgequant::inline EDGEQUANT_ABI {
 
 /// Sums over tokens: x are the inputs of a matrix in the encoded model, y those in the original.
-struct drift_sums {
+struct compensation_sums {
   Eigen::MatrixXd gram;     ///< x x^T, both triangles
   Eigen::MatrixXd cross;    ///< y x^T
   Eigen::MatrixXd residual; ///< (what the original's output is added to - what ours is) x^T; empty
@@ -23,24 +23,25 @@ struct drift_sums {
 };
 
 /// The sums of every other chunk, so that what one half says can be tried on the other.
-using drift = std::array<drift_sums, 2>;
+using compensation = std::array<compensation_sums, 2>;
 
 /// Both walks stand before the same sublayer. The sums do not depend on the number of threads.
 /// Memory: four columns x columns matrices of doubles, and two of hidden x columns.
-[[nodiscard]] drift measure_drift(layer_walk& encoded, layer_walk& original, sublayer_end end,
-                                  unsigned threads = 0);
+[[nodiscard]] compensation measure_compensation(layer_walk& encoded, layer_walk& original,
+                                                sublayer_end end, unsigned threads = 0);
 
 /// `current`: weights as they would be encoded; `target`: those of the original, rows in the same
 /// units. Returns current + a D, where D takes most of the squared difference between the outputs
 /// away, and a, 0 to 1, is what holds of D on tokens that it does not come from. `damping`: share
 /// of the mean diagonal that is added to the Gram matrix.
-[[nodiscard]] matrix_f compensated(const matrix_f& current, const matrix_f& target, const drift& d,
-                                   double damping = 0.01, unsigned threads = 0);
+[[nodiscard]] matrix_f compensated(const matrix_f& current, const matrix_f& target,
+                                   const compensation& d, double damping = 0.01,
+                                   unsigned threads = 0);
 
 namespace compression::detail {
 
 /// Columns of a sum that are added together.
-inline constexpr Eigen::Index drift_columns = 64;
+inline constexpr Eigen::Index compensation_columns = 64;
 
 [[nodiscard]] inline Eigen::MatrixXd columns_of(std::span<const float> x, Eigen::Index length) {
   using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic>;
@@ -67,9 +68,10 @@ private:
 };
 
 /// What the outputs of some rows are off by, times the inputs.
-[[nodiscard]] inline Eigen::MatrixXd off_by(const Eigen::MatrixXd& now,
-                                            const Eigen::MatrixXd& wanted, const drift_sums& s,
-                                            Eigen::Index first) {
+[[nodiscard]] inline Eigen::MatrixXd output_residual(const Eigen::MatrixXd& now,
+                                                     const Eigen::MatrixXd& wanted,
+                                                     const compensation_sums& s,
+                                                     Eigen::Index first) {
   Eigen::MatrixXd sum = wanted * s.cross - now * s.gram;
   if (s.residual.rows() != 0) sum += s.residual.middleRows(first, now.rows());
   return sum;
@@ -77,9 +79,9 @@ private:
 
 } // namespace compression::detail
 
-inline drift measure_drift(layer_walk& encoded, layer_walk& original, sublayer_end end,
-                           unsigned threads) {
-  drift sums;
+inline compensation measure_compensation(layer_walk& encoded, layer_walk& original,
+                                         sublayer_end end, unsigned threads) {
+  compensation sums;
   for (std::size_t chunk = 0; chunk < encoded.chunks(); ++chunk) {
     const auto tokens = encoded.inputs(chunk, end);
     const auto& before = encoded.vectors(chunk);
@@ -92,16 +94,18 @@ inline drift measure_drift(layer_walk& encoded, layer_walk& original, sublayer_e
     if (end == sublayer_end::out)
       apart = compression::detail::columns_of(original.vectors(chunk), hidden) -
               compression::detail::columns_of(before, hidden);
-    drift_sums& s = sums[chunk % 2];
+    compensation_sums& s = sums[chunk % 2];
     if (s.gram.size() == 0)
       s = {Eigen::MatrixXd::Zero(length, length), Eigen::MatrixXd::Zero(length, length),
            Eigen::MatrixXd::Zero(apart.rows(), length)};
-    const auto parts = static_cast<std::size_t>((length + compression::detail::drift_columns - 1) /
-                                                compression::detail::drift_columns);
+    const auto parts =
+        static_cast<std::size_t>((length + compression::detail::compensation_columns - 1) /
+                                 compression::detail::compensation_columns);
     parallel_for(parts, threads, [&](std::size_t p) {
       const serial_products one;
-      const Eigen::Index first = static_cast<Eigen::Index>(p) * compression::detail::drift_columns;
-      const Eigen::Index some = std::min(compression::detail::drift_columns, length - first);
+      const Eigen::Index first =
+          static_cast<Eigen::Index>(p) * compression::detail::compensation_columns;
+      const Eigen::Index some = std::min(compression::detail::compensation_columns, length - first);
       const Eigen::MatrixXd right = x.middleRows(first, some).transpose();
       s.gram.middleCols(first, some).noalias() += x * right;
       s.cross.middleCols(first, some).noalias() += y * right;
@@ -111,7 +115,7 @@ inline drift measure_drift(layer_walk& encoded, layer_walk& original, sublayer_e
   return sums;
 }
 
-inline matrix_f compensated(const matrix_f& current, const matrix_f& target, const drift& d,
+inline matrix_f compensated(const matrix_f& current, const matrix_f& target, const compensation& d,
                             double damping, unsigned threads) {
   if (d[1].gram.size() == 0) return current; // one chunk: nothing to try it on
   struct panel {                             // rows that are handled together
@@ -131,7 +135,7 @@ inline matrix_f compensated(const matrix_f& current, const matrix_f& target, con
     const Eigen::MatrixXd now = current.middleRows(first, rows).cast<double>();
     const Eigen::MatrixXd wanted = target.middleRows(first, rows).cast<double>();
     for (std::size_t h = 0; h < 2; ++h)
-      p.off[h] = compression::detail::off_by(now, wanted, d[h], first);
+      p.off[h] = compression::detail::output_residual(now, wanted, d[h], first);
   });
   // The squared difference on the other half is a parabola in the strength.
   for (std::size_t h = 0; h < 2; ++h) {

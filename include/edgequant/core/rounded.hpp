@@ -7,7 +7,7 @@
 namespace edgequant::inline EDGEQUANT_ABI {
 
 /// Returns `value`, rounded to its type, as an optimisation barrier: `rounded(a * b) + c` is a
-/// multiplication and an addition on every compiler, never a fused one. GCC contracts across
+/// multiplication and an addition on every compiler, never a fused one. GCC contracts over
 /// statements and through intrinsics, so a named temporary is not enough. `T` is float, double or
 /// a vector register type.
 template <class T> [[nodiscard]] inline T rounded(T value) noexcept {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// Characters of UTF-8 that may be damaged, or cut anywhere as tokens cut it. Source: RFC 3629.
+/// Characters of UTF-8 that may be broken, or cut anywhere as tokens cut it. Source: RFC 3629.
 #pragma once
 
 #include "../config.hpp"

@@ -10,48 +10,48 @@
 namespace edgequant::inline EDGEQUANT_ABI::gemm {
 
 /// 32 activations of each of N columns, for one backend.
-template <int N> struct column_group {
+template <int N> struct activation_group {
   std::int8_t codes[N][32]; ///< within -127..127
   float scales[N];
-  /// Where sums of products start, see set_starts(): with weights of 4 bits and of 8.
-  std::int32_t starts_4[N], starts_8[N];
+  /// Where sums of products start, see set_corrections(): with weights of 4 bits and of 8.
+  std::int32_t correction_4[N], correction_8[N];
 };
 
 /// Takes off beforehand what weights' codes come with beside themselves: `sum` is that of the codes
 /// of column c.
 template <simd::backend S = simd::native, int N>
-void set_starts(column_group<N>& group, std::size_t c, std::int32_t sum) noexcept {
-  group.starts_4[c] = S::first_sum - 8 * sum;
-  group.starts_8[c] = S::first_sum - S::code_offset * sum;
+void set_corrections(activation_group<N>& group, std::size_t c, std::int32_t sum) noexcept {
+  group.correction_4[c] = S::first_sum - 8 * sum;
+  group.correction_8[c] = S::first_sum - S::code_offset * sum;
 }
 
 /// Writes a group of 32 values as column c: scale = largest magnitude / 127. A group that is not
 /// finite has codes of 0 and its scale: the product is NaN. Zeros, or what is so near to them that
 /// 1 / scale overflows, have codes of 0 and scale 0.
 template <simd::backend S = simd::native, int N>
-void encode_group(const float* values, column_group<N>& to, std::size_t c) noexcept {
+void quantize_group(const float* values, activation_group<N>& to, std::size_t c) noexcept {
   const std::span<const float> group(values, 32);
   const float scale = std::bit_cast<float>(kernel::absmax_bits<S>(group)) / 127.0f;
   const float inverse = 1.0f / scale;
-  const bool whole = is_finite(scale) && is_finite(inverse);
-  if (whole)
+  const bool valid = is_finite(scale) && is_finite(inverse);
+  if (valid)
     kernel::quantize<8, kernel::rounding::half_even, S>(group, inverse, to.codes[c]);
   else
     std::fill_n(to.codes[c], 32, std::int8_t{0});
-  to.scales[c] = whole || !is_finite(scale) ? scale : 0.0f;
-  set_starts<S>(to, c, std::accumulate(to.codes[c], to.codes[c] + 32, 0));
+  to.scales[c] = valid || !is_finite(scale) ? scale : 0.0f;
+  set_corrections<S>(to, c, std::accumulate(to.codes[c], to.codes[c] + 32, 0));
 }
 
 /// The same for sixteen groups of finite values.
 template <simd::backend S = simd::native, int N>
-void encode_16_groups(const float* values, column_group<N>* to, std::size_t c) noexcept {
+void quantize_16_groups(const float* values, activation_group<N>* to, std::size_t c) noexcept {
   const auto zero = S::broadcast(0.0f);
   const auto largest = S::div(kernel::absmax_of_16<S>(values, 32), S::broadcast(127.0f));
   const auto inverse = S::div(S::broadcast(1.0f), largest);
-  const std::uint32_t whole = S::less(inverse, S::broadcast(std::bit_cast<float>(infinity_bits)));
+  const std::uint32_t valid = S::less(inverse, S::broadcast(std::bit_cast<float>(infinity_bits)));
   float scales[16], inverses[16], counts[16];
-  S::store(scales, S::choose(whole, largest, zero));
-  S::store(inverses, S::choose(whole, inverse, zero));
+  S::store(scales, S::choose(valid, largest, zero));
+  S::store(inverses, S::choose(valid, inverse, zero));
   typename S::f32 sums[16];
   for (std::size_t g = 0; g < 16; ++g, values += 32) {
     const auto factor = S::broadcast(inverses[g]);
@@ -65,61 +65,61 @@ void encode_16_groups(const float* values, column_group<N>* to, std::size_t c) n
   S::store(counts, S::sum_of_each(sums));
   for (std::size_t g = 0; g < 16; ++g) {
     to[g].scales[c] = scales[g];
-    set_starts<S>(to[g], c, static_cast<std::int32_t>(counts[g]));
+    set_corrections<S>(to[g], c, static_cast<std::int32_t>(counts[g]));
   }
 }
 
 /// Writes `groups` groups of 32 values as column c of as many column groups.
 template <simd::backend S = simd::native, int N>
-void encode_column(const float* values, std::size_t groups, column_group<N>* to,
-                   std::size_t c) noexcept {
+void quantize_token(const float* values, std::size_t groups, activation_group<N>* to,
+                    std::size_t c) noexcept {
   std::size_t g = 0;
   for (; g + 16 <= groups; g += 16)
     if (kernel::absmax_bits<S>({values + g * 32, 512}) < infinity_bits)
-      encode_16_groups<S>(values + g * 32, to + g, c);
+      quantize_16_groups<S>(values + g * 32, to + g, c);
     else
-      for (std::size_t i = g; i < g + 16; ++i) encode_group<S>(values + i * 32, to[i], c);
-  for (; g < groups; ++g) encode_group<S>(values + g * 32, to[g], c);
+      for (std::size_t i = g; i < g + 16; ++i) quantize_group<S>(values + i * 32, to[i], c);
+  for (; g < groups; ++g) quantize_group<S>(values + g * 32, to[g], c);
 }
 
 /// How a column with one scale was coded.
-struct whole_code {
+struct token_codes {
   float scale;      ///< largest magnitude / 127
   std::int32_t sum; ///< of the codes
 };
 
 /// Writes the codes of `length` values with one scale: those of values i .. i + 16 at place(i), for
-/// i = 0, 16, ...; zeros are behind the last value. Special cases are as in encode_group().
+/// i = 0, 16, ...; zeros are behind the last value. Special cases are as in quantize_group().
 template <simd::backend S = simd::native, class Place>
-[[nodiscard]] whole_code encode_whole(const float* values, std::size_t length,
-                                      Place place) noexcept {
+[[nodiscard]] token_codes quantize_values_per_token(const float* values, std::size_t length,
+                                                    Place place) noexcept {
   const float scale = std::bit_cast<float>(kernel::absmax_bits<S>({values, length})) / 127.0f;
   const float inverse = 1.0f / scale;
-  const bool whole = is_finite(scale) && is_finite(inverse);
-  const auto factor = S::broadcast(whole ? inverse : 0.0f);
+  const bool valid = is_finite(scale) && is_finite(inverse);
+  const auto factor = S::broadcast(valid ? inverse : 0.0f);
   auto sums = S::broadcast(0.0f);                              // exact: whole numbers below 2^24
   kernel::for_each_16(length, [&](std::size_t i, auto lanes) { // zeros are behind the tail
     const auto x = kernel::load_floats<S>(lanes, values + i);
     const auto codes =
-        kernel::to_codes<8, kernel::rounding::half_even, S>(whole ? x : S::broadcast(0.0f), factor);
+        kernel::to_codes<8, kernel::rounding::half_even, S>(valid ? x : S::broadcast(0.0f), factor);
     S::store_i8(place(i), codes);
     sums = S::add(sums, S::to_f32(codes));
   });
-  return {whole || !is_finite(scale) ? scale : 0.0f,
+  return {valid || !is_finite(scale) ? scale : 0.0f,
           static_cast<std::int32_t>(S::reduce_add(sums))};
 }
 
 /// Writes `length` values as column c of as many column groups as they fill; their scale is in the
-/// first group. Products start from its starts_8 and convert their sums.
+/// first group. Products start from its correction_8 and convert their sums.
 template <simd::backend S = simd::native, int N>
-void encode_whole_column(const float* values, std::size_t length, column_group<N>* to,
-                         std::size_t c) noexcept {
-  const auto [scale, sum] =
-      encode_whole<S>(values, length, [&](std::size_t i) { return to[i / 32].codes[c] + i % 32; });
+void quantize_token_per_token(const float* values, std::size_t length, activation_group<N>* to,
+                              std::size_t c) noexcept {
+  const auto [scale, sum] = quantize_values_per_token<S>(
+      values, length, [&](std::size_t i) { return to[i / 32].codes[c] + i % 32; });
   if (length % 32 != 0 && length % 32 <= 16)
     std::fill_n(to[length / 32].codes[c] + 16, 16, std::int8_t{0});
   to[0].scales[c] = scale;
-  to[0].starts_8[c] = -S::code_offset * sum;
+  to[0].correction_8[c] = -S::code_offset * sum;
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI::gemm

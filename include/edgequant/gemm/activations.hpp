@@ -15,8 +15,8 @@ namespace edgequant::inline EDGEQUANT_ABI {
 /// magnitude / 127.
 enum class activation_coding : std::uint8_t {
   none,
-  groups, ///< a float scale for each 32 values: for weights in blocks
-  whole   ///< one for the vector: for weights with a scale a row
+  per_group, ///< a float scale for each 32 values: for weights in blocks
+  per_token  ///< one for the vector: for weights with a scale a row
 };
 
 /// Inputs of products: `count` vectors of `length` floats that follow each other. They are turned
@@ -29,13 +29,13 @@ public:
     count_ = count;
     length_ = length;
     wide_ = false;
-    placed_across_ = false;
+    interleaved_valid_ = false;
     coding_ = activation_coding::none;
   }
   [[nodiscard]] const float* values() const noexcept { return values_; }
   [[nodiscard]] std::size_t count() const noexcept { return count_; }
   [[nodiscard]] std::size_t length() const noexcept { return length_; }
-  /// Whether the codes lie in tiles that begin at multiples of gemm::matrix_tile_columns, for a
+  /// Whether the codes lie in tiles that begin at multiples of gemm::matrix_tile_tokens, for a
   /// unit that multiplies matrices; zeros stand for columns that are missing in the last.
   [[nodiscard]] bool wide() const noexcept { return wide_; }
 
@@ -43,53 +43,53 @@ public:
   /// multiple of 32.
   void encode(activation_coding coding, unsigned threads);
   /// The codes of columns first .. first + N, a tile that for_each_tile() names or a wide one.
-  template <int N> [[nodiscard]] const gemm::column_group<N>* tile(std::size_t first) const {
-    return reinterpret_cast<const gemm::column_group<N>*>(place(first));
+  template <int N> [[nodiscard]] const gemm::activation_group<N>* tile(std::size_t first) const {
+    return reinterpret_cast<const gemm::activation_group<N>*>(place(first));
   }
-  /// The same of wide ones in coding `whole`.
-  [[nodiscard]] const gemm::whole_columns& whole_tile(std::size_t first) const {
-    return *reinterpret_cast<const gemm::whole_columns*>(place(first));
+  /// The same of wide ones in coding `per_token`.
+  [[nodiscard]] const gemm::per_token_tile& per_token_tile_at(std::size_t first) const {
+    return *reinterpret_cast<const gemm::per_token_tile*>(place(first));
   }
   /// Places the values so that sixteen vectors lie side by side, for products in float.
-  void place_across(unsigned threads);
+  void interleave(unsigned threads);
   /// Value k of vectors first .. first + 16, which begin a multiple of 16, is at [k * 16]; zeros
   /// stand for those that are missing.
-  [[nodiscard]] const float* across(std::size_t first) const noexcept {
-    return across_.data() + first * length_;
+  [[nodiscard]] const float* interleaved(std::size_t first) const noexcept {
+    return interleaved_.data() + first * length_;
   }
   /// Cuts columns [begin, end) into tiles, where begin is a multiple of the widest: calls
   /// body(first, std::integral_constant<int, N>) for each. What is left over is cut in halves.
   template <class Body> static void for_each_tile(std::size_t begin, std::size_t end, Body body);
-  static constexpr std::size_t widest_tile = gemm::tile_columns<simd::native>;
+  static constexpr std::size_t widest_tile = gemm::tile_tokens<simd::native>;
 
 private:
   /// With fewer vectors much of a wide tile is for nothing: so many measured faster.
-  static constexpr std::size_t fewest_wide = 12, fewest_wide_whole = 8;
+  static constexpr std::size_t min_matrix_tokens = 12, min_matrix_tokens_per_token = 8;
 
   struct alignas(64) cache_line {
     std::byte bytes[64];
   };
   /// Bytes before a column that begins a tile.
-  [[nodiscard]] std::size_t offset(std::size_t column, bool whole_tiles) const noexcept {
-    if (whole_tiles)
-      return column / gemm::matrix_tile_columns * gemm::whole_columns::bytes(length_);
-    return column * ((length_ + 31) / 32) * sizeof(gemm::column_group<1>);
+  [[nodiscard]] std::size_t offset(std::size_t column, bool per_token_tiles) const noexcept {
+    if (per_token_tiles)
+      return column / gemm::matrix_tile_tokens * gemm::per_token_tile::bytes(length_);
+    return column * ((length_ + 31) / 32) * sizeof(gemm::activation_group<1>);
   }
   [[nodiscard]] std::byte* place(std::size_t column) noexcept {
-    return codes_.data()->bytes + offset(column, wide_ && coding_ == activation_coding::whole);
+    return codes_.data()->bytes + offset(column, wide_ && coding_ == activation_coding::per_token);
   }
   [[nodiscard]] const std::byte* place(std::size_t column) const noexcept {
     return const_cast<activations*>(this)->place(column);
   }
   template <int N> void encode_tile(std::size_t first, std::size_t columns) noexcept;
-  void encode_whole_tile(std::size_t first, std::size_t columns) noexcept;
+  void quantize_per_token_tile(std::size_t first, std::size_t columns) noexcept;
 
   const float* values_ = nullptr;
   std::size_t count_ = 0, length_ = 0;
-  bool wide_ = false, placed_across_ = false;
+  bool wide_ = false, interleaved_valid_ = false;
   activation_coding coding_ = activation_coding::none;
   std::vector<cache_line> codes_;
-  std::vector<float> across_;
+  std::vector<float> interleaved_;
 };
 
 template <class Body>
@@ -105,22 +105,22 @@ void activations::for_each_tile(std::size_t begin, std::size_t end, Body body) {
 
 inline void activations::encode(activation_coding coding, unsigned threads) {
   if (coding_ == coding) return;
-  const bool whole = coding == activation_coding::whole;
-  const bool wide =
-      count_ >= (whole ? fewest_wide_whole : fewest_wide) && gemm::matrix_unit_ready();
-  const std::size_t width = wide ? gemm::matrix_tile_columns : widest_tile;
+  const bool per_token = coding == activation_coding::per_token;
+  const bool wide = count_ >= (per_token ? min_matrix_tokens_per_token : min_matrix_tokens) &&
+                    gemm::matrix_unit_ready();
+  const std::size_t width = wide ? gemm::matrix_tile_tokens : widest_tile;
   const std::size_t tiles = (count_ + width - 1) / width;
-  const std::size_t bytes = offset(wide ? tiles * width : count_, wide && whole);
+  const std::size_t bytes = offset(wide ? tiles * width : count_, wide && per_token);
   codes_.resize((bytes + sizeof(cache_line) - 1) / sizeof(cache_line));
   coding_ = coding; // only now: without memory there are no codes
   wide_ = wide;
   // A few columns are coded sooner than threads are woken.
   parallel_for(tiles, count_ < 8 ? 1 : threads, [&](std::size_t t) {
     const std::size_t begin = t * width, end = std::min(count_, begin + width);
-    if (wide && whole)
-      encode_whole_tile(begin, end - begin);
+    if (wide && per_token)
+      quantize_per_token_tile(begin, end - begin);
     else if (wide)
-      encode_tile<gemm::matrix_tile_columns>(begin, end - begin);
+      encode_tile<gemm::matrix_tile_tokens>(begin, end - begin);
     else
       for_each_tile(begin, end, [&](std::size_t first, auto columns) {
         encode_tile<columns()>(first, columns());
@@ -128,40 +128,40 @@ inline void activations::encode(activation_coding coding, unsigned threads) {
   });
 }
 
-inline void activations::place_across(unsigned threads) {
-  if (placed_across_) return;
+inline void activations::interleave(unsigned threads) {
+  if (interleaved_valid_) return;
   const std::size_t panels = (count_ + 15) / 16;
-  across_.resize(panels * 16 * length_);
-  placed_across_ = true;
+  interleaved_.resize(panels * 16 * length_);
+  interleaved_valid_ = true;
   parallel_for(panels, threads, [&](std::size_t p) {
     const std::size_t first = p * 16;
-    gemm::put_across(values_ + first * length_, std::min<std::size_t>(16, count_ - first), length_,
-                     across_.data() + first * length_);
+    gemm::interleave_tokens(values_ + first * length_, std::min<std::size_t>(16, count_ - first),
+                            length_, interleaved_.data() + first * length_);
   });
 }
 
 template <int N> void activations::encode_tile(std::size_t first, std::size_t columns) noexcept {
-  static_assert(sizeof(gemm::column_group<N>) == N * sizeof(gemm::column_group<1>));
+  static_assert(sizeof(gemm::activation_group<N>) == N * sizeof(gemm::activation_group<1>));
   const std::size_t groups = (length_ + 31) / 32;
-  auto* to = reinterpret_cast<gemm::column_group<N>*>(place(first));
+  auto* to = reinterpret_cast<gemm::activation_group<N>*>(place(first));
   if (columns < N) std::memset(to, 0, groups * sizeof *to);
   for (std::size_t c = 0; c < columns; ++c) {
     const float* column = values_ + (first + c) * length_;
-    if (coding_ == activation_coding::groups)
-      gemm::encode_column(column, groups, to, c);
+    if (coding_ == activation_coding::per_group)
+      gemm::quantize_token(column, groups, to, c);
     else
-      gemm::encode_whole_column(column, length_, to, c);
+      gemm::quantize_token_per_token(column, length_, to, c);
   }
 }
 
-inline void activations::encode_whole_tile(std::size_t first, std::size_t columns) noexcept {
-  auto* to = reinterpret_cast<gemm::whole_columns*>(place(first));
-  if (columns < gemm::matrix_tile_columns)
-    std::memset(to, 0, gemm::whole_columns::bytes(length_));
+inline void activations::quantize_per_token_tile(std::size_t first, std::size_t columns) noexcept {
+  auto* to = reinterpret_cast<gemm::per_token_tile*>(place(first));
+  if (columns < gemm::matrix_tile_tokens)
+    std::memset(to, 0, gemm::per_token_tile::bytes(length_));
   else if (length_ % 64 != 0)
-    std::memset(to->chunks() + length_ / 64, 0, sizeof(gemm::whole_columns::chunk));
+    std::memset(to->chunks() + length_ / 64, 0, sizeof(gemm::per_token_tile::chunk));
   for (std::size_t c = 0; c < columns; ++c)
-    gemm::encode_whole_column(values_ + (first + c) * length_, length_, *to, c);
+    gemm::quantize_token_per_token(values_ + (first + c) * length_, length_, *to, c);
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -13,11 +13,12 @@ namespace edgequant::inline EDGEQUANT_ABI::gemm {
 
 /// Tokens of a tile. Tiles begin at multiples of it, so that a query's sums do not depend on which
 /// others run beside it.
-inline constexpr std::size_t tile_tokens = 32;
+inline constexpr std::size_t attention_tile_tokens = 32;
 
-/// Keys and values of up to tile_tokens tokens.
+/// Keys and values of up to attention_tile_tokens tokens.
 struct attention_tile {
-  const float* keys;   ///< keys[i * tile_tokens + token] is element i, for all tile_tokens tokens
+  const float* keys;   ///< keys[i * attention_tile_tokens + token] is element i, for all
+                       ///< attention_tile_tokens tokens
   const float* values; ///< values[token * size + i]
   std::size_t size;    ///< of a head, a multiple of 16 or not
 };
@@ -30,10 +31,10 @@ struct softmax_state {
 
 namespace detail {
 
-/// scores[q * tile_tokens + token] = query q times the key of the token.
+/// scores[q * attention_tile_tokens + token] = query q times the key of the token.
 template <int Queries, simd::backend S>
 void score_tile(const attention_tile& tile, const float* queries, float* scores) noexcept {
-  constexpr int vectors = tile_tokens / 16;
+  constexpr int vectors = attention_tile_tokens / 16;
   typename S::f32 sum[Queries][vectors];
   EDGEQUANT_UNROLL
   for (auto& row : sum) {
@@ -44,7 +45,7 @@ void score_tile(const attention_tile& tile, const float* queries, float* scores)
     typename S::f32 key[vectors];
     EDGEQUANT_UNROLL
     for (std::size_t v = 0; v < vectors; ++v)
-      key[v] = S::load(tile.keys + i * tile_tokens + v * 16);
+      key[v] = S::load(tile.keys + i * attention_tile_tokens + v * 16);
     EDGEQUANT_UNROLL
     for (std::size_t q = 0; q < Queries; ++q) {
       const auto x = S::broadcast(queries[q * tile.size + i]);
@@ -56,7 +57,7 @@ void score_tile(const attention_tile& tile, const float* queries, float* scores)
   for (std::size_t q = 0; q < Queries; ++q) {
     EDGEQUANT_UNROLL
     for (std::size_t v = 0; v < vectors; ++v)
-      S::store(scores + q * tile_tokens + v * 16, sum[q][v]);
+      S::store(scores + q * attention_tile_tokens + v * 16, sum[q][v]);
   }
 }
 
@@ -68,10 +69,10 @@ template <simd::backend S>
   const auto visible = [seen](std::size_t i) {
     return seen >= i + 16 ? 0xffffu : seen <= i ? 0u : (1u << (seen - i)) - 1;
   };
-  typename S::f32 x[tile_tokens / 16];
+  typename S::f32 x[attention_tile_tokens / 16];
   float lanes[16];
   auto most = S::broadcast(state.most);
-  for (std::size_t i = 0; i < tile_tokens; i += 16) {
+  for (std::size_t i = 0; i < attention_tile_tokens; i += 16) {
     x[i / 16] = S::choose(visible(i), S::load(scores + i), lowest);
     most = S::max(x[i / 16], most);
   }
@@ -80,7 +81,7 @@ template <simd::backend S>
   for (const float lane : lanes) highest = lane > highest ? lane : highest;
   const float factor = std::exp(state.most - highest); // 0 for the first tile
   auto sum = zero;
-  for (std::size_t i = 0; i < tile_tokens; i += 16) {
+  for (std::size_t i = 0; i < attention_tile_tokens; i += 16) {
     const auto e = kernel::exponential<S>(S::sub(x[i / 16], S::broadcast(highest)));
     const auto weight = S::choose(visible(i), e, zero);
     sum = S::add(sum, weight);
@@ -111,7 +112,7 @@ void mix_tile(const attention_tile& tile, std::size_t first, std::size_t tokens,
       value[v] = kernel::load_floats<S>(lanes, tile.values + t * tile.size + first + v * 16);
     EDGEQUANT_UNROLL
     for (std::size_t q = 0; q < Queries; ++q) {
-      const auto weight = S::broadcast(weights[q * tile_tokens + t]);
+      const auto weight = S::broadcast(weights[q * attention_tile_tokens + t]);
       EDGEQUANT_UNROLL
       for (std::size_t v = 0; v < Vectors; ++v)
         sum[q][v] = S::multiply_add(weight, value[v], sum[q][v]);
@@ -133,23 +134,23 @@ void mix_tile(const attention_tile& tile, std::size_t first, std::size_t tokens,
 template <int Queries, simd::backend S = simd::native>
 void attend_tile(const attention_tile& tile, const float* queries, const std::size_t* seen,
                  softmax_state* states, float* out) noexcept {
-  float scores[Queries * tile_tokens], factors[Queries];
+  float scores[Queries * attention_tile_tokens], factors[Queries];
   detail::score_tile<Queries, S>(tile, queries, scores);
   std::size_t tokens = 0;
   for (std::size_t q = 0; q < Queries; ++q) {
-    factors[q] = detail::weigh_tile<S>(scores + q * tile_tokens, seen[q], states[q]);
+    factors[q] = detail::weigh_tile<S>(scores + q * attention_tile_tokens, seen[q], states[q]);
     tokens = std::max(tokens, seen[q]);
   }
   constexpr std::size_t vectors = 4;
   std::size_t i = 0;
   for (; i + 16 * vectors <= tile.size; i += 16 * vectors)
     detail::mix_tile<Queries, vectors, S>(tile, i, tokens, scores, factors, out,
-                                          kernel::whole_lanes{});
+                                          kernel::full_lanes{});
   for (; i + 16 <= tile.size; i += 16)
-    detail::mix_tile<Queries, 1, S>(tile, i, tokens, scores, factors, out, kernel::whole_lanes{});
+    detail::mix_tile<Queries, 1, S>(tile, i, tokens, scores, factors, out, kernel::full_lanes{});
   if (i < tile.size)
     detail::mix_tile<Queries, 1, S>(tile, i, tokens, scores, factors, out,
-                                    kernel::part_lanes{tile.size - i});
+                                    kernel::tail_lanes{tile.size - i});
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI::gemm

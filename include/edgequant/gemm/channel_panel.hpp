@@ -11,7 +11,7 @@ struct channel_panel {
   std::int8_t codes[8][16][4];
 };
 
-/// Columns up to which sums fit: 128 * 127 * 132104 < 2^31.
+/// Tokens up to which sums fit: 128 * 127 * 132104 < 2^31.
 inline constexpr std::size_t most_channel_columns = 132104;
 
 /// Panels of a tile where there are enough. No floats need registers beside the sums: four panels
@@ -38,12 +38,12 @@ void pack_channel_panel(const std::int8_t* from, std::size_t rows, std::size_t c
 /// panel + p * groups. Exact up to most_channel_columns. Of a single panel the stream is read
 /// ahead. The sums come from memory: GCC spills half of them where they begin as
 /// copies of each other.
-template <int Panels, int Columns, simd::backend S = simd::native>
-void add_channels(const channel_panel* panel, std::size_t groups, const column_group<Columns>* x,
+template <int Panels, int Tokens, simd::backend S = simd::native>
+void add_channels(const channel_panel* panel, std::size_t groups, const activation_group<Tokens>* x,
                   std::int32_t* sums) noexcept {
-  typename S::i32 sum[Panels][Columns];
+  typename S::i32 sum[Panels][Tokens];
   EDGEQUANT_UNROLL
-  for (std::size_t c = 0; c < Columns; ++c) {
+  for (std::size_t c = 0; c < Tokens; ++c) {
     EDGEQUANT_UNROLL
     for (std::size_t p = 0; p < Panels; ++p) sum[p][c] = S::load(sums + (c * Panels + p) * 16);
   }
@@ -56,7 +56,7 @@ void add_channels(const channel_panel* panel, std::size_t groups, const column_g
       for (std::size_t p = 0; p < Panels; ++p)
         w[p] = S::load_codes(panel[p * groups + g].codes[k][0]);
       EDGEQUANT_UNROLL
-      for (int c = 0; c < Columns; ++c) {
+      for (int c = 0; c < Tokens; ++c) {
         const auto codes = S::broadcast_codes(x[g].codes[c], k);
         EDGEQUANT_UNROLL
         for (int p = 0; p < Panels; ++p) sum[p][c] = S::template add_dot<8>(sum[p][c], w[p], codes);
@@ -64,7 +64,7 @@ void add_channels(const channel_panel* panel, std::size_t groups, const column_g
     }
   }
   EDGEQUANT_UNROLL
-  for (std::size_t c = 0; c < Columns; ++c) {
+  for (std::size_t c = 0; c < Tokens; ++c) {
     EDGEQUANT_UNROLL
     for (std::size_t p = 0; p < Panels; ++p) S::store(sums + (c * Panels + p) * 16, sum[p][c]);
   }

@@ -65,7 +65,7 @@ private:
       alignas(64) std::int32_t sums[width() * height];
       const auto* tile = x_->template tile<width()>(column);
       for (std::size_t c = 0; c < width(); ++c)
-        std::fill_n(sums + c * height, height, tile->starts_8[c]);
+        std::fill_n(sums + c * height, height, tile->correction_8[c]);
       gemm::add_channels<Panels, width()>(panels, groups, tile, sums);
       for (std::size_t c = 0; c < width(); ++c)
         gemm::scale_channels(sums + c * height, w_->scales + row, tile->scales[c], rows,
@@ -77,14 +77,14 @@ private:
   template <class S>
   void multiply_tiles(std::size_t begin, std::size_t end, std::size_t first,
                       std::size_t last) const {
-    constexpr std::size_t width = gemm::matrix_tile_columns, together = task_rows / 16;
+    constexpr std::size_t width = gemm::matrix_tile_tokens, together = task_rows / 16;
     const std::size_t groups = (w_->columns + 31) / 32, count = (end - begin + 15) / 16;
     const auto* panels = panels_at(begin, end - begin);
     const matrix_unit_use<64, S> unit;
     for (std::size_t column = first; column < last; column += 2 * width) {
       const bool both = column + width < last;
-      const gemm::whole_columns* const x[2] = {&x_->whole_tile(column),
-                                               &x_->whole_tile(both ? column + width : column)};
+      const gemm::per_token_tile* const x[2] = {
+          &x_->per_token_tile_at(column), &x_->per_token_tile_at(both ? column + width : column)};
       alignas(64) std::int32_t sums[together / 2][4][width * 16]; // pair of panels, tile of it
       for (std::size_t p = 0; p < count; p += 2) {
         auto& tiles = sums[p / 2];

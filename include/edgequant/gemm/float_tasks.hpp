@@ -18,21 +18,22 @@ void for_each_dot_tile(std::size_t begin, std::size_t end, std::size_t first, st
                        Tile tile) {
   constexpr int rows = simd::native::registers >= 32 ? 4 : 1, columns = 4;
   using std::integral_constant;
-  const auto across = [&](std::size_t r, auto height) {
+  const auto row_of_tiles = [&](std::size_t r, auto height) {
     std::size_t c = first;
     for (; c + columns <= last; c += columns) tile(r, height, c, integral_constant<int, columns>{});
     for (; c < last; ++c) tile(r, height, c, integral_constant<int, 1>{});
   };
   std::size_t r = begin;
   // A single vector meets each row once: one stream from memory is faster than four.
-  for (; last - first > 1 && r + rows <= end; r += rows) across(r, integral_constant<int, rows>{});
-  for (; r < end; ++r) across(r, integral_constant<int, 1>{});
+  for (; last - first > 1 && r + rows <= end; r += rows)
+    row_of_tiles(r, integral_constant<int, rows>{});
+  for (; r < end; ++r) row_of_tiles(r, integral_constant<int, 1>{});
 }
 
 /// Few vectors: rows as they are, a row and a vector side by side.
-template <class Value> class value_product {
+template <class Value> class float_product {
 public:
-  value_product(const weight_product& p, const activations& x) noexcept
+  float_product(const weight_product& p, const activations& x) noexcept
       : w_(&p.w), x_(&x), y_(p.y) {}
 
   [[nodiscard]] std::size_t tasks() const noexcept {
@@ -60,18 +61,18 @@ private:
 };
 
 /// Many vectors, one a lane: some rows, as floats, times a block of vectors.
-template <class Value> class blocked_value_product {
+template <class Value> class blocked_float_product {
 public:
-  blocked_value_product(const weight_product& p, const activations& x) noexcept
+  blocked_float_product(const weight_product& p, const activations& x) noexcept
       : w_(&p.w), x_(&x), y_(p.y), row_tasks_((p.w.rows + task_rows - 1) / task_rows) {}
 
   [[nodiscard]] std::size_t tasks() const noexcept {
     return row_tasks_ * ((x_->count() + task_vectors - 1) / task_vectors);
   }
   void run(std::size_t task) const {
-    constexpr int height = gemm::across_rows<simd::native>,
-                  width = gemm::across_panels<simd::native>;
-    constexpr std::size_t part = gemm::across_part;
+    constexpr int height = gemm::float_tile_rows<simd::native>,
+                  width = gemm::float_tile_panels<simd::native>;
+    constexpr std::size_t part = gemm::float_tile_depth;
     const std::size_t first = task / row_tasks_ * task_vectors;
     const std::size_t begin = task % row_tasks_ * task_rows;
     const std::size_t last = std::min(x_->count(), first + task_vectors);
@@ -86,10 +87,10 @@ public:
       for (std::size_t r = 0; r < rows; ++r)
         gemm::to_floats(values + r * length + k, columns, floats + r * part);
       const auto multiply = [&](std::size_t v, auto panels) {
-        const float* x = x_->across(first + v) + k * 16;
+        const float* x = x_->interleaved(first + v) + k * 16;
         for (std::size_t r = 0; r < rows; r += height)
-          gemm::add_across<height, panels()>(floats + r * part, columns, x, length * 16, k > 0,
-                                             sums + r * stride + v, stride);
+          gemm::multiply_float_tile<height, panels()>(floats + r * part, columns, x, length * 16,
+                                                      k > 0, sums + r * stride + v, stride);
       };
       std::size_t v = 0;
       for (; first + v + (width - 1) * 16 < last; v += width * 16)
@@ -101,7 +102,7 @@ public:
 
 private:
   static constexpr std::size_t task_rows = 48, task_vectors = 512;
-  static_assert(task_rows % gemm::across_rows<simd::native> == 0);
+  static_assert(task_rows % gemm::float_tile_rows<simd::native> == 0);
   const weight_view* w_;
   const activations* x_;
   float* y_;

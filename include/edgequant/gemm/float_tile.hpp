@@ -8,14 +8,14 @@
 namespace edgequant::inline EDGEQUANT_ABI::gemm {
 
 /// Rows and panels of sixteen columns whose sums fit in registers.
-template <simd::backend S> inline constexpr int across_rows = S::registers >= 32 ? 12 : 6;
-template <simd::backend S> inline constexpr int across_panels = S::registers >= 32 ? 2 : 1;
+template <simd::backend S> inline constexpr int float_tile_rows = S::registers >= 32 ? 12 : 6;
+template <simd::backend S> inline constexpr int float_tile_panels = S::registers >= 32 ? 2 : 1;
 
 /// Columns of weights that are turned to floats, and whose products are summed, at a time.
-inline constexpr std::size_t across_part = 128;
+inline constexpr std::size_t float_tile_depth = 128;
 
 /// With fewer columns too many lanes have none.
-inline constexpr std::size_t fewest_across = 12;
+inline constexpr std::size_t min_float_tile_tokens = 12;
 
 /// Turns `length` stored values to floats.
 template <class Value, simd::backend S = simd::native>
@@ -28,19 +28,20 @@ void to_floats(const Value* values, std::size_t length, float* to) noexcept {
 
 /// Writes value k of column c to to[k * 16 + c], for up to sixteen columns of `length` values that
 /// follow each other; zeros for those that are missing.
-inline void put_across(const float* columns, std::size_t count, std::size_t length,
-                       float* to) noexcept {
+inline void interleave_tokens(const float* columns, std::size_t count, std::size_t length,
+                              float* to) noexcept {
   if (count < 16) std::fill_n(to, length * 16, 0.0f);
   transpose(columns, count, length, length, to, 16);
 }
 
 /// sums[r * stride + 16 * p + c] = row r times column c of panel p, where row r begins at
-/// rows + r * across_part, and panel p, as put_across() writes it, at columns + p * panel_stride;
-/// `more`: added to what is there. Terms are added in order, to zero first: for n of them the
-/// rounding error is at most n * 2^-24 times the sum of their magnitudes.
+/// rows + r * float_tile_depth, and panel p, as interleave_tokens() writes it, at columns + p *
+/// panel_stride; `more`: added to what is there. Terms are added in order, to zero first: for n of
+/// them the rounding error is at most n * 2^-24 times the sum of their magnitudes.
 template <int Rows, int Panels, simd::backend S = simd::native>
-void add_across(const float* rows, std::size_t length, const float* columns,
-                std::size_t panel_stride, bool more, float* sums, std::size_t stride) noexcept {
+void multiply_float_tile(const float* rows, std::size_t length, const float* columns,
+                         std::size_t panel_stride, bool more, float* sums,
+                         std::size_t stride) noexcept {
   typename S::f32 total[Rows][Panels];
   EDGEQUANT_UNROLL
   for (std::size_t r = 0; r < Rows; ++r) {
@@ -53,7 +54,7 @@ void add_across(const float* rows, std::size_t length, const float* columns,
     for (std::size_t p = 0; p < Panels; ++p) x[p] = S::load(columns + p * panel_stride + k * 16);
     EDGEQUANT_UNROLL
     for (std::size_t r = 0; r < Rows; ++r) {
-      const auto w = S::broadcast(rows[r * across_part + k]);
+      const auto w = S::broadcast(rows[r * float_tile_depth + k]);
       EDGEQUANT_UNROLL
       for (std::size_t p = 0; p < Panels; ++p) total[r][p] = S::multiply_add(w, x[p], total[r][p]);
     }

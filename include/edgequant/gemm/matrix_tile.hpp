@@ -22,32 +22,31 @@ template <simd::backend S = simd::native> [[nodiscard]] bool matrix_unit_ready()
     return false;
 }
 
-/// Columns that it takes at a time.
-inline constexpr int matrix_tile_columns = 16;
-using tile_columns_group = column_group<matrix_tile_columns>;
+/// Tokens that it takes at a time.
+inline constexpr int matrix_tile_tokens = 16;
 
 /// The columns of a tile with one scale each, and behind it ceil(length / 64) chunks of codes.
-struct alignas(64) whole_columns {
-  float scales[matrix_tile_columns];
-  std::int32_t starts[matrix_tile_columns]; ///< where sums of products start
+struct alignas(64) per_token_tile {
+  float scales[matrix_tile_tokens];
+  std::int32_t starts[matrix_tile_tokens]; ///< where sums of products start
 
   struct chunk {
-    std::int8_t codes[matrix_tile_columns][64];
+    std::int8_t codes[matrix_tile_tokens][64];
   };
   [[nodiscard]] chunk* chunks() noexcept { return reinterpret_cast<chunk*>(this + 1); }
   [[nodiscard]] const chunk* chunks() const noexcept {
     return reinterpret_cast<const chunk*>(this + 1);
   }
   [[nodiscard]] static constexpr std::size_t bytes(std::size_t length) noexcept {
-    return sizeof(whole_columns) + (length + 63) / 64 * sizeof(chunk);
+    return sizeof(per_token_tile) + (length + 63) / 64 * sizeof(chunk);
   }
 };
 
 /// Writes `length` values as column c of a tile whose codes are zeros.
 template <simd::backend S = simd::native>
-void encode_whole_column(const float* values, std::size_t length, whole_columns& to,
-                         std::size_t c) noexcept {
-  const auto [scale, sum] = encode_whole<S>(
+void quantize_token_per_token(const float* values, std::size_t length, per_token_tile& to,
+                              std::size_t c) noexcept {
+  const auto [scale, sum] = quantize_values_per_token<S>(
       values, length, [&](std::size_t i) { return to.chunks()[i / 64].codes[c] + i % 64; });
   to.scales[c] = scale;
   to.starts[c] = -S::code_offset * sum;
@@ -65,19 +64,19 @@ void expand_for_tiles(const Panel* from, std::size_t groups,
   }
 }
 
-/// out[c * stride + r] = row r of a panel that is ready times column c, for the first `Columns` of
+/// out[c * stride + r] = row r of a panel that is ready times column c, for the first `Tokens` of
 /// a tile; `more`: added to what is there. Rounds as multiply_panels() does.
 ///
 /// Products of tiles take long and follow each other closely: that of group g + 2 begins, and that
 /// of g + 1 is stored, before the floats of g.
-template <int Columns, multiplies_tiles S, int Bits>
+template <int Tokens, multiplies_tiles S, int Bits>
 void multiply_tile(const expanded_panel<Bits>* panel, std::size_t groups,
-                   const tile_columns_group* x, bool more, float* out,
+                   const activation_group<matrix_tile_tokens>* x, bool more, float* out,
                    std::size_t stride) noexcept {
-  alignas(64) std::int32_t sums[2][matrix_tile_columns][16];
-  typename S::f32 total[Columns];
+  alignas(64) std::int32_t sums[2][matrix_tile_tokens][16];
+  typename S::f32 total[Tokens];
   EDGEQUANT_UNROLL
-  for (std::size_t c = 0; c < Columns; ++c)
+  for (std::size_t c = 0; c < Tokens; ++c)
     total[c] = more ? S::load(out + c * stride) : S::broadcast(0.0f);
   // Inlined early, or GCC keeps the totals in memory.
   const auto begin = [&]<int I>(std::integral_constant<int, I>, std::size_t g)
@@ -94,9 +93,9 @@ void multiply_tile(const expanded_panel<Bits>* panel, std::size_t groups,
     if (g + 1 < groups) S::template store_tile<1 - I>(sums[1 - I][0]);
     const auto scale = S::load(panel[g].scales), shift = S::shift_of(scale);
     EDGEQUANT_UNROLL
-    for (std::size_t c = 0; c < Columns; ++c) {
-      const auto whole = S::after_first(S::load(sums[I][c]));
-      total[c] = S::multiply_add(S::scale_sum(whole, scale, shift), S::broadcast(x[g].scales[c]),
+    for (std::size_t c = 0; c < Tokens; ++c) {
+      const auto sum32 = S::after_first(S::load(sums[I][c]));
+      total[c] = S::multiply_add(S::scale_sum(sum32, scale, shift), S::broadcast(x[g].scales[c]),
                                  total[c]);
     }
   };
@@ -110,15 +109,15 @@ void multiply_tile(const expanded_panel<Bits>* panel, std::size_t groups,
     if (g + 1 < groups) step(odd, g + 1);
   }
   EDGEQUANT_UNROLL
-  for (std::size_t c = 0; c < Columns; ++c) S::store(out + c * stride, total[c]);
+  for (std::size_t c = 0; c < Tokens; ++c) S::store(out + c * stride, total[c]);
 }
 
 /// sums[i][c * 16 + r] += row r of panel i % 2 times column c of tile i / 2, where the second panel
 /// begins at panel + second, for one tile of columns or two. Exact up to most_channel_columns.
 template <int Tiles, multiplies_tiles S>
 void add_channel_tiles(const channel_panel* panel, std::size_t second, std::size_t groups,
-                       const whole_columns* const* x,
-                       std::int32_t (*sums)[matrix_tile_columns * 16]) noexcept {
+                       const per_token_tile* const* x,
+                       std::int32_t (*sums)[matrix_tile_tokens * 16]) noexcept {
   S::template load_tile<0>(sums[0]);
   S::template load_tile<1>(sums[1]);
   if constexpr (Tiles == 2) S::template load_tile<2>(sums[2]);

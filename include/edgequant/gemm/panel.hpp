@@ -51,9 +51,9 @@ template <int Bits> struct alignas(64) expanded_panel {
 /// enough of both. Two panels share the loads of activations, which keep pace with two products a
 /// cycle only so. With few registers a second pair of columns puts its totals in memory.
 template <simd::backend S>
-inline constexpr int tile_columns = S::registers >= 32 ? 6
-                                    : S::free_stores   ? 4
-                                                       : 2;
+inline constexpr int tile_tokens = S::registers >= 32 ? 6
+                                   : S::free_stores   ? 4
+                                                      : 2;
 template <simd::backend S> inline constexpr int tile_panels = S::registers >= 32 ? 2 : 1;
 
 /// The codes of a block in the bytes that its panel holds: where they lie, or made in `buffer`.
@@ -136,17 +136,17 @@ void expand_panel(const Panel* from, std::size_t groups, expanded_panel<Panel::b
   }
 }
 
-/// out[c * stride + 16 * p + r] = row r of panel p times column c, for 16 x Panels x Columns, where
+/// out[c * stride + 16 * p + r] = row r of panel p times column c, for 16 x Panels x Tokens, where
 /// panel p begins at panel + p * groups; `more`: added to what is there. The sums inside a group
 /// are exact; a group adds sum * scale * scale in float, in the order of the groups, so that the
 /// rounding error is at most (groups + 2) * 2^-24 times the sum of the magnitudes.
-template <int Panels, int Columns, simd::backend S = simd::native, class Panel>
-void multiply_panels(const Panel* panel, std::size_t groups, const column_group<Columns>* x,
+template <int Panels, int Tokens, simd::backend S = simd::native, class Panel>
+void multiply_panels(const Panel* panel, std::size_t groups, const activation_group<Tokens>* x,
                      bool more, float* out, std::size_t stride) noexcept {
   constexpr int bits = Panel::bits;
-  typename S::f32 total[Panels][Columns];
+  typename S::f32 total[Panels][Tokens];
   EDGEQUANT_UNROLL
-  for (std::size_t c = 0; c < Columns; ++c) {
+  for (std::size_t c = 0; c < Tokens; ++c) {
     EDGEQUANT_UNROLL
     for (std::size_t p = 0; p < Panels; ++p)
       total[p][c] = more ? S::load(out + c * stride + p * 16) : S::broadcast(0.0f);
@@ -155,13 +155,13 @@ void multiply_panels(const Panel* panel, std::size_t groups, const column_group<
     if constexpr (!std::is_same_v<Panel, expanded_panel<bits>>)
       for (std::size_t p = 0; p < Panels; ++p)
         kernel::prefetch_stream<sizeof(Panel)>(panel + p * groups + g);
-    const std::int32_t* starts = bits == 4 ? x[g].starts_4 : x[g].starts_8;
-    decltype(S::template begin_dots<bits>(0)) sum[Panels][Columns];
+    const std::int32_t* starts = bits == 4 ? x[g].correction_4 : x[g].correction_8;
+    decltype(S::template begin_dots<bits>(0)) sum[Panels][Tokens];
     if constexpr (multiplies_pairs<S> && std::is_same_v<Panel, expanded_panel<bits>>) {
       // Half as many dot instructions; the same whole numbers.
       EDGEQUANT_UNROLL
-      for (int c = 0; c < Columns; c += 2) {
-        const int d = c + 1 < Columns ? c + 1 : c;
+      for (int c = 0; c < Tokens; c += 2) {
+        const int d = c + 1 < Tokens ? c + 1 : c;
         EDGEQUANT_UNROLL
         for (std::size_t p = 0; p < Panels; ++p) {
           auto pair = S::begin_pair(starts[c], starts[d]);
@@ -175,7 +175,7 @@ void multiply_panels(const Panel* panel, std::size_t groups, const column_group<
       }
     } else {
       EDGEQUANT_UNROLL
-      for (int c = 0; c < Columns; ++c) {
+      for (int c = 0; c < Tokens; ++c) {
         EDGEQUANT_UNROLL
         for (int p = 0; p < Panels; ++p) sum[p][c] = S::template begin_dots<bits>(starts[c]);
       }
@@ -186,7 +186,7 @@ void multiply_panels(const Panel* panel, std::size_t groups, const column_group<
         EDGEQUANT_UNROLL
         for (std::size_t p = 0; p < Panels; ++p) w[p] = load_codes<S>(panel[p * groups + g], k);
         EDGEQUANT_UNROLL
-        for (int c = 0; c < Columns; ++c) {
+        for (int c = 0; c < Tokens; ++c) {
           const auto codes = S::broadcast_codes(x[g].codes[c], k);
           EDGEQUANT_UNROLL
           for (int p = 0; p < Panels; ++p)
@@ -199,15 +199,15 @@ void multiply_panels(const Panel* panel, std::size_t groups, const column_group<
       const auto scale = load_scales<S>(panel[p * groups + g].scales);
       const auto shift = S::shift_of(scale);
       EDGEQUANT_UNROLL
-      for (int c = 0; c < Columns; ++c) {
-        const auto whole = S::template end_dots<bits>(sum[p][c], starts[c]);
-        total[p][c] = S::multiply_add(S::scale_sum(whole, scale, shift),
+      for (int c = 0; c < Tokens; ++c) {
+        const auto sum32 = S::template end_dots<bits>(sum[p][c], starts[c]);
+        total[p][c] = S::multiply_add(S::scale_sum(sum32, scale, shift),
                                       S::broadcast(x[g].scales[c]), total[p][c]);
       }
     }
   }
   EDGEQUANT_UNROLL
-  for (std::size_t c = 0; c < Columns; ++c) {
+  for (std::size_t c = 0; c < Tokens; ++c) {
     EDGEQUANT_UNROLL
     for (std::size_t p = 0; p < Panels; ++p) S::store(out + c * stride + p * 16, total[p][c]);
   }

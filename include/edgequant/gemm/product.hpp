@@ -32,10 +32,10 @@ inline void multiply(std::span<const weight_product> products, activations& x, u
     assert((p.w.type == format::i8) == (products[0].w.type == format::i8));
     assert(p.w.type != format::i8 || p.w.columns <= gemm::most_channel_columns);
     if (can_pack(p.w.type))
-      x.encode(p.w.type == format::i8 ? activation_coding::whole : activation_coding::groups,
+      x.encode(p.w.type == format::i8 ? activation_coding::per_token : activation_coding::per_group,
                threads);
-    else if (x.count() >= gemm::fewest_across)
-      x.place_across(threads);
+    else if (x.count() >= gemm::min_float_tile_tokens)
+      x.interleave(threads);
     gemm::detail::visit_product(p, x, [&](const auto& product) { tasks += product.tasks(); });
   }
   parallel_for(tasks, threads, [&](std::size_t task) {

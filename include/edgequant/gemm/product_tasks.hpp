@@ -106,7 +106,7 @@ private:
   using panel = typename gemm::panel_of<Block>::type;
   using ready_panel = gemm::expanded_panel<panel::bits>;
   static constexpr std::size_t height = (Wide ? 2 : gemm::tile_panels<simd::native>)*16;
-  static constexpr std::size_t widest = Wide ? gemm::matrix_tile_columns : activations::widest_tile;
+  static constexpr std::size_t widest = Wide ? gemm::matrix_tile_tokens : activations::widest_tile;
   static constexpr std::size_t task_rows = 128, most_vectors = Wide ? 128 : 120;
   static constexpr std::size_t part = 16; ///< groups made ready at a time
 
@@ -139,12 +139,12 @@ private:
     else
       activations::for_each_tile(first, last, body);
   }
-  template <int Columns>
+  template <int Tokens>
   static void multiply_tile(const ready_panel* ready, std::size_t groups,
-                            const gemm::column_group<Columns>* x, bool more, float* out,
+                            const gemm::activation_group<Tokens>* x, bool more, float* out,
                             [[maybe_unused]] std::size_t left) {
     if constexpr (!Wide)
-      return gemm::multiply_panels<height / 16, Columns>(ready, groups, x, more, out, height);
+      return gemm::multiply_panels<height / 16, Tokens>(ready, groups, x, more, out, height);
     else
       for (std::size_t p = 0; p < height / 16; ++p, ready += groups, out += 16)
         if (left > 8)
@@ -175,10 +175,10 @@ template <class Use> void visit_product(const weight_product& p, const activatio
   if (coded) return;
   if (p.w.type == format::i8) return use(channel_product(p, x));
   const auto values = [&]<class Value>(Value) {
-    if (x.count() < gemm::fewest_across)
-      use(value_product<Value>(p, x));
+    if (x.count() < gemm::min_float_tile_tokens)
+      use(float_product<Value>(p, x));
     else
-      use(blocked_value_product<Value>(p, x));
+      use(blocked_float_product<Value>(p, x));
   };
   if (p.w.type == format::f16) return values(kernel::f16_bits{});
   if (p.w.type == format::bf16) return values(kernel::bf16_bits{});

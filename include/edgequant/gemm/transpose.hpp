@@ -37,18 +37,18 @@ inline void transpose_4x4(const float* from, std::size_t from_stride, float* to,
 /// to[c * to_stride + r] = from[r * from_stride + c], for rows x columns floats.
 inline void transpose(const float* from, std::size_t rows, std::size_t columns,
                       std::size_t from_stride, float* to, std::size_t to_stride) noexcept {
-  const std::size_t whole_rows = rows / 4 * 4, whole_columns = columns / 4 * 4;
+  const std::size_t aligned_rows = rows / 4 * 4, aligned_columns = columns / 4 * 4;
   // A cache line of each row at a time: rows may be as far from each other as evicts them.
-  for (std::size_t part = 0; part < whole_columns; part += 16)
-    for (std::size_t r = 0; r < whole_rows; r += 4)
-      for (std::size_t c = part; c < std::min(whole_columns, part + 16); c += 4)
+  for (std::size_t part = 0; part < aligned_columns; part += 16)
+    for (std::size_t r = 0; r < aligned_rows; r += 4)
+      for (std::size_t c = part; c < std::min(aligned_columns, part + 16); c += 4)
         detail::transpose_4x4(from + r * from_stride + c, from_stride, to + c * to_stride + r,
                               to_stride);
   const auto copy = [&](std::size_t r, std::size_t first) {
     for (std::size_t c = first; c < columns; ++c) to[c * to_stride + r] = from[r * from_stride + c];
   };
-  for (std::size_t r = 0; r < whole_rows; ++r) copy(r, whole_columns);
-  for (std::size_t r = whole_rows; r < rows; ++r) copy(r, 0);
+  for (std::size_t r = 0; r < aligned_rows; ++r) copy(r, aligned_columns);
+  for (std::size_t r = aligned_rows; r < rows; ++r) copy(r, 0);
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI::gemm

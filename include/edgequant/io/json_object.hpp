@@ -30,8 +30,8 @@ public:
   /// A finite number from `least` to `most`.
   [[nodiscard]] std::optional<double> number(std::string_view name, double least = 0,
                                              double most = std::numeric_limits<double>::infinity());
-  [[nodiscard]] std::optional<std::uint64_t> whole(std::string_view name, std::uint64_t least,
-                                                   std::uint64_t most);
+  [[nodiscard]] std::optional<std::uint64_t> integer(std::string_view name, std::uint64_t least,
+                                                     std::uint64_t most);
   /// A list of strings.
   [[nodiscard]] std::vector<std::string> texts(std::string_view name);
   [[nodiscard]] std::optional<json_object> object(std::string_view name);
@@ -116,8 +116,8 @@ inline std::optional<double> json_object::number(std::string_view name, double l
   return number;
 }
 
-inline std::optional<std::uint64_t> json_object::whole(std::string_view name, std::uint64_t least,
-                                                       std::uint64_t most) {
+inline std::optional<std::uint64_t> json_object::integer(std::string_view name, std::uint64_t least,
+                                                         std::uint64_t most) {
   const auto* value = find(name);
   if (value == nullptr) return std::nullopt;
   std::optional<std::uint64_t> number;

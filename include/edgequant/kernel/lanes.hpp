@@ -11,13 +11,13 @@
 namespace edgequant::inline EDGEQUANT_ABI::kernel {
 
 /// Sixteen elements that are all there: ops work on the caller's memory.
-struct whole_lanes {
+struct full_lanes {
   template <class T, class Load> auto load(const T* p, Load op) const noexcept { return op(p); }
   template <class T, class Store> void store(T* p, Store op) const noexcept { op(p); }
 };
 
 /// The last 1 to 15 elements: loads see zeros behind them, stores do not go past them.
-struct part_lanes {
+struct tail_lanes {
   std::size_t count;
 
   template <class T, class Load> auto load(const T* p, Load op) const noexcept {
@@ -36,8 +36,8 @@ struct part_lanes {
 /// and writes with lanes.store(p + i, op), where op takes a pointer to 16 elements.
 template <class Body> inline void for_each_16(std::size_t n, Body&& body) noexcept {
   std::size_t i = 0;
-  for (; i + 16 <= n; i += 16) body(i, whole_lanes{});
-  if (i < n) body(i, part_lanes{n - i});
+  for (; i + 16 <= n; i += 16) body(i, full_lanes{});
+  if (i < n) body(i, tail_lanes{n - i});
 }
 
 /// Brings what is 4 KiB behind p near, for a loop that goes through memory once. The processor's

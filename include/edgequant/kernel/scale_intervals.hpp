@@ -15,9 +15,9 @@ struct magnitude_group {
 };
 
 /// A vector of sixteen lower bounds for positive scales and, with two `Signs`, one for negative.
-template <int Signs, class S> struct cell_bounds { typename S::f32 of_sign[Signs]; };
+template <int Signs, class S> struct interval_bounds { typename S::f32 of_sign[Signs]; };
 
-enum class cell_width {
+enum class interval_width {
   none,  ///< one scale a lane
   range, ///< a range of scales a lane
 };
@@ -31,21 +31,21 @@ enum class cell_width {
 ///
 /// Inlined always: the calls are few, and with both kinds of argument in registers a search of
 /// short groups gains 4 %.
-template <bool Weighted, cell_width Width, int Signs, simd::backend S = simd::native>
-[[nodiscard, gnu::always_inline]] inline cell_bounds<Signs, S>
-cell_errors(const magnitude_group& group, typename S::f32 inverse, typename S::f32 spread,
-            typename S::f32 limit) noexcept {
+template <bool Weighted, interval_width Width, int Signs, simd::backend S = simd::native>
+[[nodiscard, gnu::always_inline]] inline interval_bounds<Signs, S>
+interval_errors(const magnitude_group& group, typename S::f32 inverse, typename S::f32 spread,
+                typename S::f32 limit) noexcept {
   using f32 = typename S::f32;
   const auto zero = S::broadcast(0.0f), narrower = S::sub(zero, spread);
   const float* magnitude = group.magnitudes.data();
   const float* importance = group.importance.data();
   const auto add = [&](std::size_t i, f32 x, f32 code, f32 sum) {
     auto d = S::sub(x, code);
-    if constexpr (Width == cell_width::range)
+    if constexpr (Width == interval_width::range)
       d = S::max(S::multiply_add(x, narrower, S::abs(d)), zero);
     return S::multiply_add(Weighted ? S::mul(d, S::broadcast(importance[i])) : d, d, sum);
   };
-  cell_bounds<Signs, S> sums;
+  interval_bounds<Signs, S> sums;
   for (auto& sum : sums.of_sign) sum = zero;
   std::size_t i = 0;
   for (; i < group.tops.size(); ++i) {
@@ -62,10 +62,10 @@ cell_errors(const magnitude_group& group, typename S::f32 inverse, typename S::f
   f32 rest[] = {zero, zero, zero, zero}; // one would wait for its last addition
   const auto total = [&] { return S::add(S::add(rest[0], rest[1]), S::add(rest[2], rest[3])); };
   const std::size_t n = group.magnitudes.size();
-  for (std::size_t check = i + (Width == cell_width::range ? 16 : 32); i + 4 <= n; i += 4) {
+  for (std::size_t check = i + (Width == interval_width::range ? 16 : 32); i + 4 <= n; i += 4) {
     for (std::size_t k = 0; k < 4; ++k) unclipped(i + k, rest[k]);
     if (i < check) continue; // a short group is done sooner than a branch is mispredicted
-    check += (Width == cell_width::range ? 16 : 32);
+    check += (Width == interval_width::range ? 16 : 32);
     if (S::less(total(), limit) == 0) break; // no lane can stay below its limit
   }
   if (i + 4 > n)

@@ -38,7 +38,7 @@ private:
 
 inline void head_attention::run(const attention_heads& heads, const chunk_part& part,
                                 std::size_t key, const kv_sequence& cache) {
-  constexpr std::size_t tile = gemm::tile_tokens;
+  constexpr std::size_t tile = gemm::attention_tile_tokens;
   const std::size_t d = heads.size, group = heads.queries / heads.keys;
   const std::size_t rows = part.count * group; // row r: token r / group of the part, head r % group
   keys_.resize(tile * d);

@@ -70,7 +70,7 @@ public:
     const auto at = object_.find(name);
     return at == object_.end() || at->is_null() ? nullptr : &*at;
   }
-  [[nodiscard]] std::optional<std::uint64_t> whole(const char* name) const {
+  [[nodiscard]] std::optional<std::uint64_t> integer(const char* name) const {
     const auto* value = find(name);
     if (value == nullptr) return std::nullopt;
     const auto number = unsigned_value(*value);
@@ -79,7 +79,7 @@ public:
   }
   /// A size: at least 1 and at most 2^31 - 1, what llama.cpp can count.
   [[nodiscard]] std::optional<std::uint64_t> size(const char* name) const {
-    const auto value = whole(name);
+    const auto value = integer(name);
     if (value && (*value == 0 || *value > 0x7fffffff)) refuse(name, "expected 1 to 2^31 - 1");
     return value;
   }

@@ -26,15 +26,15 @@ struct file_budget {
 /// anything else, and for what is not above 0.
 [[nodiscard]] file_budget parse_budget(std::string_view text);
 
-/// Which figure of a candidate is its damage.
-enum class damage_measure {
+/// Which figure of a candidate is its loss.
+enum class loss_measure {
   weight, ///< squared weight error
   output, ///< squared output error
   kld,    ///< divergence, which measure_divergence() has set
 };
 
 /// `weight`, `output` or `kld`; bad_argument for anything else.
-[[nodiscard]] damage_measure parse_measure(std::string_view name);
+[[nodiscard]] loss_measure parse_measure(std::string_view name);
 
 /// GPTQ leaves so much of the squared output error of plain rounding: 3.5 dB less over all matrices
 /// of two small models in q4_0, taken for the other formats too.
@@ -42,8 +42,8 @@ inline constexpr double gptq_leaves = 0.45;
 
 struct budget_options {
   file_budget budget;
-  damage_measure measure = damage_measure::output;
-  /// Damage of the matrices of layers is multiplied by it: gptq_leaves where they are encoded so.
+  loss_measure measure = loss_measure::output;
+  /// Loss of the matrices of layers is multiplied by it: gptq_leaves where they are encoded so.
   double layer_factor = 1;
   search_limits limits = {};
 };
@@ -56,7 +56,7 @@ struct budget_plan {
   std::uint64_t budget_bytes = 0, file_bytes = 0; ///< of the whole file: at most, and as planned
 };
 
-/// The formats of least damage with which the file stays within the budget. Tensors that `options`
+/// The formats of least loss with which the file stays within the budget. Tensors that `options`
 /// pins by a rule, and those without sensitivity, keep what plan_formats() gives them.
 /// bad_argument for a budget that no choice meets, naming the smallest file, and for a measure that
 /// was not taken.
@@ -84,25 +84,25 @@ inline file_budget parse_budget(std::string_view text) {
        "expected a size such as 3.2MiB or bits a weight such as 5.0bpw");
 }
 
-inline damage_measure parse_measure(std::string_view name) {
-  if (name == "weight") return damage_measure::weight;
-  if (name == "output") return damage_measure::output;
-  if (name == "kld") return damage_measure::kld;
+inline loss_measure parse_measure(std::string_view name) {
+  if (name == "weight") return loss_measure::weight;
+  if (name == "output") return loss_measure::output;
+  if (name == "kld") return loss_measure::kld;
   fail(error_code::bad_argument, "sensitivity '" + escaped(name) + "'",
        "expected weight, output or kld");
 }
 
 namespace plan::detail {
 
-[[nodiscard]] inline double damage_of(const layer_sensitivity& layer, const format_damage& c,
-                                      const budget_options& options) {
+[[nodiscard]] inline double loss_of(const layer_sensitivity& layer, const format_loss& c,
+                                    const budget_options& options) {
   const double factor = layer.name.starts_with("blk.") ? options.layer_factor : 1;
   switch (options.measure) {
-  case damage_measure::weight:
+  case loss_measure::weight:
     return factor * c.weight_error * c.weight_error;
-  case damage_measure::output:
+  case loss_measure::output:
     return factor * c.output_error * c.output_error;
-  case damage_measure::kld:
+  case loss_measure::kld:
     break;
   }
   if (!c.kl) fail(error_code::bad_argument, layer.name, "its divergence was not measured");
@@ -147,7 +147,7 @@ inline budget_plan plan_for_budget(const model_source& source, const format_requ
     choice_group group{t.name, {}};
     for (const auto& c : layer->candidates)
       group.choices.push_back(
-          {c.type, plan::detail::padded(c.bytes), plan::detail::damage_of(*layer, c, limits)});
+          {c.type, plan::detail::padded(c.bytes), plan::detail::loss_of(*layer, c, limits)});
     weighed.push_back(i);
     plan.groups.push_back(std::move(group));
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// The multiple-choice knapsack problem: one choice of each group, least damage within a budget.
+/// The multiple-choice knapsack problem: one choice of each group, least loss within a budget.
 ///
 /// Sources: Sinha and Zoltners, "The multiple-choice knapsack problem", Operations Research 27,
 /// 1979 (dominance, the linear relaxation); Pisinger, "A minimal algorithm for the multiple-choice
@@ -18,7 +18,7 @@ namespace plan::detail {
 
 struct knapsack_solution {
   positions at;
-  double lower_bound = 0; ///< of the least damage; not used where proven
+  double lower_bound = 0; ///< of the least loss; not used where proven
   bool proven = false;
 };
 
@@ -28,7 +28,7 @@ struct knapsack_solution {
 
 /// A step along the lower convex hull of a group's choices, from the one before to `to`.
 struct hull_step {
-  double slope; ///< damage saved for a unit of cost
+  double slope; ///< loss saved for a unit of cost
   std::uint32_t group, to;
 };
 
@@ -39,11 +39,11 @@ struct hull_step {
 inline priced_group undominated(priced_group choices) {
   std::sort(choices.begin(), choices.end(), [](const priced_choice& a, const priced_choice& b) {
     if (a.cost != b.cost) return a.cost < b.cost;
-    return a.damage != b.damage ? a.damage < b.damage : a.index < b.index;
+    return a.loss != b.loss ? a.loss < b.loss : a.index < b.index;
   });
   std::size_t kept = 0;
   for (const priced_choice& c : choices)
-    if (kept == 0 || c.damage < choices[kept - 1].damage) choices[kept++] = c;
+    if (kept == 0 || c.loss < choices[kept - 1].loss) choices[kept++] = c;
   choices.resize(kept);
   return choices;
 }
@@ -58,7 +58,7 @@ inline std::vector<hull_step> hull_steps(std::span<const priced_group> groups) {
         const bool fresh = all.size() == first;
         const priced_choice& from = group[fresh ? 0 : all.back().to];
         const double slope =
-            (from.damage - group[to].damage) / static_cast<double>(group[to].cost - from.cost);
+            (from.loss - group[to].loss) / static_cast<double>(group[to].cost - from.cost);
         if (fresh || slope < all.back().slope) {
           all.push_back({slope, g, to});
           break;
@@ -84,11 +84,11 @@ private:
   struct open_group {
     std::uint32_t group;
     std::int64_t excess;  // that leaving the reference costs; 0 where a better plan must
-    knapsack_state least; // cost and damage of the least choices, against the reference
+    knapsack_state least; // cost and loss of the least choices, against the reference
     std::vector<knapsack_state> choices;
   };
 
-  [[nodiscard]] bool relax(); // false: every choice of least damage fits
+  [[nodiscard]] bool relax(); // false: every choice of least loss fits
   void weigh();
   [[nodiscard]] std::int64_t priced(std::int64_t cost) const noexcept;
   [[nodiscard]] std::vector<knapsack_state> price(std::uint32_t group);
@@ -103,11 +103,11 @@ private:
   positions reference_, best_;
   std::int64_t slack_ = 0; // that the reference leaves of the budget
   double slope_ = 0;       // of the step that the relaxation takes in part
-  double reference_damage_ = 0;
-  damage_scale scale_{0};
-  // From here on in whole damage.
+  double reference_loss_ = 0;
+  loss_scale scale_{0};
+  // From here on in whole loss.
   double price_ = 0; // for a unit of cost
-  std::int64_t reference_whole_ = 0, best_whole_ = 0, bound_ = 0;
+  std::int64_t reference_fixed_ = 0, best_fixed_ = 0, bound_ = 0;
 };
 
 inline bool knapsack_search::relax() {
@@ -135,19 +135,19 @@ inline bool knapsack_search::relax() {
 /// floor(price * cost), exactly; the product is within 2^62.
 inline std::int64_t knapsack_search::priced(std::int64_t cost) const noexcept {
   const double factor = static_cast<double>(cost);
-  const double product = price_ * factor, whole = std::floor(product);
+  const double product = price_ * factor, integer = std::floor(product);
   // A product that rounds to no integer lies between the same two integers as what it rounds to.
-  if (whole != product) return static_cast<std::int64_t>(whole);
+  if (integer != product) return static_cast<std::int64_t>(integer);
   const double rest = std::fma(price_, factor, -product);
-  return static_cast<std::int64_t>(whole) + static_cast<std::int64_t>(std::floor(rest));
+  return static_cast<std::int64_t>(integer) + static_cast<std::int64_t>(std::floor(rest));
 }
 
 /// The choices of a group that may be part of a plan as good as the best one. `excess` is what the
 /// choice would cost at the relaxation's price; the least of it goes into the bound.
 ///
-/// The bound: let e = floor(price * cost), costs and damages against the reference. In a plan
-/// within the budget sum(e) <= price * slack, and sum(e) is whole. So sum(damage) = sum(damage + e)
-/// - sum(e) >= sum(least damage + e) - floor(price * slack).
+/// The bound: let e = floor(price * cost), costs and losses against the reference. In a plan
+/// within the budget sum(e) <= price * slack, and sum(e) is whole. So sum(loss) = sum(loss + e)
+/// - sum(e) >= sum(least loss + e) - floor(price * slack).
 inline std::vector<knapsack_state> knapsack_search::price(std::uint32_t group) {
   const priced_choice& from = groups_[group][reference_[group]];
   std::vector<knapsack_state> choices;
@@ -156,12 +156,12 @@ inline std::vector<knapsack_state> knapsack_search::price(std::uint32_t group) {
     const priced_choice& to = groups_[group][at];
     const auto cost = static_cast<std::int64_t>(to.cost) - static_cast<std::int64_t>(from.cost);
     // Dearer than any plan can pay for. The cheaper side is safe: the hull there is steeper than
-    // the price, so that price * cost is at most the damage.
-    if (to.damage > 2 * reference_damage_ || price_ * static_cast<double>(cost) > 0x1p62) continue;
-    const std::int64_t damage = scale_.whole(to.damage);
-    if (damage > best_whole_) continue;
-    choices.push_back({cost, damage - scale_.whole(from.damage), 0, at});
-    choices.back().excess = choices.back().damage + priced(cost);
+    // the price, so that price * cost is at most the loss.
+    if (to.loss > 2 * reference_loss_ || price_ * static_cast<double>(cost) > 0x1p62) continue;
+    const std::int64_t loss = scale_.fixed(to.loss);
+    if (loss > best_fixed_) continue;
+    choices.push_back({cost, loss - scale_.fixed(from.loss), 0, at});
+    choices.back().excess = choices.back().loss + priced(cost);
     least = std::min(least, choices.back().excess);
   }
   for (auto& choice : choices) choice.excess -= least;
@@ -171,20 +171,20 @@ inline std::vector<knapsack_state> knapsack_search::price(std::uint32_t group) {
 
 /// The groups that a better plan may change, the likeliest first.
 inline std::vector<knapsack_search::open_group> knapsack_search::open_groups() {
-  bound_ = reference_whole_ - priced(slack_);
+  bound_ = reference_fixed_ - priced(slack_);
   std::vector<open_group> open;
   for (std::uint32_t g = 0; g < groups_.size(); ++g) open.push_back({g, 0, {}, price(g)});
   constexpr std::int64_t never = std::numeric_limits<std::int64_t>::max();
   for (open_group& group : open) {
     std::erase_if(group.choices, [this](const knapsack_state& choice) {
-      return choice.excess > best_whole_ - bound_;
+      return choice.excess > best_fixed_ - bound_;
     });
-    group.excess = group.least.cost = group.least.damage = never;
+    group.excess = group.least.cost = group.least.loss = never;
     for (const knapsack_state& choice : group.choices) {
       if (choice.trail != reference_[group.group])
         group.excess = std::min(group.excess, choice.excess);
       group.least.cost = std::min(group.least.cost, choice.cost);
-      group.least.damage = std::min(group.least.damage, choice.damage);
+      group.least.loss = std::min(group.least.loss, choice.loss);
     }
   }
   std::erase_if(open, [](const open_group& group) { return group.excess == never; });
@@ -204,17 +204,17 @@ inline const knapsack_state* knapsack_search::best_state() const noexcept {
 inline void knapsack_search::choose(const knapsack_state& plan) {
   best_ = reference_;
   states_.apply(plan, best_);
-  best_whole_ = reference_whole_ + plan.damage;
+  best_fixed_ = reference_fixed_ + plan.loss;
 }
 
 inline void knapsack_search::weigh() {
   for (std::size_t g = 0; g < groups_.size(); ++g)
-    reference_damage_ += groups_[g][reference_[g]].damage;
-  scale_ = damage_scale(reference_damage_);
+    reference_loss_ += groups_[g][reference_[g]].loss;
+  scale_ = loss_scale(reference_loss_);
   price_ = std::ldexp(slope_, scale_.shift);
   for (std::size_t g = 0; g < groups_.size(); ++g) {
-    reference_whole_ += scale_.whole(groups_[g][reference_[g]].damage);
-    best_whole_ += scale_.whole(groups_[g][best_[g]].damage);
+    reference_fixed_ += scale_.fixed(groups_[g][reference_[g]].loss);
+    best_fixed_ += scale_.fixed(groups_[g][best_[g]].loss);
   }
 }
 
@@ -226,18 +226,18 @@ inline knapsack_solution knapsack_search::solve() {
   std::size_t choices = 1;
   for (const auto& group : open) {
     rest.cost += group.least.cost;
-    rest.damage += group.least.damage;
+    rest.loss += group.least.loss;
     choices += group.choices.size();
   }
   const std::size_t width = max_states_ / choices + 1; // after half of the states are spent
   bool exact = true;
   std::int64_t low = 0; // excess of every better plan, where not exact
   for (const auto& group : open) {
-    if (group.excess > best_whole_ - bound_) break;
+    if (group.excess > best_fixed_ - bound_) break;
     rest.cost -= group.least.cost;
-    rest.damage -= group.least.damage;
-    const knapsack_state most{slack_ - rest.cost, best_whole_ - reference_whole_ - rest.damage,
-                              best_whole_ - bound_};
+    rest.loss -= group.least.loss;
+    const knapsack_state most{slack_ - rest.cost, best_fixed_ - reference_fixed_ - rest.loss,
+                              best_fixed_ - bound_};
     bool extended = states_.extend(group.group, group.choices, most);
     if (!extended && exact) { // every better plan extends one of these states
       exact = false;
@@ -249,16 +249,16 @@ inline knapsack_solution knapsack_search::solve() {
     if (!extended) break;
     if (!exact) states_.thin(width);
     const knapsack_state* plan = best_state();
-    if (plan != nullptr && reference_whole_ + plan->damage < best_whole_) choose(*plan);
+    if (plan != nullptr && reference_fixed_ + plan->loss < best_fixed_) choose(*plan);
   }
   if (exact) {
     choose(*best_state()); // as good as the best so far, and the first of its equals
     return {best_, 0, true};
   }
-  // Every damage was rounded by half at most; 256 is more than rounding to double can add.
+  // Every loss was rounded by half at most; 256 is more than rounding to double can add.
   const std::int64_t rounding = static_cast<std::int64_t>(groups_.size()) + 256;
   const double bound = std::ldexp(static_cast<double>(bound_ + low - rounding), -scale_.shift);
-  return {best_, std::max(bound, 0.0), best_whole_ <= bound_ + low};
+  return {best_, std::max(bound, 0.0), best_fixed_ <= bound_ + low};
 }
 
 inline knapsack_solution solve_knapsack(std::span<const priced_group> groups, std::uint64_t budget,

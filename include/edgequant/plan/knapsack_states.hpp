@@ -29,35 +29,35 @@ namespace plan::detail {
 /// Costs of a problem add up to less than 2^53: their sums and differences are exact in double.
 struct priced_choice {
   std::uint64_t cost = 0;
-  double damage = 0;
+  double loss = 0;
   std::uint32_t index = 0; ///< the caller's
 };
 
-/// By rising cost and falling damage: no choice is as good as another one at most as dear.
+/// By rising cost and falling loss: no choice is as good as another one at most as dear.
 using priced_group = std::vector<priced_choice>;
 
 /// One position in its group for each group.
 using positions = std::vector<std::uint32_t>;
 
-/// Damages as multiples of 2^-shift. A plan's sums then do not depend on their order.
-struct damage_scale {
+/// Losses as multiples of 2^-shift. A plan's sums then do not depend on their order.
+struct loss_scale {
   int shift = 0;
   /// `largest` becomes 2^59 to 2^60.
-  explicit damage_scale(double largest) : shift(largest > 0 ? 59 - std::ilogb(largest) : 0) {}
-  /// `damage` is at most 2 * largest; rounds to nearest.
-  [[nodiscard]] std::int64_t whole(double damage) const noexcept {
-    return std::llround(std::ldexp(damage, shift));
+  explicit loss_scale(double largest) : shift(largest > 0 ? 59 - std::ilogb(largest) : 0) {}
+  /// `loss` is at most 2 * largest; rounds to nearest.
+  [[nodiscard]] std::int64_t fixed(double loss) const noexcept {
+    return std::llround(std::ldexp(loss, shift));
   }
 };
 
 /// A choice, or a plan of some groups, against a reference.
 struct knapsack_state {
-  std::int64_t cost = 0, damage = 0;
+  std::int64_t cost = 0, loss = 0;
   std::int64_t excess = 0; ///< what it adds to the lower bound of every plan that holds it
   std::uint32_t trail = 0; ///< of a plan: its last choice; of a choice: its position
 };
 
-/// Undominated plans of a growing set of groups, by rising cost and falling damage. Of plans equal
+/// Undominated plans of a growing set of groups, by rising cost and falling loss. Of plans equal
 /// in both, the one that comes first in the order of all groups stays: whatever the other groups
 /// choose, it still comes first.
 class knapsack_states {
@@ -100,7 +100,7 @@ private:
 
 /// All undominated plans by rising cost, or nothing where there are more than `max_plans`.
 [[nodiscard]] std::optional<std::vector<positions>>
-whole_frontier(std::span<const priced_group> groups, std::size_t max_plans);
+complete_frontier(std::span<const priced_group> groups, std::size_t max_plans);
 
 inline bool knapsack_states::precedes(link a, link b, std::size_t depth) const noexcept {
   bool first = false;
@@ -131,26 +131,26 @@ inline bool knapsack_states::extend(std::uint32_t group, std::span<const knapsac
     knapsack_state least;
     for (std::size_t k = 0; k < choices.size(); ++k) {
       while (next[k] < plans_.size() && (plans_[next[k]].excess > most.excess - choices[k].excess ||
-                                         plans_[next[k]].damage > most.damage - choices[k].damage))
+                                         plans_[next[k]].loss > most.loss - choices[k].loss))
         ++next[k];
       if (next[k] == plans_.size()) continue;
       const knapsack_state& plan = plans_[next[k]];
       const std::int64_t cost = plan.cost + choices[k].cost;
-      const std::int64_t damage = plan.damage + choices[k].damage;
+      const std::int64_t loss = plan.loss + choices[k].loss;
       if (cost > most.cost) continue; // and so are all after it
-      if (best != none && (cost > least.cost || (cost == least.cost && damage >= least.damage)))
+      if (best != none && (cost > least.cost || (cost == least.cost && loss >= least.loss)))
         continue;
       best = k;
-      least = {cost, damage, plan.excess + choices[k].excess, plan.trail};
+      least = {cost, loss, plan.excess + choices[k].excess, plan.trail};
     }
     if (best == none) break;
     ++next[best];
     const link last{least.trail, choices[best].trail};
-    if (merged.empty() || least.damage < merged.back().damage) {
+    if (merged.empty() || least.loss < merged.back().loss) {
       least.trail = static_cast<std::uint32_t>(links_.size());
       merged.push_back(least);
       links_.push_back(last);
-    } else if (least.damage == merged.back().damage && least.cost == merged.back().cost &&
+    } else if (least.loss == merged.back().loss && least.cost == merged.back().cost &&
                precedes(last, links_.back(), added_.size())) {
       least.trail = merged.back().trail;
       merged.back() = least;
@@ -181,18 +181,18 @@ inline void knapsack_states::apply(const knapsack_state& plan, positions& at) co
     at[added_[depth]] = last.at;
 }
 
-inline std::optional<std::vector<positions>> whole_frontier(std::span<const priced_group> groups,
-                                                            std::size_t max_plans) {
-  double most_damage = 0;
-  for (const auto& group : groups) most_damage += group.front().damage;
-  const damage_scale scale(most_damage);
+inline std::optional<std::vector<positions>> complete_frontier(std::span<const priced_group> groups,
+                                                               std::size_t max_plans) {
+  double most_loss = 0;
+  for (const auto& group : groups) most_loss += group.front().loss;
+  const loss_scale scale(most_loss);
   constexpr auto any = std::numeric_limits<std::int64_t>::max();
   knapsack_states states(groups, {std::chrono::milliseconds::max(), ~std::size_t{0}});
   for (std::uint32_t g = 0; g < groups.size(); ++g) {
     std::vector<knapsack_state> choices;
     for (std::uint32_t at = 0; at < groups[g].size(); ++at)
-      choices.push_back({static_cast<std::int64_t>(groups[g][at].cost),
-                         scale.whole(groups[g][at].damage), 0, at});
+      choices.push_back(
+          {static_cast<std::int64_t>(groups[g][at].cost), scale.fixed(groups[g][at].loss), 0, at});
     if (!states.extend(g, choices, {any, any, any}) || states.plans().size() > max_plans)
       return std::nullopt;
   }

@@ -20,7 +20,7 @@ namespace edgequant::inline EDGEQUANT_ABI {
 struct choice {
   format type = format::f32;
   std::uint64_t cost = 0; ///< of the whole group: bytes, or whole units of the caller's
-  double damage = 0;      ///< of the whole group, in any unit that adds up; finite, at least 0
+  double loss = 0;        ///< of the whole group, in any unit that adds up; finite, at least 0
 };
 
 /// Tensors that share a format. One choice pins it.
@@ -33,31 +33,31 @@ struct choice_group {
 struct assignment {
   std::vector<std::size_t> chosen; ///< position in choice_group::choices, group by group
   std::uint64_t cost = 0;          ///< sum over the groups
-  double damage = 0;               ///< sum over the groups, in their order
-  double lower_bound = 0;          ///< no plan within the budget does less damage
-  bool proven = true;              ///< no plan within the budget is better; the bound is `damage`
+  double loss = 0;                 ///< sum over the groups, in their order
+  double lower_bound = 0;          ///< no plan within the budget does less loss
+  bool proven = true;              ///< no plan within the budget is better; the bound is `loss`
 
-  /// How much less damage a better plan might do, at most; 0 where proven.
-  [[nodiscard]] double gap() const noexcept { return damage - lower_bound; }
+  /// How much less loss a better plan might do, at most; 0 where proven.
+  [[nodiscard]] double gap() const noexcept { return loss - lower_bound; }
 };
 
-/// The plan of least damage that costs at most `budget`. Of plans that do the same damage the
+/// The plan of least loss that costs at most `budget`. Of plans that do the same loss the
 /// cheapest, then the one whose `chosen` comes first in lexicographical order. It depends on the
 /// arguments only. Where a limit ends the search: the best plan found so far, `proven` false unless
 /// the bound meets it; what a time limit leaves depends on the machine.
 ///
-/// Damages are compared rounded to 60 bits of a first plan's damage (the greedy one of the linear
+/// Losses are compared rounded to 60 bits of a first plan's loss (the greedy one of the linear
 /// relaxation), so that sums are exact in any order: a proven plan is best within 2^-59 of that for
 /// each group. Costs are never rounded.
 ///
-/// bad_argument: a group without choices; a damage that is negative, infinite or NaN; damages
+/// bad_argument: a group without choices; a loss that is negative, infinite or NaN; losses
 /// whose sum is infinite; costs that add up to 2^53 or more, the dearest of each group; a budget
 /// below the cheapest plan, which the message names.
 [[nodiscard]] assignment assign_formats(std::span<const choice_group> groups, std::uint64_t budget,
                                         const search_limits& limits = {});
 
-/// Plans of rising cost and falling damage, each the best one at its cost, from the cheapest to
-/// the least damage.
+/// Plans of rising cost and falling loss, each the best one at its cost, from the cheapest to
+/// the least loss.
 struct plan_frontier {
   std::vector<assignment> plans;
   bool complete = false; ///< every such plan; else those on the lower convex hull
@@ -116,7 +116,7 @@ namespace plan::detail {
 /// The groups without choices that no best plan makes; fails with bad_argument.
 [[nodiscard]] inline std::vector<priced_group> price_groups(std::span<const choice_group> groups) {
   std::vector<priced_group> priced;
-  double most_cost = 0, most_damage = 0;
+  double most_cost = 0, most_loss = 0;
   for (const auto& group : groups) {
     const auto place = [&] { return place_of("", "group", group.name); };
     if (group.choices.empty()) fail(error_code::bad_argument, place(), "no choices");
@@ -124,20 +124,20 @@ namespace plan::detail {
     double dearest = 0, worst = 0;
     for (std::uint32_t i = 0; i < group.choices.size(); ++i) {
       const choice& c = group.choices[i];
-      if (!(c.damage >= 0 && std::isfinite(c.damage)))
+      if (!(c.loss >= 0 && std::isfinite(c.loss)))
         fail(error_code::bad_argument, place(),
-             "the damage of choice " + std::to_string(i) + " is not a finite number from 0 on");
-      all.push_back({c.cost, c.damage, i});
+             "the loss of choice " + std::to_string(i) + " is not a finite number from 0 on");
+      all.push_back({c.cost, c.loss, i});
       dearest = std::max(dearest, static_cast<double>(c.cost));
-      worst = std::max(worst, c.damage);
+      worst = std::max(worst, c.loss);
     }
     priced.push_back(undominated(std::move(all)));
     most_cost += dearest;
-    most_damage += worst;
+    most_loss += worst;
     if (most_cost >= 0x1p53) // sums below are exact
       fail(error_code::bad_argument, place(), "the costs so far add up to 2^53 or more");
-    if (!std::isfinite(most_damage))
-      fail(error_code::bad_argument, place(), "the damages so far add up to infinity");
+    if (!std::isfinite(most_loss))
+      fail(error_code::bad_argument, place(), "the losses so far add up to infinity");
   }
   return priced;
 }
@@ -149,9 +149,9 @@ namespace plan::detail {
     const priced_choice& c = groups[g][at[g]];
     plan.chosen.push_back(c.index);
     plan.cost += c.cost;
-    plan.damage += c.damage;
+    plan.loss += c.loss;
   }
-  plan.lower_bound = plan.damage;
+  plan.lower_bound = plan.loss;
   return plan;
 }
 
@@ -168,14 +168,14 @@ inline assignment assign_formats(std::span<const choice_group> groups, std::uint
   const auto found = plan::detail::solve_knapsack(priced, budget, limits);
   assignment plan = plan::detail::describe(priced, found.at);
   plan.proven = found.proven;
-  if (!plan.proven) plan.lower_bound = std::min(plan.damage, found.lower_bound);
+  if (!plan.proven) plan.lower_bound = std::min(plan.loss, found.lower_bound);
   return plan;
 }
 
 inline plan_frontier pareto_frontier(std::span<const choice_group> groups, std::size_t max_plans) {
   const auto priced = plan::detail::price_groups(groups);
   plan_frontier frontier;
-  if (const auto all = plan::detail::whole_frontier(priced, max_plans)) {
+  if (const auto all = plan::detail::complete_frontier(priced, max_plans)) {
     for (const auto& at : *all) frontier.plans.push_back(plan::detail::describe(priced, at));
     frontier.complete = true;
     return frontier;

@@ -15,7 +15,7 @@
 namespace edgequant::inline EDGEQUANT_ABI {
 
 /// A matrix in one format, rounded by the mse rule. Errors are ratios, 0 for an exact copy.
-struct format_damage {
+struct format_loss {
   format type = format::f32;
   std::uint64_t bytes = 0;       ///< of the tensor's data
   double weight_error = 0;       ///< |W - Q| / |W|, Frobenius norms
@@ -30,7 +30,7 @@ struct layer_sensitivity {
   std::uint64_t rows = 0, columns = 0;
   double kurtosis = 0;    ///< of the weights: 3 for Gaussian ones, more with outliers
   double sensitivity = 0; ///< the output error in the first candidate
-  std::vector<format_damage> candidates;
+  std::vector<format_loss> candidates;
 };
 
 /// Formats that sensitivity is asked for unless the caller names others: from small to large.
@@ -78,17 +78,17 @@ namespace plan::detail {
 /// Rows that are handled together: what they sum up to does not depend on threads.
 inline constexpr Eigen::Index sensitivity_rows = 64;
 
-struct damage_sums {
+struct loss_sums {
   double weight = 0, column = 0, output = 0;
-  void add(const damage_sums& other) {
+  void add(const loss_sums& other) {
     weight += other.weight, column += other.column, output += other.output;
   }
 };
 
 /// Squared norms of some rows under the three measures.
-[[nodiscard]] inline damage_sums measure_rows(const Eigen::MatrixXd& rows,
-                                              const input_statistics& inputs) {
-  damage_sums s;
+[[nodiscard]] inline loss_sums measure_rows(const Eigen::MatrixXd& rows,
+                                            const input_statistics& inputs) {
+  loss_sums s;
   s.weight = rows.squaredNorm();
   s.column = s.weight;
   if (inputs.squares.size() != 0) s.column = rows.colwise().squaredNorm().dot(inputs.squares);
@@ -98,21 +98,21 @@ struct damage_sums {
 }
 
 /// sqrt(a / b), and 0 where nothing is lost.
-[[nodiscard]] inline double error_ratio(double lost, double whole) {
-  return lost > 0 ? std::sqrt(lost / whole) : 0;
+[[nodiscard]] inline double error_ratio(double lost, double total) {
+  return lost > 0 ? std::sqrt(lost / total) : 0;
 }
 
 /// Sums over all rows, in pieces whose order is fixed.
 template <class Rows>
-[[nodiscard]] damage_sums sum_over_rows(Eigen::Index rows, const input_statistics& inputs,
-                                        unsigned threads, Rows rows_at) {
+[[nodiscard]] loss_sums sum_over_rows(Eigen::Index rows, const input_statistics& inputs,
+                                      unsigned threads, Rows rows_at) {
   const auto pieces = static_cast<std::size_t>((rows + sensitivity_rows - 1) / sensitivity_rows);
-  std::vector<damage_sums> parts(pieces);
+  std::vector<loss_sums> parts(pieces);
   parallel_for(pieces, threads, [&](std::size_t p) {
     const auto first = static_cast<Eigen::Index>(p) * sensitivity_rows;
     parts[p] = measure_rows(rows_at(first, std::min(sensitivity_rows, rows - first)), inputs);
   });
-  damage_sums sum;
+  loss_sums sum;
   for (const auto& part : parts) sum.add(part);
   return sum;
 }
@@ -141,7 +141,7 @@ inline layer_sensitivity analyze_sensitivity(std::string name, Eigen::Ref<const 
   const auto piece = [&](Eigen::Index first, Eigen::Index count) -> Eigen::MatrixXd {
     return weights.middleRows(first, count).cast<double>();
   };
-  const auto whole = plan::detail::sum_over_rows(weights.rows(), inputs, threads, piece);
+  const auto total = plan::detail::sum_over_rows(weights.rows(), inputs, threads, piece);
   for (const format type : candidates) {
     if (columns % info_of(type).block_length != 0) continue;
     const auto bytes = encode_matrix(type, scale_rule::mse, weights, name, threads);
@@ -152,9 +152,9 @@ inline layer_sensitivity analyze_sensitivity(std::string name, Eigen::Ref<const 
           return (weights.middleRows(first, count) - q.middleRows(first, count)).cast<double>();
         });
     result.candidates.push_back(
-        {type, bytes.size(), plan::detail::error_ratio(lost.weight, whole.weight),
-         plan::detail::error_ratio(lost.column, whole.column),
-         plan::detail::error_ratio(lost.output, whole.output), std::nullopt});
+        {type, bytes.size(), plan::detail::error_ratio(lost.weight, total.weight),
+         plan::detail::error_ratio(lost.column, total.column),
+         plan::detail::error_ratio(lost.output, total.output), std::nullopt});
   }
   if (!result.candidates.empty()) result.sensitivity = result.candidates[0].output_error;
   return result;

@@ -85,10 +85,10 @@ inline std::vector<float> awq_factors(std::span<const rounded_weight> weights,
   // Columns that are hardly used, or not at all, count as a little used one.
   const Eigen::ArrayXd logs = 0.5 * powers.array().max(powers.maxCoeff() * 1e-8).log();
   std::vector<matrix_f> samples;
-  std::vector<double> wholes;
+  std::vector<double> totals;
   for (const auto& w : weights) {
     samples.push_back(quantizer::detail::sample_rows(*w.values, 512));
-    wholes.push_back(output_power(samples.back().cast<double>(), gram));
+    totals.push_back(output_power(samples.back().cast<double>(), gram));
   }
   double least = std::numeric_limits<double>::infinity();
   const int steps = gptq != nullptr ? 5 : 20;
@@ -101,7 +101,7 @@ inline std::vector<float> awq_factors(std::span<const rounded_weight> weights,
       columns.emplace(quantizer::detail::divided_gram(gram, factors), gptq->damping);
     double error = 0;
     for (std::size_t i = 0; i < weights.size(); ++i) {
-      if (!(wholes[i] > 0)) continue;
+      if (!(totals[i] > 0)) continue;
       const matrix_f scaled = samples[i] * factors.asDiagonal();
       const auto bytes =
           columns && is_block_format(weights[i].type)
@@ -111,7 +111,7 @@ inline std::vector<float> awq_factors(std::span<const rounded_weight> weights,
           decode_matrix(weights[i].type, bytes.data(), static_cast<std::size_t>(scaled.rows()),
                         static_cast<std::size_t>(scaled.cols()), threads);
       const matrix_f off = samples[i] - q * inverse.asDiagonal();
-      error += output_power(off.cast<double>(), gram) / wholes[i];
+      error += output_power(off.cast<double>(), gram) / totals[i];
     }
     if (!(error < least)) continue; // of equal ones the first, which is the most even
     least = error;

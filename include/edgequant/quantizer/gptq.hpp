@@ -86,7 +86,7 @@ private:
   void spread(Eigen::Index g, Eigen::Index begin, Eigen::Index end);
   void store(Eigen::Index row, typename F::block* blocks) const;
   [[nodiscard]] double error_of(Eigen::Index row) const {
-    return off_.col(row).dot(pull_.col(row));
+    return residual_.col(row).dot(gradient_.col(row));
   }
 
   const gptq_columns& inputs_;
@@ -96,7 +96,7 @@ private:
   std::vector<float> importance_;
   matrix weights_; ///< columns x rows from here on: a row of the tensor is contiguous
   matrix codes_, scales_, inverses_;
-  matrix off_, pull_; ///< W - Q, and gram times it
+  matrix residual_, gradient_; ///< W - Q, and gram times it
   struct shifted {
     Eigen::Index column; ///< in its group
     double step;
@@ -121,10 +121,10 @@ gptq_report gptq_job<F>::run(const float* weights, Eigen::Index rows, std::uint6
       codes_(c, r) = std::clamp<double>(std::nearbyint(weights_(c, r) * inverses_(c / group, r)),
                                         range::lowest, range::highest);
   const auto settle = [&] {
-    off_ = weights_;
+    residual_ = weights_;
     for (Eigen::Index r = 0; r < rows; ++r)
-      for (Eigen::Index c = 0; c < n; ++c) off_(c, r) -= codes_(c, r) * scales_(c / group, r);
-    pull_.noalias() = inputs_.gram() * off_;
+      for (Eigen::Index c = 0; c < n; ++c) residual_(c, r) -= codes_(c, r) * scales_(c / group, r);
+    gradient_.noalias() = inputs_.gram() * residual_;
   };
   settle();
   std::vector<double> rounded(static_cast<std::size_t>(rows));
@@ -228,8 +228,9 @@ template <class F> void gptq_job<F>::descend() {
 template <class F>
 void gptq_job<F>::shift(Eigen::Index row, Eigen::Index g, Eigen::Index i, double step) {
   const Eigen::Index first = g * group, column = first + i;
-  off_(column, row) -= step;
-  pull_.col(row).segment(first, group) -= step * inputs_.gram().col(column).segment(first, group);
+  residual_(column, row) -= step;
+  gradient_.col(row).segment(first, group) -=
+      step * inputs_.gram().col(column).segment(first, group);
   shifts_[static_cast<std::size_t>(row)].push_back({i, step});
 }
 
@@ -243,7 +244,7 @@ template <class F> void gptq_job<F>::spread(Eigen::Index g, Eigen::Index begin, 
     const Eigen::Index count = std::min(most, end - begin);
     gram = inputs_.gram().block(begin, g * group, count, group);
     for (std::size_t r = 0; r < shifts_.size(); ++r) {
-      auto pull = pull_.col(static_cast<Eigen::Index>(r)).segment(begin, count);
+      auto pull = gradient_.col(static_cast<Eigen::Index>(r)).segment(begin, count);
       const auto& s = shifts_[r];
       const auto column = [&](std::size_t k) { return gram.col(s[k].column); };
       std::size_t k = 0;
@@ -261,7 +262,7 @@ template <class F> void gptq_job<F>::move_codes(Eigen::Index row, Eigen::Index g
   for (Eigen::Index c = g * group; c < (g + 1) * group; ++c) {
     // The error is a parabola in the code, with its vertex here; codes between it and the present
     // one are better too.
-    const double vertex = codes_(c, row) + pull_(c, row) / (inputs_.gram()(c, c) * scale);
+    const double vertex = codes_(c, row) + gradient_(c, row) / (inputs_.gram()(c, c) * scale);
     const double code = std::clamp<double>(std::nearbyint(vertex), range::lowest, range::highest);
     if (code == codes_(c, row) || !std::isfinite(code)) continue;
     shift(row, g, c - g * group, (code - codes_(c, row)) * scale);
@@ -274,7 +275,7 @@ template <class F> void gptq_job<F>::move_scale(Eigen::Index row, Eigen::Index g
   const auto codes = codes_.block(g * group, row, group, 1);
   const Eigen::VectorXd bent = inputs_.gram().block(g * group, g * group, group, group) * codes;
   const double curvature = codes.col(0).dot(bent);
-  const double slope = codes.col(0).dot(pull_.block(g * group, row, group, 1).col(0));
+  const double slope = codes.col(0).dot(gradient_.block(g * group, row, group, 1).col(0));
   if (!(curvature > 0)) return;
   const float wanted = static_cast<float>(scales_(g, row) + slope / curvature);
   const auto stored = store_scale<typename F::scale>(wanted, -range::lowest);

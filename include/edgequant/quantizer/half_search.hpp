@@ -205,7 +205,7 @@ template <int Bits> template <bool Weighted> void half_search<Bits>::arrange(flo
                     levels + range::highest};
   unclipped_group_ = clipped_group_;
   unclipped_group_.tops = {};
-  // Errors |x - q| are off by at most levels * 2^-21 each (kernel::cell_errors), so the root of
+  // Errors |x - q| are off by at most levels * 2^-21 each (kernel::interval_errors), so the root of
   // their sum of squares by sqrt(sum c) as much. The rest are relative errors of a few 2^-21 and of
   // n * 2^-23, doubled for the roundings in the limit itself.
   margin_ = std::sqrt(total) * levels * 0x1p-20f;
@@ -266,7 +266,7 @@ void half_search<Bits>::list_blocks(int first, int last, int length) {
   const auto h = S::mul(half_width, inverse), to_low = S::multiply_add(h, two, one);
   const auto spread = S::multiply_add(h, to_low, S::broadcast(0x1p-20f)); // and for rounding
   const auto most = limit(S::mul(inverse, to_low));
-  const auto each = kernel::cell_errors<Weighted, kernel::cell_width::range, signs, S>(
+  const auto each = kernel::interval_errors<Weighted, kernel::interval_width::range, signs, S>(
       from_scale(first), inverse, spread, most);
   const auto sums = both_signs ? S::min(each.of_sign[0], each.of_sign[signs - 1]) : each.of_sign[0];
   std::array<float, 16> errors, lows;
@@ -292,7 +292,7 @@ template <bool Weighted>
 void half_search<Bits>::score_sixteen(int first, int last) {
   const auto scales = S::load_f16(sixteen_halves(first, 1, last).data());
   const auto inverse = S::div(S::broadcast(1.0f), scales);
-  const auto sums = kernel::cell_errors<Weighted, kernel::cell_width::none, signs, S>(
+  const auto sums = kernel::interval_errors<Weighted, kernel::interval_width::none, signs, S>(
       from_scale(first), inverse, inverse, limit(inverse));
   for (std::size_t sign = 0; sign < signs; ++sign) {
     auto rest = (2u << std::min(last - first, 15)) - 1;

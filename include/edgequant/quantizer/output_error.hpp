@@ -22,18 +22,18 @@ namespace edgequant::inline EDGEQUANT_ABI {
                                          const Eigen::MatrixXd& gram, unsigned threads = 0) {
   constexpr Eigen::Index height = 64; // rows that are handled together
   std::vector<double> lost(static_cast<std::size_t>((weights.rows() + height - 1) / height));
-  std::vector<double> whole(lost.size());
+  std::vector<double> total(lost.size());
   parallel_for(lost.size(), threads, [&](std::size_t i) {
     const Eigen::Index first = static_cast<Eigen::Index>(i) * height;
     const Eigen::Index rows = std::min(height, weights.rows() - first);
     const Eigen::MatrixXd w = weights.middleRows(first, rows).cast<double>();
     lost[i] = output_power(w - quantized.middleRows(first, rows).cast<double>(), gram);
-    whole[i] = output_power(w, gram);
+    total[i] = output_power(w, gram);
   });
-  double lost_sum = 0, whole_sum = 0;
+  double lost_sum = 0, total_sum = 0;
   for (const double x : lost) lost_sum += x;
-  for (const double x : whole) whole_sum += x;
-  return lost_sum > 0 ? std::sqrt(lost_sum / whole_sum) : 0;
+  for (const double x : total) total_sum += x;
+  return lost_sum > 0 ? std::sqrt(lost_sum / total_sum) : 0;
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

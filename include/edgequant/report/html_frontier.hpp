@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// The page's view of a budget: file size against predicted damage, all best plans and the chosen.
+/// The page's view of a budget: file size against predicted loss, all best plans and the chosen.
 #pragma once
 
 #include "../plan/budget.hpp"
@@ -11,7 +11,7 @@ namespace report::detail {
 
 struct frontier_point {
   std::uint64_t bytes = 0; ///< of the file
-  double damage = 0;
+  double loss = 0;
   std::string label;
   format type = format::f32; ///< of a uniform plan
 };
@@ -21,7 +21,7 @@ struct frontier_view {
   std::vector<frontier_point> best; ///< rising bytes
   bool complete = false;
   std::vector<frontier_point> uniform;  ///< one format wherever there is a choice
-  std::optional<frontier_point> chosen; ///< none where its damage is not finite
+  std::optional<frontier_point> chosen; ///< none where its loss is not finite
   std::uint64_t budget_bytes = 0;
 };
 
@@ -46,7 +46,7 @@ struct frontier_view {
       everywhere = everywhere && c != nullptr;
       if (c == nullptr) break;
       anywhere = anywhere || c->type == row.id;
-      point.bytes += c->cost, point.damage += c->damage;
+      point.bytes += c->cost, point.loss += c->loss;
     }
     if (everywhere && anywhere) points.push_back(std::move(point));
   }
@@ -58,11 +58,11 @@ struct frontier_view {
   const std::uint64_t fixed = plan.file_bytes - std::min(plan.file_bytes, plan.result.cost);
   frontier_view view;
   const plan_frontier all = pareto_frontier(plan.groups);
-  for (const auto& p : all.plans) view.best.push_back({fixed + p.cost, p.damage, "", {}});
+  for (const auto& p : all.plans) view.best.push_back({fixed + p.cost, p.loss, "", {}});
   view.complete = all.complete;
   view.uniform = uniform_plans(plan, fixed);
-  if (std::isfinite(plan.result.damage))
-    view.chosen = {plan.file_bytes, plan.result.damage, "chosen", {}};
+  if (std::isfinite(plan.result.loss))
+    view.chosen = {plan.file_bytes, plan.result.loss, "chosen", {}};
   view.budget_bytes = plan.budget_bytes;
   return view;
 }
@@ -71,7 +71,7 @@ struct frontier_view {
 class frontier_chart {
 public:
   explicit frontier_chart(const frontier_view& view);
-  [[nodiscard]] std::string draw(const std::string& damage_name);
+  [[nodiscard]] std::string draw(const std::string& loss_name);
 
 private:
   static constexpr double width = 1000, height = 420, left = 66, right = 96, top = 60, bottom = 46;
@@ -83,37 +83,37 @@ private:
     }
   };
 
-  void draw_axes(const std::string& damage_name);
+  void draw_axes(const std::string& loss_name);
   void draw_budget();
   void draw_curve();
   void draw_label(const frontier_point& point, const std::string& words, const char* kind);
   [[nodiscard]] double x(const frontier_point& p) const {
-    return across_.at(static_cast<double>(p.bytes) / unit_);
+    return interleaved_.at(static_cast<double>(p.bytes) / unit_);
   }
-  [[nodiscard]] double y(const frontier_point& p) const { return up_.at(p.damage); }
+  [[nodiscard]] double y(const frontier_point& p) const { return up_.at(p.loss); }
   [[nodiscard]] std::string tip(const frontier_point& p) const {
     return (p.label.empty() ? "" : p.label + "\n") + grouped_text(p.bytes) + " bytes\ndamage " +
-           short_text(p.damage);
+           short_text(p.loss);
   }
 
   const frontier_view& view_;
   svg_drawing svg_{width, height};
-  chart_axis across_, up_;
+  chart_axis interleaved_, up_;
   double unit_ = 1;
   std::string unit_name_ = "bytes";
-  bool zero_ = false; // a damage of 0 on a logarithmic axis lies at its end
-  double least_ = 0;  // damage above 0
+  bool zero_ = false; // a loss of 0 on a logarithmic axis lies at its end
+  double least_ = 0;  // loss above 0
   std::vector<box> taken_;
 };
 
 inline frontier_chart::frontier_chart(const frontier_view& view) : view_(view) {
-  std::vector<double> damages;
+  std::vector<double> losses;
   std::uint64_t low = view.best.front().bytes, high = low;
   const auto add = [&](const frontier_point& p) {
     low = std::min(low, p.bytes), high = std::max(high, p.bytes);
-    damages.push_back(p.damage);
-    if (p.damage >= least_shown && (least_ == 0 || p.damage < least_)) least_ = p.damage;
-    zero_ = zero_ || p.damage < least_shown;
+    losses.push_back(p.loss);
+    if (p.loss >= least_shown && (least_ == 0 || p.loss < least_)) least_ = p.loss;
+    zero_ = zero_ || p.loss < least_shown;
   };
   for (const auto& p : view.best) add(p);
   for (const auto& p : view.uniform) add(p);
@@ -121,14 +121,14 @@ inline frontier_chart::frontier_chart(const frontier_view& view) : view_(view) {
   for (const char* name : {"KiB", "MiB", "GiB", "TiB"})
     if (static_cast<double>(high) / unit_ >= 1024) unit_ *= 1024, unit_name_ = name;
   const double pad = 0.02 * static_cast<double>(high - low) + 1;
-  across_ = {(static_cast<double>(low) - pad) / unit_, (static_cast<double>(high) + pad) / unit_,
-             left, width - right, false};
-  up_ = fit_axis(damages, height - bottom, top, 10);
+  interleaved_ = {(static_cast<double>(low) - pad) / unit_,
+                  (static_cast<double>(high) + pad) / unit_, left, width - right, false};
+  up_ = fit_axis(losses, height - bottom, top, 10);
   zero_ = zero_ && up_.logarithmic;
   if (zero_) up_.low = least_ / 4;
 }
 
-inline void frontier_chart::draw_axes(const std::string& damage_name) {
+inline void frontier_chart::draw_axes(const std::string& loss_name) {
   for (const auto& tick : ticks_of(up_, 8)) {
     if (zero_ && tick.value < least_) continue;
     svg_.line(left, up_.at(tick.value), width - right, up_.at(tick.value), "grid");
@@ -138,19 +138,20 @@ inline void frontier_chart::draw_axes(const std::string& damage_name) {
     svg_.line(left, height - bottom, width - right, height - bottom, "grid");
     svg_.text(left - 8, height - bottom + 4, "tick end", "0");
   }
-  for (const auto& tick : ticks_of(across_, 8)) {
-    svg_.line(across_.at(tick.value), top, across_.at(tick.value), height - bottom, "grid");
-    svg_.text(across_.at(tick.value), height - bottom + 18, "tick middle", tick.label);
+  for (const auto& tick : ticks_of(interleaved_, 8)) {
+    svg_.line(interleaved_.at(tick.value), top, interleaved_.at(tick.value), height - bottom,
+              "grid");
+    svg_.text(interleaved_.at(tick.value), height - bottom + 18, "tick middle", tick.label);
   }
-  svg_.text(4, 16, "axis", damage_name + (up_.logarithmic ? ", log scale" : ""));
+  svg_.text(4, 16, "axis", loss_name + (up_.logarithmic ? ", log scale" : ""));
   svg_.text(width - right, height - 8, "axis end", "size of the file, " + unit_name_);
 }
 
 inline void frontier_chart::draw_budget() {
   const double value = static_cast<double>(view_.budget_bytes) / unit_;
-  if (value < across_.low || value > across_.high) return;
+  if (value < interleaved_.low || value > interleaved_.high) return;
   const std::string words = "budget " + grouped_text(view_.budget_bytes) + " bytes";
-  const double at = across_.at(value), wide = 7.0 * static_cast<double>(words.size());
+  const double at = interleaved_.at(value), wide = 7.0 * static_cast<double>(words.size());
   svg_.line(at, top - 16, at, height - bottom, "budget");
   const bool late = at > width / 2; // the label stays within the drawing
   svg_.text(at + (late ? 4 : -4), top - 22, late ? "label end" : "label", words);
@@ -193,8 +194,8 @@ inline void frontier_chart::draw_label(const frontier_point& point, const std::s
   taken_.push_back(place);
 }
 
-inline std::string frontier_chart::draw(const std::string& damage_name) {
-  draw_axes(damage_name);
+inline std::string frontier_chart::draw(const std::string& loss_name) {
+  draw_axes(loss_name);
   draw_budget();
   draw_curve();
   for (const auto& p : view_.uniform) taken_.push_back({x(p) - 8, y(p) + 4, 16});
@@ -208,21 +209,21 @@ inline std::string frontier_chart::draw(const std::string& damage_name) {
   }
   if (const auto& p = view_.chosen) svg_.circle(x(*p), y(*p), 6.5, "chosen", "", tip(*p));
   return "<div class=\"scroll wide\">" +
-         svg_.finish("Size of the file against predicted damage, the chosen plan marked", true) +
+         svg_.finish("Size of the file against predicted loss, the chosen plan marked", true) +
          "</div>\n";
 }
 
 /// The whole section; empty where there was nothing to choose.
 [[nodiscard]] inline std::string frontier_section(const budget_plan& plan,
-                                                  const std::string& damage_name) {
+                                                  const std::string& loss_name) {
   if (plan.groups.empty()) return "";
   const frontier_view view = view_of(plan);
   if (view.best.size() < 2) return "";
   const std::string count = grouped_text(view.best.size());
-  return "<section id=\"frontier\">\n<h2>Size against damage</h2>\n<p class=\"axis\">" +
+  return "<section id=\"frontier\">\n<h2>Size against loss</h2>\n<p class=\"axis\">" +
          (view.complete ? "The line joins all " + count + " best plans"
                         : "The line joins " + count + " best plans on the lower convex hull") +
-         "; no plan lies below it.</p>\n" + frontier_chart(view).draw(damage_name) + "</section>\n";
+         "; no plan lies below it.</p>\n" + frontier_chart(view).draw(loss_name) + "</section>\n";
 }
 
 } // namespace report::detail

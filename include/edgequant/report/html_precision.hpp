@@ -10,7 +10,7 @@ namespace edgequant::inline EDGEQUANT_ABI {
 namespace report::detail {
 
 /// Formats in use, the one with the fewest bits first, each with its tensors and share of weights.
-[[nodiscard]] inline std::string format_legend(std::span<const page_tensor> tensors) {
+[[nodiscard]] inline std::string format_legend(std::span<const html_tensor> tensors) {
   struct part {
     std::size_t tensors = 0;
     std::uint64_t values = 0;
@@ -36,7 +36,7 @@ namespace report::detail {
   return html + "</ul>\n";
 }
 
-[[nodiscard]] inline std::string precision_strip(std::span<const page_tensor> tensors,
+[[nodiscard]] inline std::string precision_strip(std::span<const html_tensor> tensors,
                                                  const tensor_grid& grid) {
   std::size_t letters = 0;
   for (const auto& role : grid.roles) letters = std::max(letters, role_label(role).size());
@@ -69,7 +69,7 @@ namespace report::detail {
 }
 
 /// The whole section.
-[[nodiscard]] inline std::string precision_section(std::span<const page_tensor> tensors,
+[[nodiscard]] inline std::string precision_section(std::span<const html_tensor> tensors,
                                                    const tensor_grid& grid) {
   std::string html =
       "<section id=\"precision\">\n<h2>Precision of every tensor</h2>\n" + format_legend(tensors);

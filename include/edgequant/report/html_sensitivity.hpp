@@ -10,7 +10,7 @@ namespace edgequant::inline EDGEQUANT_ABI {
 namespace report::detail {
 
 /// The first candidate of most tensors; nothing where there are none.
-[[nodiscard]] inline std::optional<format> usual_candidate(std::span<const page_tensor> tensors) {
+[[nodiscard]] inline std::optional<format> usual_candidate(std::span<const html_tensor> tensors) {
   std::map<format, std::size_t> counts;
   std::optional<format> usual;
   for (const auto& t : tensors)
@@ -25,22 +25,22 @@ struct sensitivity_figure {
   std::string title;
   std::string unit; ///< behind values in tips
   double factor;    ///< from the figure to what is shown
-  std::optional<double> (*of)(const format_damage&);
+  std::optional<double> (*of)(const format_loss&);
 
   /// What is shown of a tensor: finite, at least 0; nothing where it was not measured.
-  [[nodiscard]] std::optional<double> at(const page_tensor& t) const {
+  [[nodiscard]] std::optional<double> at(const html_tensor& t) const {
     if (t.layer == nullptr || t.layer->candidates.empty()) return std::nullopt;
     const auto value = of(t.layer->candidates[0]);
     if (!value || !std::isfinite(factor * *value) || *value < 0) return std::nullopt;
     return factor * *value;
   }
-  [[nodiscard]] std::string tip(const page_tensor& t) const {
+  [[nodiscard]] std::string tip(const html_tensor& t) const {
     return tensor_tip(t) + "\n" + short_text(*at(t)) + unit + " in " +
            std::string(name_of(t.layer->candidates[0].type));
   }
 };
 
-[[nodiscard]] inline std::string sensitivity_panel(std::span<const page_tensor> tensors,
+[[nodiscard]] inline std::string sensitivity_panel(std::span<const html_tensor> tensors,
                                                    const sensitivity_figure& figure,
                                                    const tensor_grid& grid, const std::string& role,
                                                    chart_axis axis) {
@@ -61,7 +61,7 @@ struct sensitivity_figure {
   const std::size_t stride = label_stride(grid.layers.size(), 8);
   for (std::size_t c = 0; c < grid.layers.size(); c += stride)
     svg.text(x(c), height - 6, "tick middle", std::to_string(grid.layers[c]));
-  std::map<std::size_t, const page_tensor*> by_column;
+  std::map<std::size_t, const html_tensor*> by_column;
   for (const auto& t : tensors)
     if (t.place && t.place->role == role && figure.at(t)) by_column[grid.column(t)] = &t;
   std::vector<std::array<double, 2>> points;
@@ -75,7 +75,7 @@ struct sensitivity_figure {
 }
 
 /// Tensors outside of layers: a bar each, the longest 40.
-[[nodiscard]] inline std::string sensitivity_bars(std::vector<const page_tensor*> tensors,
+[[nodiscard]] inline std::string sensitivity_bars(std::vector<const html_tensor*> tensors,
                                                   const sensitivity_figure& figure) {
   constexpr std::size_t most = 40;
   std::stable_sort(tensors.begin(), tensors.end(),
@@ -83,7 +83,7 @@ struct sensitivity_figure {
   const double longest = *figure.at(*tensors[0]);
   std::string html = "<div class=\"bars\">\n";
   for (std::size_t i = 0; i < std::min(most, tensors.size()); ++i) {
-    const page_tensor& t = *tensors[i];
+    const html_tensor& t = *tensors[i];
     const double share = longest > 0 ? 100 * *figure.at(t) / longest : 0;
     html += "<code>" + html_line(t.report->name) + "</code><span class=\"bar\" title=\"" +
             html_text(figure.tip(t)) + "\"><i style=\"width:" + fixed_text(share, 1) +
@@ -98,11 +98,11 @@ struct sensitivity_figure {
 }
 
 /// One figure over all tensors; empty where none has it.
-[[nodiscard]] inline std::string sensitivity_charts(std::span<const page_tensor> tensors,
+[[nodiscard]] inline std::string sensitivity_charts(std::span<const html_tensor> tensors,
                                                     const tensor_grid& grid,
                                                     const sensitivity_figure& figure) {
   std::vector<double> values, usual_values;
-  std::vector<const page_tensor*> others;
+  std::vector<const html_tensor*> others;
   const auto usual = usual_candidate(tensors);
   for (const auto& t : tensors) {
     const auto value = figure.at(t);
@@ -122,7 +122,7 @@ struct sensitivity_figure {
   std::string html =
       "<h3>" + html_line(figure.title) + (axis.logarithmic ? ", log scale" : "") + "</h3>\n";
   if (!values.empty()) {
-    html += "<p class=\"axis\">across: layers; the colour is the format that was chosen</p>\n"
+    html += "<p class=\"axis\">horizontal: layers; the colour is the format that was chosen</p>\n"
             "<div class=\"panels\">\n";
     for (const auto& role : grid.roles)
       if (std::any_of(tensors.begin(), tensors.end(), [&](const auto& t) {
@@ -135,8 +135,8 @@ struct sensitivity_figure {
 }
 
 /// The whole section; empty where nothing was measured.
-[[nodiscard]] inline std::string sensitivity_section(std::span<const page_tensor> tensors) {
-  std::vector<page_tensor> known; // layers without figures need no place on the axes
+[[nodiscard]] inline std::string sensitivity_section(std::span<const html_tensor> tensors) {
+  std::vector<html_tensor> known; // layers without figures need no place on the axes
   for (const auto& t : tensors)
     if (t.layer != nullptr && !t.layer->candidates.empty()) known.push_back(t);
   const tensor_grid grid = tensor_grid::of(known);
@@ -149,10 +149,10 @@ struct sensitivity_figure {
   const std::string charts =
       sensitivity_charts(known, grid,
                          {"Relative output error of each tensor in " + in + ", %", " %", 100,
-                          [](const format_damage& c) { return std::optional(c.output_error); }}) +
+                          [](const format_loss& c) { return std::optional(c.output_error); }}) +
       sensitivity_charts(known, grid,
                          {"KL divergence of the model with one tensor in " + in + ", nats", " nats",
-                          1, [](const format_damage& c) { return c.kl; }});
+                          1, [](const format_loss& c) { return c.kl; }});
   if (charts.empty()) return "";
   return "<section id=\"sensitivity\">\n<h2>Sensitivity by layer</h2>\n" + charts + "</section>\n";
 }

@@ -10,7 +10,7 @@ namespace edgequant::inline EDGEQUANT_ABI {
 
 namespace report::detail {
 
-inline constexpr std::string_view page_style = R"css(
+inline constexpr std::string_view html_style = R"css(
 :root{color-scheme:light;--paper:#f7f7f5;--card:#fff;--ink:#1c2127;--soft:#5b6570;--line:#dfe2e6;
 --grid:#e9ebee;--curve:#7d8894;--mark:#c2410c}
 @media screen and (prefers-color-scheme:dark){:root{color-scheme:dark;--paper:#121519;

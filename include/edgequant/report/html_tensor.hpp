@@ -34,7 +34,7 @@ struct layer_place {
 }
 
 /// A tensor of the report with all that is known of it.
-struct page_tensor {
+struct html_tensor {
   const tensor_report* report = nullptr;
   const layer_sensitivity* layer = nullptr; ///< null where it was not analyzed
   std::optional<double> output_error;       ///< in its format
@@ -49,13 +49,13 @@ struct page_tensor {
   [[nodiscard]] double bits() const { return bits_each(report->bytes_after, values()); }
 };
 
-[[nodiscard]] inline std::vector<page_tensor>
-page_tensors(const compress_report& report, std::span<const layer_sensitivity> layers) {
+[[nodiscard]] inline std::vector<html_tensor>
+html_tensors(const compress_report& report, std::span<const layer_sensitivity> layers) {
   std::map<std::string_view, const layer_sensitivity*> by_name;
   for (const auto& layer : layers) by_name.emplace(layer.name, &layer);
-  std::vector<page_tensor> tensors;
+  std::vector<html_tensor> tensors;
   for (const auto& t : report.tensors) {
-    page_tensor tensor{&t, nullptr, std::nullopt, false, place_in_layers(t.name)};
+    html_tensor tensor{&t, nullptr, std::nullopt, false, place_in_layers(t.name)};
     if (const auto found = by_name.find(t.name); found != by_name.end()) {
       tensor.layer = found->second;
       for (const auto& c : tensor.layer->candidates)
@@ -76,15 +76,15 @@ struct tensor_grid {
   std::vector<std::uint32_t> layers; ///< that are there, rising
   std::vector<std::string> roles;    ///< a llama's in the order of its layer, others as in the file
 
-  [[nodiscard]] static tensor_grid of(std::span<const page_tensor> tensors);
-  [[nodiscard]] bool has(const page_tensor& t) const {
+  [[nodiscard]] static tensor_grid of(std::span<const html_tensor> tensors);
+  [[nodiscard]] bool has(const html_tensor& t) const {
     return t.place && std::find(roles.begin(), roles.end(), t.place->role) != roles.end();
   }
-  [[nodiscard]] std::size_t column(const page_tensor& t) const {
+  [[nodiscard]] std::size_t column(const html_tensor& t) const {
     return static_cast<std::size_t>(std::lower_bound(layers.begin(), layers.end(), t.place->layer) -
                                     layers.begin());
   }
-  [[nodiscard]] std::size_t row(const page_tensor& t) const {
+  [[nodiscard]] std::size_t row(const html_tensor& t) const {
     return static_cast<std::size_t>(std::find(roles.begin(), roles.end(), t.place->role) -
                                     roles.begin());
   }
@@ -99,7 +99,7 @@ struct tensor_grid {
   return std::size(order);
 }
 
-inline tensor_grid tensor_grid::of(std::span<const page_tensor> tensors) {
+inline tensor_grid tensor_grid::of(std::span<const html_tensor> tensors) {
   tensor_grid grid;
   std::map<std::string_view, std::size_t> counts;
   for (const auto& t : tensors)
@@ -129,7 +129,7 @@ inline tensor_grid tensor_grid::of(std::span<const page_tensor> tensors) {
 }
 
 /// Name, shape, format and errors, a line each.
-[[nodiscard]] inline std::string tensor_tip(const page_tensor& t) {
+[[nodiscard]] inline std::string tensor_tip(const html_tensor& t) {
   std::string tip = t.report->name + "\n" + format_shape(t.report->dims) + ", " +
                     std::string(name_of(t.report->source_type)) + " \u2192 " +
                     std::string(name_of(t.report->type)) + "\n" + fixed_text(t.bits(), 2) +

@@ -9,7 +9,7 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// One object: budget_bytes, file_bytes, damage, lower_bound, proven, and tensors: name, format,
+/// One object: budget_bytes, file_bytes, loss, lower_bound, proven, and tensors: name, format,
 /// shape, kurtosis, and for each candidate format, bytes, weight_error, column_error, output_error,
 /// kl (nats, null where it was not measured); rank_correlation: how well each error ranks the
 /// tensors in their first candidate by the measured divergence (Spearman), null without it.
@@ -60,7 +60,7 @@ inline nlohmann::json to_json(const budget_plan& plan, std::span<const layer_sen
   }
   return {{"budget_bytes", plan.budget_bytes},
           {"file_bytes", plan.file_bytes},
-          {"damage", plan.result.damage},
+          {"loss", plan.result.loss},
           {"lower_bound", plan.result.lower_bound},
           {"proven", plan.result.proven},
           {"rank_correlation", report::detail::rank_correlations(layers)},

@@ -48,7 +48,7 @@ public:
               std::vector<std::int32_t>& out) const {
     std::vector<text_symbol> symbols;
     for (const auto word : split_words(text, rule_.rule)) {
-      if (const auto whole = rule_.whole_words ? table.find(spell(word)) : std::nullopt) {
+      if (const auto whole = rule_.entire_words ? table.find(spell(word)) : std::nullopt) {
         out.push_back(*whole);
         continue;
       }

@@ -29,8 +29,8 @@ enum class pre_tokenizer : std::uint8_t {
 struct pre_tokenizer_info {
   std::string_view name;
   pre_tokenizer rule = pre_tokenizer::fallback;
-  bool whole_words = false; ///< a word that is a token is not built from merges
-  bool adds_bos = false;    ///< where tokenizer.ggml.add_bos_token is missing
+  bool entire_words = false; ///< a word that is a token is not built from merges
+  bool adds_bos = false;     ///< where tokenizer.ggml.add_bos_token is missing
 };
 
 /// Nothing for an unknown name.

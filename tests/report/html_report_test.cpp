@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <edgequant/report/report_page.hpp>
+#include <edgequant/report/html_report.hpp>
 
 #include <gtest/gtest.h>
 
@@ -24,11 +24,11 @@ std::string section(const std::string& page, const std::string& name) {
 /// The first thing in a page that a strict parser would not take; empty if there is none.
 class markup_check {
 public:
-  explicit markup_check(const std::string& page) : page_(page) {}
+  explicit markup_check(const std::string& page) : html_(page) {}
 
   std::string problem() {
-    while (at_ < page_.size() && problem_.empty()) {
-      if (page_[at_] == '<')
+    while (at_ < html_.size() && problem_.empty()) {
+      if (html_[at_] == '<')
         tag();
       else
         character();
@@ -38,13 +38,13 @@ public:
   }
 
 private:
-  void complain(const std::string& what) { problem_ = what + " at " + page_.substr(at_, 60); }
+  void complain(const std::string& what) { problem_ = what + " at " + html_.substr(at_, 60); }
   void character() {
-    const auto byte = static_cast<unsigned char>(page_[at_]);
+    const auto byte = static_cast<unsigned char>(html_[at_]);
     if (byte == '>' && open_.back() != "style") return complain("a bare >");
     if (byte < 0x20 && byte != '\n') return complain("a control character");
     if (byte == '&') {
-      const auto name = page_.substr(at_ + 1, page_.find(';', at_) - at_ - 1);
+      const auto name = html_.substr(at_ + 1, html_.find(';', at_) - at_ - 1);
       if (!std::set<std::string>{"amp", "lt", "gt", "quot", "#39"}.count(name))
         return complain("a bare &");
     }
@@ -52,13 +52,13 @@ private:
   }
   void tag() {
     std::size_t end = at_;
-    for (char quote = 0; end < page_.size() && (quote != 0 || page_[end] != '>'); ++end)
-      if (page_[end] == '"') {
+    for (char quote = 0; end < html_.size() && (quote != 0 || html_[end] != '>'); ++end)
+      if (html_[end] == '"') {
         quote = quote == 0 ? '"' : '\0';
-      } else if (quote != 0 && page_[end] == '<') {
+      } else if (quote != 0 && html_[end] == '<') {
         return complain("< in an attribute");
       }
-    const std::string inside = page_.substr(at_ + 1, end - at_ - 1);
+    const std::string inside = html_.substr(at_ + 1, end - at_ - 1);
     const std::string name = inside.substr(0, inside.find_first_of(" \n"));
     if (name[0] == '/') {
       if (open_.empty() || "/" + open_.back() != name) return complain("not open");
@@ -69,7 +69,7 @@ private:
     at_ = end + 1;
   }
 
-  const std::string& page_;
+  const std::string& html_;
   std::size_t at_ = 0;
   std::vector<std::string> open_;
   std::string problem_;
@@ -81,12 +81,12 @@ struct sample_run {
   std::vector<eq::layer_sensitivity> layers;
   eq::budget_plan plan;
 
-  eq::page_details details() const {
-    eq::page_details d;
-    d.plan = &plan, d.layers = layers, d.measure = eq::damage_measure::kld, d.method = "gptq";
+  eq::html_report_details details() const {
+    eq::html_report_details d;
+    d.plan = &plan, d.layers = layers, d.measure = eq::loss_measure::kld, d.method = "gptq";
     return d;
   }
-  std::string page() const { return eq::report_page(report, details()); }
+  std::string page() const { return eq::html_report(report, details()); }
 
   /// A matrix with its sensitivity; `size` spreads the figures.
   void add(const std::string& name, double size) {
@@ -154,7 +154,7 @@ sample_run llama(int layers) {
   return run;
 }
 
-TEST(report_page, shows_every_tensor_in_strip_and_table) {
+TEST(html_report, shows_every_tensor_in_strip_and_table) {
   const auto run = llama(3);
   const auto page = run.page();
   EXPECT_EQ(markup_check(page).problem(), "");
@@ -169,7 +169,7 @@ TEST(report_page, shows_every_tensor_in_strip_and_table) {
   EXPECT_EQ(count(table, "<tr>"), 1 + 25 + 1u); // with head and foot
 }
 
-TEST(report_page, has_totals_and_the_proof) {
+TEST(html_report, has_totals_and_the_proof) {
   auto run = llama(2);
   run.plan.result.proven = true;
   auto page = run.page();
@@ -178,19 +178,19 @@ TEST(report_page, has_totals_and_the_proof) {
             std::string::npos);
   EXPECT_EQ(count(page, "proven optimal"), 1u);
   run.plan.result.proven = false;
-  run.plan.result.damage = 2;
+  run.plan.result.loss = 2;
   run.plan.result.lower_bound = 1.5;
   page = run.page();
   EXPECT_EQ(count(page, "proven optimal"), 0u);
-  EXPECT_EQ(count(page, "<dt>Gap</dt><dd>0.5<small>25.00\u00a0% of the damage, at most"), 1u);
+  EXPECT_EQ(count(page, "<dt>Gap</dt><dd>0.5<small>25.00\u00a0% of the loss, at most"), 1u);
 }
 
-TEST(report_page, leaves_out_what_has_no_data) {
+TEST(html_report, leaves_out_what_has_no_data) {
   auto run = llama(2);
   const auto has = [](const std::string& page, const std::string& name) {
     return !section(page, name).empty();
   };
-  const auto bare = eq::report_page(run.report);
+  const auto bare = eq::html_report(run.report);
   EXPECT_EQ(markup_check(bare).problem(), "");
   for (const char* name : {"summary", "precision", "tensors"}) EXPECT_TRUE(has(bare, name)) << name;
   for (const char* name : {"sensitivity", "frontier", "notes"})
@@ -199,22 +199,22 @@ TEST(report_page, leaves_out_what_has_no_data) {
 
   for (auto& layer : run.layers)
     for (auto& c : layer.candidates) c.kl.reset();
-  eq::page_details details;
+  eq::html_report_details details;
   details.layers = run.layers;
-  const auto analyzed = eq::report_page(run.report, details);
+  const auto analyzed = eq::html_report(run.report, details);
   EXPECT_EQ(count(section(analyzed, "sensitivity"), "<figure>"), 7u); // one a role
   EXPECT_EQ(count(section(analyzed, "sensitivity"), "KL divergence"), 0u);
   EXPECT_FALSE(has(analyzed, "frontier"));
 
-  const auto empty = eq::report_page({});
+  const auto empty = eq::html_report({});
   EXPECT_EQ(markup_check(empty).problem(), "");
   EXPECT_EQ(count(empty, "<section"), 1u);
 
   run.report.notes = {"a note"};
-  EXPECT_EQ(count(section(eq::report_page(run.report), "notes"), "<li>a note</li>"), 1u);
+  EXPECT_EQ(count(section(eq::html_report(run.report), "notes"), "<li>a note</li>"), 1u);
 }
 
-TEST(report_page, shows_divergence_where_it_was_measured) {
+TEST(html_report, shows_divergence_where_it_was_measured) {
   const auto page = llama(2).page();
   const auto shown = section(page, "sensitivity");
   EXPECT_EQ(count(shown, "<figure>"), 14u); // 7 roles, two figures
@@ -223,13 +223,13 @@ TEST(report_page, shows_divergence_where_it_was_measured) {
   EXPECT_EQ(count(shown, "<code>token_embd.weight</code>"), 2u); // no layer: a bar
 }
 
-TEST(report_page, loads_nothing) {
+TEST(html_report, loads_nothing) {
   const auto page = llama(3).page();
   for (const char* part : {"http", "src=", "href=", "url(", "@import", "<script", "<link", "<img"})
     EXPECT_EQ(page.find(part), std::string::npos) << part;
 }
 
-TEST(report_page, escapes_whatever_comes_from_files) {
+TEST(html_report, escapes_whatever_comes_from_files) {
   const std::string hostile = "\"><script>alert('1')</script>&\xff\x01\n";
   sample_run run;
   run.add(hostile, 1);
@@ -239,7 +239,7 @@ TEST(report_page, escapes_whatever_comes_from_files) {
   run.report.notes = {hostile};
   auto details = run.details();
   details.method = hostile;
-  const auto page = eq::report_page(run.report, details);
+  const auto page = eq::html_report(run.report, details);
   EXPECT_EQ(markup_check(page).problem(), "");
   EXPECT_EQ(page.find("<script"), std::string::npos);
   EXPECT_EQ(page.find('\xff'), std::string::npos);
@@ -250,7 +250,7 @@ TEST(report_page, escapes_whatever_comes_from_files) {
     EXPECT_GE(count(section(page, name), shown), 1u) << name;
 }
 
-TEST(report_page, marks_the_chosen_point) {
+TEST(html_report, marks_the_chosen_point) {
   const auto run = llama(4);
   const auto shown = section(run.page(), "frontier");
   const auto x_of = [&](const std::string& kind, const std::string& tip) {
@@ -274,7 +274,7 @@ TEST(report_page, marks_the_chosen_point) {
   EXPECT_EQ(count(shown, "all q4_0\n" + eq::report::detail::grouped_text(smallest) + " bytes"), 1u);
 }
 
-TEST(report_page, compares_with_one_format_wherever_it_fits) {
+TEST(html_report, compares_with_one_format_wherever_it_fits) {
   eq::budget_plan plan;
   plan.groups = {{"a", {{format::q4_0, 10, 4}, {format::f16, 40, 1}, {format::f32, 80, 0}}},
                  {"b", {{format::f16, 20, 2}, {format::f32, 40, 0}}}}; // rows that fit no q4_0
@@ -285,14 +285,14 @@ TEST(report_page, compares_with_one_format_wherever_it_fits) {
   EXPECT_EQ(points[1].bytes, 160u);
   EXPECT_EQ(points[2].label, "all q4_0");
   EXPECT_EQ(points[2].bytes, 130u);
-  EXPECT_EQ(points[2].damage, 6);
+  EXPECT_EQ(points[2].loss, 6);
 }
 
-TEST(report_page, prefers_measured_output_errors) {
+TEST(html_report, prefers_measured_output_errors) {
   auto run = llama(1);
   for (auto& t : run.report.tensors)
     if (t.name == "blk.0.attn_q.weight") t.output_error = 0.03125;
-  const auto table = section(eq::report_page(run.report, run.details()), "tensors");
+  const auto table = section(eq::html_report(run.report, run.details()), "tensors");
   EXPECT_EQ(count(table, "<td class=\"n\">3.12\u00a0%</td>"), 1u); // half to even
   EXPECT_EQ(count(table, "<td class=\"n guess\">"), 7u); // six other matrices and the embedding
   const auto& embedding = run.layers[0];                 // plain rounding in the format that it got
@@ -302,7 +302,7 @@ TEST(report_page, prefers_measured_output_errors) {
               c.type == run.plan.formats.at(embedding.name) ? 1u : 0u);
 }
 
-TEST(report_page, has_a_colour_for_every_format) {
+TEST(html_report, has_a_colour_for_every_format) {
   eq::compress_report report;
   std::set<std::string> colours;
   for (const auto& row : eq::format_table) {
@@ -310,13 +310,13 @@ TEST(report_page, has_a_colour_for_every_format) {
     colours.insert(eq::report::detail::fill_of(row.id));
   }
   EXPECT_EQ(colours.size(), std::size(eq::format_table));
-  const auto page = eq::report_page(report);
+  const auto page = eq::html_report(report);
   EXPECT_EQ(markup_check(page).problem(), "");
   for (const auto& row : eq::format_table) // legend, list and table
     EXPECT_EQ(count(page, eq::report::detail::format_chip(row.id)), 3u) << row.name;
 }
 
-TEST(report_page, writes_no_number_that_is_not_finite) {
+TEST(html_report, writes_no_number_that_is_not_finite) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const double infinity = std::numeric_limits<double>::infinity();
   auto run = llama(3);
@@ -325,10 +325,10 @@ TEST(report_page, writes_no_number_that_is_not_finite) {
   run.report.error = {};
   run.report.error.add(std::vector<float>{0, 0}, std::vector<float>{1, 1}); // -inf dB
   run.report.tensors[0].error = run.report.error;
-  run.plan.result.damage = nan, run.plan.result.lower_bound = -infinity;
+  run.plan.result.loss = nan, run.plan.result.lower_bound = -infinity;
   run.plan.budget_bytes = 0, run.report.values = 0, run.report.bytes_after = 0;
   run.report.tensors[1].output_error = nan, run.report.tensors[2].output_error = infinity;
-  const auto page = eq::report_page(run.report, run.details());
+  const auto page = eq::html_report(run.report, run.details());
   EXPECT_EQ(markup_check(page).problem(), "");
   for (const char* word : {"nan", "inf"})
     for (auto at = page.find(word); at != page.npos; at = page.find(word, at + 1))
@@ -339,10 +339,10 @@ TEST(report_page, writes_no_number_that_is_not_finite) {
   EXPECT_EQ(count(page, "class=\"chosen\""), 0u);
   for (auto& layer : run.layers)
     for (auto& c : layer.candidates) c.output_error = nan, c.kl.reset();
-  EXPECT_EQ(section(eq::report_page(run.report, run.details()), "sensitivity"), "");
+  EXPECT_EQ(section(eq::html_report(run.report, run.details()), "sensitivity"), "");
 }
 
-TEST(report_page, takes_a_thousand_tensors) {
+TEST(html_report, takes_a_thousand_tensors) {
   const auto run = llama(125);
   EXPECT_EQ(run.report.tensors.size(), 1001u);
   const auto page = run.page();
@@ -352,7 +352,7 @@ TEST(report_page, takes_a_thousand_tensors) {
   EXPECT_EQ(page, run.page());
 }
 
-TEST(report_page, lists_tensors_that_have_no_layer) {
+TEST(html_report, lists_tensors_that_have_no_layer) {
   sample_run run;
   for (int i = 0; i < 60; ++i) run.add("conv_" + std::to_string(i) + ".w", 1 + i);
   run.add("blk.4294967295.attn_q.weight", 1); // no reason for that many columns
@@ -365,7 +365,7 @@ TEST(report_page, lists_tensors_that_have_no_layer) {
   EXPECT_EQ(count(section(page, "sensitivity"), "<span class=\"bar\""), 80u);
 }
 
-TEST(page_tensor, tells_layers_by_numbers_between_dots) {
+TEST(html_tensor, tells_layers_by_numbers_between_dots) {
   const auto role = [](const std::string& name) {
     const auto place = eq::report::detail::place_in_layers(name);
     return place ? std::to_string(place->layer) + " " + place->role : "none";
@@ -378,7 +378,7 @@ TEST(page_tensor, tells_layers_by_numbers_between_dots) {
     EXPECT_EQ(role(name), "none") << name;
 }
 
-TEST(page_text, writes_numbers_for_people) {
+TEST(html_text, writes_numbers_for_people) {
   using namespace eq::report::detail;
   EXPECT_EQ(short_text(0.01234), "0.0123");
   EXPECT_EQ(short_text(12.30), "12.3");

@@ -10,26 +10,26 @@
 namespace edgequant::inline EDGEQUANT_ABI {
 
 /// What is known besides the report. Sections without data are left out.
-struct page_details {
-  const budget_plan* plan = nullptr;               ///< what chose the formats
-  damage_measure measure = damage_measure::output; ///< what the plan minimised
+struct html_report_details {
+  const budget_plan* plan = nullptr;           ///< what chose the formats
+  loss_measure measure = loss_measure::output; ///< what the plan minimised
   /// Tensors whose output error the report does not have are shown with that of plain rounding.
   std::span<const layer_sensitivity> layers = {};
   std::string method = {}; ///< how matrices were rounded, as a person names it
 };
 
 /// A page in HTML: totals, the plan and its proof, sensitivities by layer, the frontier of file
-/// size against damage, the format of every tensor, a table of all, and the notes. Style and
+/// size against loss, the format of every tensor, a table of all, and the notes. Style and
 /// drawings are within it; there is no script, and nothing is loaded. It depends on the arguments
 /// alone. Names may hold any bytes: they are escaped, with U+FFFD for what is no UTF-8. Numbers
 /// that are not finite are shown as a dash. Errors of pareto_frontier() for the groups of a plan.
-[[nodiscard]] std::string report_page(const compress_report& report,
-                                      const page_details& details = {});
+[[nodiscard]] std::string html_report(const compress_report& report,
+                                      const html_report_details& details = {});
 
 namespace report::detail {
 
 /// An item of the list of totals; `value` and `note` are HTML.
-[[nodiscard]] inline std::string page_fact(std::string_view name, const std::string& value,
+[[nodiscard]] inline std::string html_fact(std::string_view name, const std::string& value,
                                            const std::string& note = "") {
   return "<div><dt>" + std::string(name) + "</dt><dd>" + value +
          (note.empty() ? "" : "<small>" + note + "</small>") + "</dd></div>\n";
@@ -40,19 +40,19 @@ namespace report::detail {
   return fixed_text(static_cast<double>(before) / static_cast<double>(after), 2) + "\u00d7";
 }
 
-[[nodiscard]] inline std::string damage_name(damage_measure measure) {
+[[nodiscard]] inline std::string loss_name(loss_measure measure) {
   switch (measure) {
-  case damage_measure::weight:
+  case loss_measure::weight:
     return "sum of squared relative weight errors";
-  case damage_measure::output:
+  case loss_measure::output:
     return "sum of squared relative output errors";
-  case damage_measure::kld:
+  case loss_measure::kld:
     break;
   }
   return "KL divergence, nats";
 }
 
-[[nodiscard]] inline std::string page_heading(const compress_report& report) {
+[[nodiscard]] inline std::string html_heading(const compress_report& report) {
   const std::string name = std::filesystem::path(report.output).filename().string();
   return "<p class=\"kicker\">EdgeQuant compression report" +
          std::string(report.dry_run ? ", dry run: nothing was written" : "") + "</p>\n<h1>" +
@@ -65,37 +65,37 @@ namespace report::detail {
   const std::string sqnr = sqnr_cell(report.error);
   const std::string scales = "scales by " + html_line(to_string(report.scale));
   return "<dl>\n" +
-         page_fact("File", format_bytes(report.file_bytes),
+         html_fact("File", format_bytes(report.file_bytes),
                    grouped_text(report.file_bytes) + " bytes") +
-         page_fact("Tensors", ratio_text(report.bytes_before, report.bytes_after) + " smaller",
+         html_fact("Tensors", ratio_text(report.bytes_before, report.bytes_after) + " smaller",
                    format_bytes(report.bytes_before) + " \u2192 " +
                        format_bytes(report.bytes_after)) +
-         page_fact("Bits per weight", fixed_text(bits_each(report.bytes_after, report.values), 3),
+         html_fact("Bits per weight", fixed_text(bits_each(report.bytes_after, report.values), 3),
                    fixed_text(bits_each(report.file_bytes, report.values), 3) +
                        " with metadata and padding") +
-         page_fact("Weights", grouped_text(report.values),
+         html_fact("Weights", grouped_text(report.values),
                    "in " + grouped_text(report.tensors.size()) + " tensors") +
          (report.error.sums().count == 0 ? ""
-                                         : page_fact("SQNR", sqnr + (sqnr == "exact" ? "" : " dB"),
+                                         : html_fact("SQNR", sqnr + (sqnr == "exact" ? "" : " dB"),
                                                      "signal to quantization noise")) +
-         (method.empty() ? page_fact("Rounding", scales)
-                         : page_fact("Rounding", html_line(method), scales)) +
+         (method.empty() ? html_fact("Rounding", scales)
+                         : html_fact("Rounding", html_line(method), scales)) +
          "</dl>\n";
 }
 
-[[nodiscard]] inline std::string plan_facts(const budget_plan& plan, damage_measure measure) {
+[[nodiscard]] inline std::string plan_facts(const budget_plan& plan, loss_measure measure) {
   const auto& r = plan.result;
   const double used = static_cast<double>(plan.file_bytes) / static_cast<double>(plan.budget_bytes);
   const bool certain = r.proven || r.gap() == 0;
   return "<dl class=\"plan\">\n" +
-         page_fact("Budget", format_bytes(plan.budget_bytes),
+         html_fact("Budget", format_bytes(plan.budget_bytes),
                    grouped_text(plan.budget_bytes) + " bytes, " + percent_text(used) + " used") +
-         page_fact("Predicted damage", short_text(r.damage), damage_name(measure)) +
-         page_fact("Lower bound", short_text(r.lower_bound),
+         html_fact("Predicted loss", short_text(r.loss), loss_name(measure)) +
+         html_fact("Lower bound", short_text(r.lower_bound),
                    "no plan within the budget does less") +
-         page_fact("Gap", certain ? "proven optimal" : short_text(r.gap()),
+         html_fact("Gap", certain ? "proven optimal" : short_text(r.gap()),
                    certain ? "no plan within the budget is better"
-                           : percent_text(r.gap() / r.damage) + " of the damage, at most") +
+                           : percent_text(r.gap() / r.loss) + " of the loss, at most") +
          "</dl>\n";
 }
 
@@ -109,7 +109,7 @@ struct table_columns {
   bool sqnr = false, output_error = false;
 };
 
-[[nodiscard]] inline std::string table_row(const page_tensor& t, table_columns columns) {
+[[nodiscard]] inline std::string table_row(const html_tensor& t, table_columns columns) {
   const tensor_report& r = *t.report;
   std::string html = "<tr><td><code>" + html_line(r.name) + "</code></td>" +
                      number_cell(format_shape(r.dims)) + "<td>" +
@@ -123,7 +123,7 @@ struct table_columns {
 }
 
 [[nodiscard]] inline std::string table_section(const compress_report& report,
-                                               std::span<const page_tensor> tensors) {
+                                               std::span<const html_tensor> tensors) {
   table_columns columns;
   bool rounded = false;
   for (const auto& t : tensors) {
@@ -158,21 +158,21 @@ struct table_columns {
 
 } // namespace report::detail
 
-inline std::string report_page(const compress_report& report, const page_details& details) {
-  const auto tensors = report::detail::page_tensors(report, details.layers);
+inline std::string html_report(const compress_report& report, const html_report_details& details) {
+  const auto tensors = report::detail::html_tensors(report, details.layers);
   const std::string title = std::filesystem::path(report.output).filename().string();
   std::string html =
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
       "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>" +
       report::detail::html_line(title) + " - compression report</title>\n<style>" +
-      std::string(report::detail::page_style) + "</style>\n</head>\n<body>\n<main>\n" +
-      report::detail::page_heading(report) + "<section id=\"summary\">\n" +
+      std::string(report::detail::html_style) + "</style>\n</head>\n<body>\n<main>\n" +
+      report::detail::html_heading(report) + "<section id=\"summary\">\n" +
       report::detail::total_facts(report, details.method);
   if (details.plan != nullptr) html += report::detail::plan_facts(*details.plan, details.measure);
   html += "</section>\n" + report::detail::sensitivity_section(tensors);
   if (details.plan != nullptr)
-    html += report::detail::frontier_section(*details.plan,
-                                             report::detail::damage_name(details.measure));
+    html +=
+        report::detail::frontier_section(*details.plan, report::detail::loss_name(details.measure));
   if (!tensors.empty())
     html += report::detail::precision_section(tensors, report::detail::tensor_grid::of(tensors)) +
             report::detail::table_section(report, tensors);
