@@ -2,13 +2,8 @@
 // The main job: a model file or checkpoint in, a smaller GGUF out.
 #include "command_line.hpp"
 
-#include <edgequant/compress/calibrated_model.hpp>
+#include <edgequant/compress/quantize_model.hpp>
 #include <edgequant/model/open_model.hpp>
-#include <edgequant/report/html_report.hpp>
-#include <edgequant/report/plan_json.hpp>
-
-#include <optional>
-#include <span>
 
 #include <unistd.h>
 
@@ -52,7 +47,8 @@ void describe(CLI::App& app, arguments& a) {
       ->capture_default_str();
   app.add_option("--scale", a.scale,
                  "how a group's scale is chosen: mse (least squared error), absmax,\n"
-                 "signed_max, ggml (llama.cpp's bytes), percentile[:P]")
+                 "signed_max, ggml (llama.cpp's bytes), percentile[:P]. All but mse and ggml make zeros of\n"
+                 "groups whose scale is below the least f16, and a note says so")
       ->capture_default_str();
   app.add_option("--keep", a.keep,
                  "REGEX=FORMAT: another format for tensors whose name has a match;\n"
@@ -75,20 +71,21 @@ void describe(CLI::App& app, arguments& a) {
       app.add_option(
              "--budget", a.budget,
              "the best formats for a file of at most this size, such as 3.2MiB, or these bits\n"
-             "a weight, such as 5.0bpw; --keep pins what it names")
+             "a weight, such as 5.0bpw; --keep pins what it names. The plan is measured beside the\n"
+             "best uniform format of at most its size, and the better one is written")
           ->check(given);
   app.add_option("--candidates", a.candidates, "the formats that a budget chooses from")
       ->capture_default_str();
   app.add_option("--sensitivity", a.sensitivity,
-                 "what a budget minimises: output (error of the matrices' outputs on the text),\n"
-                 "weight (error of the weights; needs no text), or kld (divergence of the whole\n"
-                 "model, measured tensor by tensor)")
+                 "what a budget minimises: output (divergence of the model, measured by kind of matrix\n"
+                 "and by layer, shared out by output errors), kld (the same measured tensor by\n"
+                 "tensor: slow), or weight (error of the weights; needs no text)")
       ->capture_default_str()
       ->check(CLI::IsMember({"output", "weight", "kld"}));
   app.add_option("--plan-out", a.plan_out, "write the plan as JSON: formats, candidates, errors")
       ->needs(budget)
       ->check(given);
-  app.add_option("--plan", a.plan, "take the formats from such a file")
+  app.add_option("--plan", a.plan, "take the formats from such a file; --keep is stronger")
       ->excludes(budget)
       ->check(given);
   app.add_option("--resume", a.resume,
@@ -113,113 +110,35 @@ std::vector<eq::format> candidates_of(const std::string& list) {
   return formats;
 }
 
-/// How formats were chosen; empty without a budget.
-struct choice_of_formats {
-  std::optional<eq::budget_plan> plan;
-  std::vector<eq::layer_sensitivity> layers;
-};
-
-/// Chooses formats for the budget and says so in options.
-choice_of_formats plan(const arguments& a, const eq::model_source& source,
-                       eq::calibrated_model& model, eq::compress_options& options,
-                       const eq::progress_callback& listener) {
-  auto layers = eq::analyze_model(model.weights, model.text, candidates_of(a.candidates), a.threads,
-                                  listener);
-  eq::budget_options budget{eq::parse_budget(a.budget), eq::parse_measure(a.sensitivity)};
-  if (eq::parse_method(a.method).gptq) budget.layer_factor = eq::gptq_leaves;
-  if (budget.measure == eq::loss_measure::kld) {
-    eq::encoded_tensors kept;
-    if (!a.resume.empty())
-      kept = {std::filesystem::path(a.resume) / "divergence",
-              eq::job_key(source, model.text, {}, "divergence " + a.candidates)};
-    eq::measure_divergence(model.weights, model.text, 2048, layers, a.threads, listener,
-                           eq::divergences_in(kept));
-  }
-  auto plan = eq::plan_for_budget(source, options, layers, budget);
-  options.exact = plan.formats;
-  options.type = plan.main;
-  if (!a.plan_out.empty()) {
-    eq::output_file file(a.plan_out);
-    const std::string json = eq::to_json(plan, layers).dump(2) + "\n";
-    file.write(std::as_bytes(std::span(json)));
-    file.commit();
-  }
-  return {std::move(plan), std::move(layers)};
-}
-
-/// What needs the model to run: a plan for a budget, and tensors that are encoded with a text.
-choice_of_formats prepare(const arguments& a, const eq::model_source& source,
-                          eq::compress_options& options, eq::encoded_tensors& encoded,
-                          const eq::progress_callback& listener) {
-  if (!a.plan.empty()) options.exact = eq::read_plan(a.plan);
-  choice_of_formats chosen;
-  if (a.method == "rtn" && a.budget.empty()) return chosen;
-  const bool by_weights = a.method == "rtn" && a.sensitivity == "weight";
-  if (a.calibration.empty() && !by_weights)
-    eq::fail(eq::error_code::bad_argument, a.method != "rtn" ? "--method " + a.method : "--budget",
-             "needs --calibration TEXT");
-  const eq::calibration_options text{a.calibration, a.calibration_tokens};
-  auto model = eq::open_calibrated(source, a.input, a.output, text, a.threads, listener);
-  if (!a.budget.empty()) chosen = plan(a, source, model, options, listener);
-  if (a.method == "rtn" || options.dry_run) return chosen;
-  const auto formats = eq::planned_formats(source, options);
-  if (!a.resume.empty()) encoded = {a.resume, eq::job_key(source, model.text, formats, a.method)};
-  auto method = eq::parse_method(a.method);
-  method.options.threads = a.threads;
-  eq::encode_layers(model.weights, model.text, formats, method, encoded, listener);
-  options.encoded = &encoded;
-  return chosen;
-}
-
-/// What --report writes.
-std::string report_text(const arguments& a, const eq::compress_report& report,
-                        const choice_of_formats& chosen) {
-  if (std::filesystem::path(a.report).extension() != ".html")
-    return eq::to_json(report).dump(2) + "\n";
-  eq::html_report_details details{.layers = chosen.layers, .method = a.method};
-  if (chosen.plan) details.plan = &*chosen.plan;
-  details.measure = eq::parse_measure(a.sensitivity);
-  return eq::html_report(report, details);
-}
-
-bool same_file(const std::string& a, const std::string& b) {
-  const auto whole = [](const std::filesystem::path& path) {
-    std::error_code error; // a path that leads nowhere is none
-    return std::filesystem::weakly_canonical(std::filesystem::absolute(path, error), error);
-  };
-  return !a.empty() && whole(a) == whole(b);
+eq::quantize_model_options options_of(const arguments& a) {
+  eq::quantize_model_options o;
+  o.type = eq::parse_format(a.format);
+  o.scale = eq::parse_scale(a.scale);
+  for (const auto& rule : a.keep) o.keep.push_back(eq::parse_keep(rule));
+  o.method = eq::parse_method(a.method);
+  o.calibration = {a.calibration, a.calibration_tokens};
+  if (!a.budget.empty()) o.budget = eq::parse_budget(a.budget);
+  o.candidates = candidates_of(a.candidates);
+  o.sensitivity = eq::parse_measure(a.sensitivity);
+  o.plan = a.plan;
+  o.plan_output = a.plan_out;
+  o.report = a.report;
+  o.resume = a.resume;
+  o.threads = a.threads;
+  o.dry_run = a.dry_run;
+  return o;
 }
 
 void run(const arguments& a) {
-  eq::compress_options options;
-  options.type = eq::parse_format(a.format);
-  options.scale = eq::parse_scale(a.scale);
-  for (const auto& rule : a.keep) options.keep.push_back(eq::parse_keep(rule));
-  options.threads = a.threads;
-  options.dry_run = a.dry_run;
-
-  for (const auto& own : {a.report, a.plan_out})
-    if (same_file(own, a.output) || same_file(own, a.input))
-      eq::fail(eq::error_code::bad_argument, eq::place_of(own), "needs a file of its own");
-  if (same_file(a.report, a.plan_out))
-    eq::fail(eq::error_code::bad_argument, eq::place_of(a.report), "needs a file of its own");
-  std::optional<eq::output_file> report_file; // opened first: a wrong path costs no work
-  if (!a.report.empty()) report_file.emplace(a.report);
+  const auto options = options_of(a);
   eq::progress_bar bar(stderr, isatty(STDERR_FILENO) != 0);
   const auto source = eq::open_model(a.input);
-  eq::encoded_tensors encoded;
-  const auto chosen = prepare(a, source, options, encoded, std::ref(bar));
-  const auto report = eq::compress(source, a.output, options, std::ref(bar));
+  const auto result = eq::quantize_model(source, a.output, options, std::ref(bar));
   bar.clear();
-  if (report_file) {
-    const std::string text = report_text(a, report, chosen);
-    report_file->write(std::as_bytes(std::span(text)));
-    report_file->commit();
-  }
   if (a.json)
-    std::cout << eq::to_json(report).dump(2) << '\n';
+    std::cout << eq::to_json(result.report).dump(2) << '\n';
   else
-    eq::print_table(std::cout, report);
+    eq::print_table(std::cout, result.report);
 }
 
 } // namespace

@@ -107,7 +107,7 @@ TEST(memory, what_was_not_coded_is_coded_later) {
   const std::vector<float> x(64, 1.0f);
   eq::activations inputs;
   inputs.assign(x.data(), 2, 32);
-  const auto encode = [&] { inputs.encode(eq::activation_coding::groups, 1); };
+  const auto encode = [&] { inputs.encode(eq::activation_coding::per_group, 1); };
   EXPECT_TRUE(fails_without_memory(encode));
   encode();
   EXPECT_EQ(inputs.tile<2>(0)->codes[1][31], 127);

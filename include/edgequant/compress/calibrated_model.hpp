@@ -12,12 +12,16 @@ struct calibration_options {
   std::filesystem::path text; ///< UTF-8; empty: none, and no tokens
   std::size_t tokens = 16384; ///< of it, from its beginning
   std::size_t context = 0;    ///< tokens of a chunk, BOS included; 0: the model's, at most 512
+  /// Tokens that judge and do not calibrate: those behind. Where the text ends before, a part of
+  /// the calibration tokens, at most an eighth, becomes held-out tokens.
+  std::size_t held_out = 0;
 };
 
 /// Weights with the values of `source`, and the text in tokens.
 struct calibrated_model {
   model_weights weights;
   calibration_text text;
+  std::vector<std::int32_t> held_out = {};
 };
 
 /// Opens a model to run. A GGUF runs from its own file; what comes from safetensors is first
@@ -30,12 +34,22 @@ struct calibrated_model {
                                                const calibration_options& options, unsigned threads,
                                                const progress_callback& listener = {});
 
+/// The files that a model was read from: a GGUF, or the folder of a checkpoint.
+[[nodiscard]] inline std::vector<std::filesystem::path> inputs_of(const model_source& source) {
+  std::error_code error;
+  const auto& path = source.path;
+  if (path.empty() || std::filesystem::is_directory(path, error)) return {path};
+  if (path.extension() != ".safetensors" && path.extension() != ".json") return {path};
+  return {path, path.has_parent_path() ? path.parent_path() : std::filesystem::path(".")};
+}
+
 /// The formats that compress() will give the source's tensors.
 [[nodiscard]] named_formats planned_formats(const model_source& source,
                                             const compress_options& options);
 
-/// What tells one job from another where its parts are kept: a hash over the source's tensors, the
-/// calibration text, the formats, and `settings`.
+/// What tells one job from another where its parts are kept: a hash over the source's metadata
+/// and tensors (names, shapes, types, row order, data), the calibration tokens, the formats, and
+/// `settings`.
 [[nodiscard]] std::string job_key(const model_source& source, const calibration_text& text,
                                   const named_formats& formats, std::string_view settings);
 
@@ -96,10 +110,18 @@ inline calibrated_model open_calibrated(const model_source& source,
   if (!words.bos()) fail(error_code::bad_file, source.name, "the vocabulary has no BOS token");
   auto text = read_text_file(options.text);
   // A token is rarely longer than this; the rest of a large file need not be tokenized.
-  if (text.size() / 16 > options.tokens) text.resize(options.tokens * 16);
+  const std::size_t wanted = options.tokens + options.held_out;
+  if (text.size() / 16 > wanted) text.resize(wanted * 16);
   text.resize(text.size() - unfinished_bytes(text));
   model.text = {words.encode(text), *words.bos(), options.context};
-  model.text.tokens.resize(std::min(model.text.tokens.size(), options.tokens));
+  auto& tokens = model.text.tokens;
+  tokens.resize(std::min(tokens.size(), wanted));
+  if (options.held_out != 0) {
+    const std::size_t behind = tokens.size() - std::min(tokens.size(), options.tokens);
+    const std::size_t count = std::min(options.held_out, std::max(behind, tokens.size() / 8));
+    model.held_out.assign(tokens.end() - static_cast<std::ptrdiff_t>(count), tokens.end());
+    tokens.resize(std::min(tokens.size() - count, options.tokens));
+  }
   if (model.text.tokens.empty())
     fail(error_code::bad_argument, place_of(options.text), "no tokens to calibrate with");
   return model;
@@ -116,8 +138,19 @@ inline named_formats planned_formats(const model_source& source, const compress_
 inline std::string job_key(const model_source& source, const calibration_text& text,
                            const named_formats& formats, std::string_view settings) {
   std::uint64_t hash = 1;
+  const auto add = [&](auto value) {
+    hash = compression::detail::hash_bytes(std::as_bytes(std::span(&value, 1)), hash);
+  };
+  for (const auto& item : source.metadata) {
+    hash = compression::detail::hash_bytes(std::as_bytes(std::span(item.key)), hash);
+    hash = compression::detail::hash_bytes(item.value, hash);
+    add(item.type);
+  }
   for (const auto& tensor : source.tensors) {
     hash = compression::detail::hash_bytes(std::as_bytes(std::span(tensor.stored.name)), hash);
+    hash = compression::detail::hash_bytes(std::as_bytes(std::span(tensor.stored.dims)), hash);
+    add(tensor.stored.type);
+    add(tensor.rope_heads);
     hash = compression::detail::hash_bytes(tensor.stored.data, hash);
     if (tensor.stored.file) tensor.stored.file->drop(tensor.stored.data);
   }
@@ -126,7 +159,7 @@ inline std::string job_key(const model_source& source, const calibration_text& t
     hash = compression::detail::hash_bytes(std::as_bytes(std::span(name)), hash);
     hash = compression::detail::hash_bytes(std::as_bytes(std::span(&type, 1)), hash);
   }
-  return "edgequant job 2, " + std::to_string(hash) + "\n" + std::string(settings) + "\n";
+  return "edgequant job 3, " + std::to_string(hash) + "\n" + std::string(settings) + "\n";
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -53,8 +53,9 @@ public:
 private:
   /// Calls use(first_row, rows) slab by slab, reports progress and lets go of what was read.
   template <class Use> void for_each_slab(const model_tensor& tensor, const char* stage, Use use);
-  void write_tensor(gguf_writer& writer, const model_tensor& tensor, format type,
-                    error_accumulator& error);
+  /// Returns how many rows of values that are not all zero became zeros.
+  std::uint64_t write_tensor(gguf_writer& writer, const model_tensor& tensor, format type,
+                             error_accumulator& error);
 
   const model_source& source_;
   const compress_options& options_;
@@ -99,8 +100,8 @@ inline void compress_job::check() {
   }
 }
 
-inline void compress_job::write_tensor(gguf_writer& writer, const model_tensor& tensor, format type,
-                                       error_accumulator& error) {
+inline std::uint64_t compress_job::write_tensor(gguf_writer& writer, const model_tensor& tensor,
+                                                format type, error_accumulator& error) {
   const stored_tensor& stored = tensor.stored;
   const std::uint64_t columns = stored.columns(), piece = slab_shape(stored).rows_per_piece;
   const std::uint64_t bytes_per_row = row_bytes(type, columns);
@@ -113,9 +114,15 @@ inline void compress_job::write_tensor(gguf_writer& writer, const model_tensor& 
              std::string(name_of(type)));
   std::vector<std::byte> bytes;
   std::vector<error_accumulator> errors;
+  std::vector<char> vanished;
+  std::uint64_t vanished_rows = 0;
+  const auto is_zero = [](const std::vector<float>& row) {
+    return kernel::absmax_bits(std::span<const float>(row)) == 0;
+  };
   for_each_slab(tensor, "quantize", [&](std::uint64_t first, std::uint64_t rows) {
     bytes.resize(rows * bytes_per_row);
     errors.assign(rows, {});
+    vanished.assign(rows, 0);
     parallel_for(ceil_divide(rows, piece), options_.threads, [&](std::size_t p) {
       std::vector<float> values(columns), decoded(columns);
       row_encoder encode(type, options_.scale, place);
@@ -131,11 +138,14 @@ inline void compress_job::write_tensor(gguf_writer& writer, const model_tensor& 
           encode(values, {}, (first + r) * columns, out);
         decode_row(type, out, decoded);
         errors[r].add(values, decoded);
+        vanished[r] = is_zero(decoded) && !is_zero(values);
       }
     });
     for (const auto& row : errors) error.merge(row);
+    for (const char row : vanished) vanished_rows += row != 0;
     writer.write(bytes);
   });
+  return vanished_rows;
 }
 
 inline void compress_job::write(gguf_writer& writer, std::span<const tensor_plan> plans,
@@ -145,8 +155,11 @@ inline void compress_job::write(gguf_writer& writer, std::span<const tensor_plan
     const model_tensor& tensor = source_.tensors[i];
     if (is_integer(tensor.stored.type))
       writer.write(tensor.stored.data);
-    else
-      write_tensor(writer, tensor, plans[i].type, report.tensors[i].error);
+    else if (const auto rows = write_tensor(writer, tensor, plans[i].type, report.tensors[i].error))
+      report.notes.push_back(escaped(tensor.stored.name) + ": " + counted(rows, "row") +
+                             " of small values became zeros in " +
+                             std::string(name_of(plans[i].type)) + " by rule " +
+                             to_string(options_.scale) + "; mse keeps what the format can hold");
     report.error.merge(report.tensors[i].error);
     if (const auto* ready = options_.encoded ? options_.encoded->find(tensor.stored.name) : nullptr)
       report.tensors[i].output_error = ready->output_error;
@@ -184,7 +197,7 @@ inline compress_report compress(const model_source& source, const std::filesyste
                                 const compress_options& options,
                                 const progress_callback& listener) {
   const auto plans = plan_formats(source, options.type, options.keep, options.exact);
-  const gguf_metadata metadata = output_metadata(source, options.type);
+  const gguf_metadata metadata = output_metadata(source, plans);
   const auto infos = planned_tensors(source, plans);
   compress_report report = compression::detail::planned_report(source, output, options, plans);
   report.file_bytes = gguf_file_size(metadata, infos);

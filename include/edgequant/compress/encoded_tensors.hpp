@@ -4,7 +4,7 @@
 #pragma once
 
 #include "../format/format.hpp"
-#include "../plan/sensitivity.hpp"
+#include "../plan/divergence.hpp"
 #include "../system/output_file.hpp"
 
 #include <cmath>

@@ -23,6 +23,9 @@ struct text_score {
   std::optional<divergence> from_reference;
 };
 
+/// A shorter chunk, BOS counted, is not scored.
+inline constexpr std::size_t fewest_chunk_tokens = 8;
+
 struct evaluation_options {
   std::size_t context = 0; ///< tokens of a chunk, BOS included; 0: the model's, at most 512
   std::int32_t bos = 0;    ///< stands before each chunk
@@ -124,7 +127,7 @@ inline text_score score_text(transformer& model, std::span<const std::int32_t> t
   if (reference != nullptr) other.emplace(*reference, context, options.cache);
   model::detail::score_collector collector;
   for_each_chunk(text, context, options.bos, [&](auto chunk, std::size_t begin) {
-    if (chunk.size() < 8) return;
+    if (chunk.size() < fewest_chunk_tokens) return;
     if (options.on_progress) options.on_progress({"score", "", begin, text.size(), "tokens"});
     model::detail::score_chunk(chunk, runner, other ? &*other : nullptr,
                                model.weights().vocabulary(), collector);

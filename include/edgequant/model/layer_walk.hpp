@@ -32,6 +32,8 @@ public:
   }
   /// Statistics of that over all chunks, with the Gram matrix.
   [[nodiscard]] input_statistics statistics(sublayer_end end);
+  /// Statistics of what the output matrix reads, once all layers are behind.
+  [[nodiscard]] input_statistics output_statistics();
   /// Takes the tokens through this sublayer, with the weights that it has now.
   void advance();
 
@@ -62,6 +64,13 @@ inline input_statistics layer_walk::statistics(sublayer_end end) {
     if (sums.count == 0) sums = input_statistics(x.size() / count, true);
     sums.add(x.data(), count);
   }
+  return sums;
+}
+
+inline input_statistics layer_walk::output_statistics() {
+  input_statistics sums(hidden(), true);
+  for (const auto& chunk : chunks_)
+    sums.add(model_.output_inputs(chunk).data(), chunk.size() / hidden());
   return sums;
 }
 

@@ -4,6 +4,8 @@
 
 #include "../io/gguf.hpp"
 
+#include <filesystem>
+
 #include <string>
 #include <vector>
 
@@ -35,7 +37,8 @@ struct model_source {
   std::string name; ///< what messages call it: the path as given, on one line
   gguf_metadata metadata;
   std::vector<model_tensor> tensors;
-  std::vector<std::string> notes; ///< one line each: what the user should know
+  std::vector<std::string> notes;  ///< one line each: what the user should know
+  std::filesystem::path path = {}; ///< the file or folder that it was opened from
 };
 
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -115,17 +115,23 @@ inline void add_vocabulary(const std::filesystem::path& folder, const llama_conf
   return file.bytes().size() >= 4 && std::memcmp(file.bytes().data(), "GGUF", 4) == 0;
 }
 
+[[nodiscard]] inline model_source open_by_kind(const std::filesystem::path& path) {
+  std::error_code error; // the open that follows says it better
+  if (std::filesystem::is_directory(path, error)) return open_safetensors(path);
+  if (path.filename() == "model.safetensors.index.json")
+    return open_safetensors(path.has_parent_path() ? path.parent_path() : ".");
+  if (begins_as_gguf(path)) return open_gguf(path);
+  if (path.extension() == ".gguf") return open_gguf(path); // for its error message
+  if (path.extension() == ".safetensors") return open_safetensors(path);
+  fail(error_code::bad_file, place_of(path), "neither a GGUF nor a safetensors file");
+}
+
 } // namespace model::detail
 
 inline model_source open_model(const std::filesystem::path& path) {
-  std::error_code error; // the open that follows says it better
-  if (std::filesystem::is_directory(path, error)) return model::detail::open_safetensors(path);
-  if (path.filename() == "model.safetensors.index.json")
-    return model::detail::open_safetensors(path.has_parent_path() ? path.parent_path() : ".");
-  if (model::detail::begins_as_gguf(path)) return model::detail::open_gguf(path);
-  if (path.extension() == ".gguf") return model::detail::open_gguf(path); // for its error message
-  if (path.extension() == ".safetensors") return model::detail::open_safetensors(path);
-  fail(error_code::bad_file, place_of(path), "neither a GGUF nor a safetensors file");
+  model_source source = model::detail::open_by_kind(path);
+  source.path = path;
+  return source;
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -59,6 +59,13 @@ public:
   std::span<const float> sublayer_inputs(std::size_t layer, sublayer part, sublayer_end end,
                                          const std::vector<float>& x, kv_sequence& sequence);
 
+  /// What the output matrix reads when such vectors come out of the last layer; valid until the
+  /// next run.
+  std::span<const float> output_inputs(const std::vector<float>& x) {
+    normalize(x.data(), x.size() / shape_.hidden, weights_->output_norm());
+    return normal_;
+  }
+
   /// Sets or, with nothing, removes the observer.
   void observe(activation_observer observer) { observer_ = std::move(observer); }
   [[nodiscard]] const model_weights& weights() const noexcept { return *weights_; }

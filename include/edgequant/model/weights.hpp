@@ -43,6 +43,11 @@ public:
 
   /// A matrix by its name: where its values are now. bad_argument if there is none.
   [[nodiscard]] weight_view find_matrix(std::string_view name) const;
+  [[nodiscard]] bool has_matrix(std::string_view name) const noexcept {
+    bool found = embedding_.name == name;
+    for_each_matrix(*this, [&](const named_weight& w) { found = found || w.name == name; });
+    return found;
+  }
   /// Takes other values for a matrix, row by row in any format that can be multiplied; they must
   /// live as long as they are used. bad_argument if there is no such matrix of this shape.
   void replace(std::string_view name, const weight_view& view);

@@ -6,6 +6,8 @@
 #include "../model/model_source.hpp"
 #include "default_format.hpp"
 
+#include <algorithm>
+#include <map>
 #include <regex>
 #include <set>
 
@@ -54,14 +56,15 @@ struct tensor_plan {
                                                     std::span<const keep_rule> keep,
                                                     const named_formats& exact = {});
 
-/// The metadata of the new file: the model's own, and what its format changes.
-[[nodiscard]] inline gguf_metadata output_metadata(const model_source& source, format type) {
-  gguf_metadata metadata = source.metadata;
-  metadata.set("general.file_type", static_cast<std::uint32_t>(info_of(type).file_type));
-  metadata.set("general.quantization_version", std::uint32_t{2});
-  return metadata;
-}
+/// The format of most weights of a planned file.
+[[nodiscard]] format main_format(const model_source& source, std::span<const tensor_plan> plans);
 
+/// The metadata of the new file: the model's own, and what its formats change. general.file_type is
+/// that of most weights.
+[[nodiscard]] gguf_metadata output_metadata(const model_source& source,
+                                            std::span<const tensor_plan> plans);
+
+/// The tensors of the new file in its order.
 [[nodiscard]] inline std::vector<tensor_info> planned_tensors(const model_source& source,
                                                               std::span<const tensor_plan> plans) {
   std::vector<tensor_info> infos;
@@ -192,7 +195,26 @@ inline std::vector<tensor_plan> plan_formats(const model_source& source, format 
 
 inline std::uint64_t gguf_bytes(const model_source& source, const format_request& request) {
   const auto plans = plan_formats(source, request.type, request.keep, request.exact);
-  return gguf_file_size(output_metadata(source, request.type), planned_tensors(source, plans));
+  return gguf_file_size(output_metadata(source, plans), planned_tensors(source, plans));
+}
+
+inline format main_format(const model_source& source, std::span<const tensor_plan> plans) {
+  std::map<format, std::uint64_t> values;
+  for (std::size_t i = 0; i < plans.size(); ++i)
+    values[plans[i].type] += source.tensors[i].stored.values();
+  const auto most =
+      std::max_element(values.begin(), values.end(),
+                       [](const auto& a, const auto& b) { return a.second < b.second; });
+  return most == values.end() ? format::f32 : most->first;
+}
+
+inline gguf_metadata output_metadata(const model_source& source,
+                                     std::span<const tensor_plan> plans) {
+  gguf_metadata metadata = source.metadata;
+  const auto type = info_of(main_format(source, plans)).file_type;
+  metadata.set("general.file_type", static_cast<std::uint32_t>(type));
+  metadata.set("general.quantization_version", std::uint32_t{2});
+  return metadata;
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

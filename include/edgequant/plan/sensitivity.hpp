@@ -3,13 +3,11 @@
 #pragma once
 
 #include "../metric/error.hpp"
-#include "../model/evaluate.hpp"
 #include "../model/layer_walk.hpp"
 #include "../model/sublayer_matrices.hpp"
 #include "../quantizer/matrix_codec.hpp"
 #include "../quantizer/output_error.hpp"
 
-#include <functional>
 #include <optional>
 
 namespace edgequant::inline EDGEQUANT_ABI {
@@ -52,26 +50,14 @@ analyze_sensitivity(const std::string& name, Eigen::Ref<const matrix_f> weights,
                     const calibration& seen,
                     std::span<const format> candidates = default_candidates, unsigned threads = 0);
 
-/// The same for the matrices of all layers of a model, on a text, and without inputs for embedding
-/// and output; a text without tokens says nothing of any. Memory: the Gram matrices of one layer.
+/// The same for the matrices of all layers of a model and for the output matrix, on a text; an
+/// embedding that is not the output matrix has no inputs, and a text without tokens says nothing of
+/// any matrix. A tied embedding stands for the output matrix. Memory: the Gram matrices of one
+/// layer, or that of the output matrix.
 [[nodiscard]] std::vector<layer_sensitivity>
 analyze_model(const model_weights& weights, const calibration_text& text,
               std::span<const format> candidates = default_candidates, unsigned threads = 0,
               const progress_callback& listener = {});
-
-/// Divergences of an earlier run, by tensor. Both functions may be empty.
-struct known_divergences {
-  std::function<std::optional<double>(const std::string&)> find = {};
-  std::function<void(const std::string&, double)> put = {};
-};
-
-/// Sets kl of every candidate: that of the first is measured, on the first `tokens` of the text, by
-/// running the model with this tensor alone quantized; the others follow by their squared output
-/// errors, which a small divergence is proportional to. The weights are afterwards as they were.
-/// A divergence that `known` has is not measured again; what is measured is given to it.
-void measure_divergence(model_weights& weights, const calibration_text& text, std::size_t tokens,
-                        std::vector<layer_sensitivity>& layers, unsigned threads = 0,
-                        const progress_callback& listener = {}, known_divergences known = {});
 
 namespace plan::detail {
 
@@ -184,8 +170,7 @@ inline std::vector<layer_sensitivity> analyze_model(const model_weights& weights
   std::optional<layer_walk> walk;
   if (!text.tokens.empty())
     walk.emplace(weights, text.tokens, text.bos, chunk_context(weights, text), threads);
-  analyze(weights.embedding(), {});
-  if (weights.output().name != weights.embedding().name) analyze(weights.output(), {});
+  if (weights.output().name != weights.embedding().name) analyze(weights.embedding(), {});
   const std::size_t layers = weights.layers().size();
   for (std::size_t i = 0; i < layers; ++i)
     for (const auto which : {sublayer::attention, sublayer::feed_forward}) {
@@ -196,53 +181,10 @@ inline std::vector<layer_sensitivity> analyze_model(const model_weights& weights
       analyze(*part.writer, walk ? walk->statistics(sublayer_end::out) : input_statistics{});
       if (walk) walk->advance();
     }
-  if (listener) listener({"sensitivity", "", layers, layers, "layers"});
+  // A tied embedding is charged with what its error does to the logits.
+  if (listener) listener({"sensitivity", weights.output().name, layers, layers, "layers"});
+  analyze(weights.output(), walk ? walk->output_statistics() : input_statistics{});
   return result;
-}
-
-inline void measure_divergence(model_weights& weights, const calibration_text& text,
-                               std::size_t tokens, std::vector<layer_sensitivity>& layers,
-                               unsigned threads, const progress_callback& listener,
-                               known_divergences known) {
-  const auto part = std::span(text.tokens).first(std::min(tokens, text.tokens.size()));
-  const model_weights reference_weights(weights.file());
-  transformer model(weights, threads), reference(reference_weights, threads);
-  const evaluation_options options{chunk_context(weights, text), text.bos, kv_format::f32, {}};
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    auto& layer = layers[i];
-    if (layer.candidates.empty()) continue;
-    const double first = layer.candidates[0].output_error;
-    const auto set = [&](double divergence) {
-      for (auto& c : layer.candidates)
-        c.kl = first > 0 ? divergence * (c.output_error / first) * (c.output_error / first) : 0;
-    };
-    if (const auto before = known.find ? known.find(layer.name) : std::nullopt) {
-      set(*before);
-      continue;
-    }
-    if (listener) listener({"divergence", layer.name, i, layers.size(), "tensors"});
-    const weight_view before = weights.find_matrix(layer.name);
-    const format type = layer.candidates[0].type;
-    const auto bytes =
-        encode_matrix(type, scale_rule::mse,
-                      decode_matrix(before.type, before.data, before.rows, before.columns, threads),
-                      layer.name, threads);
-    struct restorer { // whatever the run does
-      model_weights& weights;
-      const std::string& name;
-      const weight_view& before;
-      ~restorer() { weights.replace(name, before); }
-    };
-    double divergence = 0;
-    {
-      const restorer restore{weights, layer.name, before};
-      weights.replace(layer.name, {type, before.rows, before.columns, bytes.data()});
-      divergence = score_text(model, part, options, &reference).from_reference->kl_mean;
-    }
-    set(divergence);
-    if (known.put) known.put(layer.name, divergence);
-  }
-  if (listener) listener({"divergence", "", layers.size(), layers.size(), "tensors"});
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -41,15 +41,8 @@ namespace report::detail {
 }
 
 [[nodiscard]] inline std::string loss_name(loss_measure measure) {
-  switch (measure) {
-  case loss_measure::weight:
-    return "sum of squared relative weight errors";
-  case loss_measure::output:
-    return "sum of squared relative output errors";
-  case loss_measure::kld:
-    break;
-  }
-  return "KL divergence, nats";
+  return measure == loss_measure::weight ? "sum of squared relative weight errors"
+                                         : "KL divergence, nats";
 }
 
 [[nodiscard]] inline std::string html_heading(const compress_report& report) {

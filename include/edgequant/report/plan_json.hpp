@@ -2,6 +2,8 @@
 /// A precision plan as JSON, and back.
 #pragma once
 
+#include "../io/json.hpp"
+#include "../io/text_file.hpp"
 #include "../metric/rank_correlation.hpp"
 #include "../plan/budget.hpp"
 

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+/// A plan for a budget beside the best uniform format of at most its size, on tokens that neither
+/// calibration nor sensitivity has seen.
+#pragma once
+
+#include "../model/evaluate.hpp"
+#include "../plan/budget.hpp"
+#include "calibrated_model.hpp"
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// Compares finished encodings of one model. Everything it is given must outlive it.
+class plan_check {
+public:
+  plan_check(const model_source& source, calibrated_model& model, const compress_options& plan,
+             const layer_method& method, const progress_callback& listener)
+      : source_(source), model_(model), plan_(plan), method_(method), listener_(listener) {}
+
+  /// Of the formats that fit `most_bytes` everywhere (plan_formats() with this type and the plan's
+  /// rules), the one with the largest file; nothing where none fits or it is the plan itself.
+  [[nodiscard]] std::optional<compress_options> best_uniform(std::span<const format> candidates,
+                                                             std::uint64_t most_bytes) const;
+
+  struct verdict {
+    bool uniform_wins = false;
+    std::string note; ///< one line: both divergences, and what is written
+  };
+  /// Encodes the uniform format into `other` and measures both. `encoded` holds the plan's tensors
+  /// and model.weights their values. Nothing where there are too few held-out tokens.
+  [[nodiscard]] std::optional<verdict>
+  compare(const encoded_tensors& encoded, const compress_options& uniform, encoded_tensors& other);
+
+private:
+  [[nodiscard]] double divergence(model_weights& weights, const compress_options& options,
+                                  const encoded_tensors& encoded);
+
+  const model_source& source_;
+  calibrated_model& model_;
+  const compress_options& plan_;
+  const layer_method& method_;
+  const progress_callback& listener_;
+};
+
+inline std::optional<compress_options> plan_check::best_uniform(std::span<const format> candidates,
+                                                                std::uint64_t most_bytes) const {
+  std::optional<compress_options> best;
+  std::uint64_t best_bytes = 0;
+  for (const format type : candidates) {
+    compress_options options = plan_;
+    options.type = type, options.exact = {};
+    const std::uint64_t bytes = gguf_bytes(source_, options);
+    if (bytes > most_bytes || bytes <= best_bytes) continue;
+    best = options, best_bytes = bytes;
+  }
+  if (best && planned_formats(source_, *best) == planned_formats(source_, plan_)) return {};
+  return best;
+}
+
+/// KL divergence on the held-out tokens with every matrix as it will be written, in nats a token.
+inline double plan_check::divergence(model_weights& weights, const compress_options& options,
+                                     const encoded_tensors& encoded) {
+  // Tensors that no layer encoding has made are rounded here, as compress() will round them.
+  std::vector<std::vector<std::byte>> rounded;
+  for (const auto& [name, type] : planned_formats(source_, options)) {
+    if (encoded.find(name) != nullptr || !weights.has_matrix(name)) continue;
+    const weight_view w = weights.find_matrix(name);
+    if (w.type == type) continue;
+    rounded.push_back(encode_matrix(
+        type, options.scale, decode_matrix(w.type, w.data, w.rows, w.columns, options.threads),
+        name, options.threads));
+    weights.replace(name, {type, w.rows, w.columns, rounded.back().data()});
+  }
+  const model_weights original(weights.file());
+  transformer model(weights, options.threads), reference(original, options.threads);
+  const evaluation_options settings{chunk_context(weights, model_.text), model_.text.bos,
+                                    kv_format::f32, listener_};
+  return score_text(model, model_.held_out, settings, &reference).from_reference->kl_mean;
+}
+
+inline std::optional<plan_check::verdict> plan_check::compare(const encoded_tensors& encoded,
+                                                              const compress_options& uniform,
+                                                              encoded_tensors& other) {
+  constexpr std::size_t fewest_tokens = 256; // fewer say too little
+  if (model_.held_out.size() < fewest_tokens) return std::nullopt;
+  model_weights uniform_weights(model_.weights.file());
+  if (method_.gptq || method_.awq)
+    encode_layers(uniform_weights, model_.text, planned_formats(source_, uniform), method_, other,
+                  listener_);
+  const double by_plan = divergence(model_.weights, plan_, encoded);
+  const double by_uniform = divergence(uniform_weights, uniform, other);
+  verdict result{by_uniform < by_plan, {}};
+  char text[256];
+  std::snprintf(text, sizeof text,
+                "on %zu tokens behind the calibration text the plan has a KL divergence of %.4g "
+                "nats, %s everywhere %.4g: the %s is written",
+                model_.held_out.size(), by_plan, std::string(name_of(uniform.type)).c_str(),
+                by_uniform, result.uniform_wins ? "latter" : "plan");
+  result.note = text;
+  return result;
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

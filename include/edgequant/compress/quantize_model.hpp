@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: MIT
+/// The main job as one call: a model in, a smaller GGUF out, by any method, within a budget,
+/// resumable, with a report.
+#pragma once
+
+#include "../report/html_report.hpp"
+#include "../report/plan_json.hpp"
+#include "../report/report_text.hpp"
+#include "../system/separate_files.hpp"
+#include "calibrated_model.hpp"
+#include "compress.hpp"
+#include "plan_check.hpp"
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+struct quantize_model_options {
+  format type = format::q4_0;           ///< of the matrices, unless something below says otherwise
+  scale_choice scale = scale_rule::mse; ///< of matrices that are rounded without a text
+  std::vector<keep_rule> keep = {};     ///< exceptions; stronger than a budget and a plan
+  layer_method method = {};             ///< how the layers' matrices are rounded: parse_method()
+  calibration_options calibration = {}; ///< the text that gptq, awq and budgets need
+
+  std::optional<file_budget> budget = {}; ///< the best formats for a file of at most this size
+  std::vector<format> candidates{std::begin(default_candidates), std::end(default_candidates)};
+  loss_measure sensitivity = loss_measure::output; ///< what the budget minimises
+  std::filesystem::path plan = {};                 ///< take the formats from such a file
+  std::filesystem::path plan_output = {};          ///< write the plan there, as JSON
+
+  std::filesystem::path report = {}; ///< write a page there if it ends in .html, else JSON
+  std::filesystem::path resume = {}; ///< a folder for what an interrupted run has finished
+  unsigned threads = 0;              ///< 0: all
+  bool dry_run = false;              ///< check and plan; write nothing
+};
+
+struct quantize_model_result {
+  compress_report report;
+  std::optional<budget_plan> plan;       ///< with a budget: the optimum, with its bound
+  std::vector<layer_sensitivity> layers; ///< what the budget weighed
+};
+
+/// Quantizes a model to `output`, which appears when it is complete.
+///
+/// gptq, awq and a budget need a calibration text; a budget by loss_measure::weight with rtn does
+/// not. The plan for a budget is measured on tokens behind those that calibrate, beside the best
+/// uniform format of at most its size; the better one is written, and a note says so.
+///
+/// bad_argument before anything is read for options that contradict each other or lack the text,
+/// and for an output that is an input or another output, through links too. Other errors are those
+/// of compress(), plan_for_budget(), encode_layers(), open_calibrated() and read_plan(). Nothing
+/// named is written by a dry run, and after an error OUT is as it was.
+[[nodiscard]] quantize_model_result quantize_model(const model_source& source,
+                                                   const std::filesystem::path& output,
+                                                   const quantize_model_options& options = {},
+                                                   const progress_callback& listener = {});
+
+/// The name that parse_method() reads.
+[[nodiscard]] inline std::string name_of(const layer_method& method) {
+  return method.awq ? (method.gptq ? "awq+gptq" : "awq") : (method.gptq ? "gptq" : "rtn");
+}
+
+namespace compression::detail {
+
+/// Tokens that judge a plan: behind those that calibrate.
+inline constexpr std::size_t held_out_tokens = 2048;
+
+class quantize_model_job {
+public:
+  quantize_model_job(const model_source& source, const std::filesystem::path& output,
+                     const quantize_model_options& options, const progress_callback& listener)
+      : source_(source), output_(output), options_(options), listener_(listener) {
+    settings_.type = options.type, settings_.keep = options.keep;
+    settings_.scale = options.scale, settings_.threads = options.threads;
+    settings_.dry_run = options.dry_run;
+    method_ = options.method;
+    method_.options.threads = options.threads;
+  }
+
+  void check() const;
+  quantize_model_result run();
+
+private:
+  [[nodiscard]] bool by_text() const { return options_.method.gptq || options_.method.awq; }
+  void take_plan();
+  void plan_for(calibrated_model& model);
+  void measure(calibrated_model& model);
+  void encode(calibrated_model& model);
+  void judge(calibrated_model& model);
+  void write_text(output_file& file, const std::string& text) const {
+    file.write(std::as_bytes(std::span(text)));
+    file.commit();
+  }
+  [[nodiscard]] std::string report_text() const;
+  [[nodiscard]] encoded_tensors kept(const char* folder, const calibration_text& text,
+                                     const named_formats& formats) const;
+
+  const model_source& source_;
+  std::filesystem::path output_;
+  const quantize_model_options& options_;
+  const progress_callback& listener_;
+  compress_options settings_;
+  layer_method method_;
+  encoded_tensors encoded_;
+  std::vector<std::string> notes_;
+  quantize_model_result result_;
+};
+
+inline void quantize_model_job::check() const {
+  const bool budget = options_.budget.has_value();
+  if (budget && !options_.plan.empty())
+    fail(error_code::bad_argument, "budget", "a plan from a file leaves it nothing to choose");
+  if (!options_.plan_output.empty() && !budget)
+    fail(error_code::bad_argument, "plan output", "only a budget makes a plan");
+  const bool by_weights = !by_text() && options_.sensitivity == loss_measure::weight;
+  if (options_.calibration.text.empty() && (by_text() || (budget && !by_weights)))
+    fail(error_code::bad_argument, by_text() ? "method " + name_of(options_.method) : "budget",
+         "needs a calibration text");
+  // A single GGUF may be replaced by its smaller self, once that is complete.
+  const std::vector<named_output> outputs = {
+      {"OUT", output_, std::filesystem::is_directory(source_.path) ? "" : source_.path},
+      {"--report", options_.report},
+      {"--plan-out", options_.plan_output}};
+  std::vector<std::filesystem::path> inputs = inputs_of(source_);
+  inputs.push_back(options_.calibration.text);
+  inputs.push_back(options_.plan);
+  require_separate_files(outputs, inputs);
+}
+
+/// The formats of a plan from a file; what --keep names stays out of it.
+inline void quantize_model_job::take_plan() {
+  if (options_.plan.empty()) return;
+  settings_.exact = read_plan(options_.plan);
+  const auto rules = deciding_rules(source_, options_.keep);
+  for (std::size_t i = 0; i < rules.size(); ++i)
+    if (rules[i] != nullptr) settings_.exact.erase(source_.tensors[i].stored.name);
+}
+
+inline encoded_tensors quantize_model_job::kept(const char* folder, const calibration_text& text,
+                                                const named_formats& formats) const {
+  if (options_.resume.empty()) return {};
+  std::string settings = name_of(method_) + ", " + to_string(options_.scale) + ", context " +
+                         std::to_string(text.context) + ", " + folder;
+  for (const auto type : options_.candidates)
+    settings += std::string(" ") + std::string(name_of(type));
+  return {options_.resume / folder, job_key(source_, text, formats, settings)};
+}
+
+inline void quantize_model_job::measure(calibrated_model& model) {
+  if (options_.sensitivity == loss_measure::weight) return;
+  auto known = kept("divergence", model.text, {});
+  const auto divergences = divergences_in(known);
+  if (options_.sensitivity == loss_measure::kld)
+    measure_divergence(model.weights, model.text, 2048, result_.layers, options_.threads, listener_,
+                       divergences);
+  else
+    measure_group_divergence(model.weights, model.text, 1024, result_.layers, options_.threads,
+                             listener_, divergences);
+}
+
+inline void quantize_model_job::plan_for(calibrated_model& model) {
+  result_.layers =
+      analyze_model(model.weights, model.text, options_.candidates, options_.threads, listener_);
+  measure(model);
+  budget_options limits{*options_.budget, options_.sensitivity};
+  if (method_.gptq) limits.layer_factor = gptq_loss_factor;
+  result_.plan = plan_for_budget(source_, settings_, result_.layers, limits);
+  settings_.exact = result_.plan->formats;
+}
+
+inline void quantize_model_job::encode(calibrated_model& model) {
+  const auto formats = planned_formats(source_, settings_);
+  encoded_ = kept("tensors", model.text, formats);
+  encode_layers(model.weights, model.text, formats, method_, encoded_, listener_);
+}
+
+/// Writes the better one of the plan and a uniform format of at most its size.
+inline void quantize_model_job::judge(calibrated_model& model) {
+  plan_check check(source_, model, settings_, method_, listener_);
+  const auto uniform = check.best_uniform(options_.candidates, result_.plan->file_bytes);
+  if (!uniform) return;
+  encoded_tensors other = kept("uniform", model.text, planned_formats(source_, *uniform));
+  const auto verdict = check.compare(encoded_, *uniform, other);
+  if (!verdict) return;
+  notes_.push_back(verdict->note);
+  if (!verdict->uniform_wins) return;
+  encoded_ = std::move(other);
+  settings_.type = uniform->type;
+  settings_.exact = {};
+  for (auto& [name, type] : result_.plan->formats)
+    type = planned_formats(source_, settings_).at(name);
+}
+
+inline std::string quantize_model_job::report_text() const {
+  if (options_.report.extension() != ".html") return to_json(result_.report).dump(2) + "\n";
+  html_report_details details{.layers = result_.layers, .method = name_of(method_)};
+  if (result_.plan) details.plan = &*result_.plan;
+  details.measure = options_.sensitivity;
+  return html_report(result_.report, details);
+}
+
+inline quantize_model_result quantize_model_job::run() {
+  // Opened first: a wrong path costs no work.
+  std::optional<output_file> report, plan;
+  if (!options_.report.empty() && !options_.dry_run) report.emplace(options_.report);
+  if (!options_.plan_output.empty() && !options_.dry_run) plan.emplace(options_.plan_output);
+  take_plan();
+  if (by_text() || options_.budget) {
+    auto calibration = options_.calibration;
+    if (options_.budget) calibration.held_out = held_out_tokens;
+    auto model =
+        open_calibrated(source_, source_.path, output_, calibration, options_.threads, listener_);
+    if (options_.budget) plan_for(model);
+    if (by_text() && !options_.dry_run) encode(model);
+    if (options_.budget && !options_.dry_run) judge(model);
+  }
+  if (encoded_.size() != 0) settings_.encoded = &encoded_;
+  result_.report = compress(source_, output_, settings_, listener_);
+  result_.report.notes.insert(result_.report.notes.end(), notes_.begin(), notes_.end());
+  if (plan) write_text(*plan, to_json(*result_.plan, result_.layers).dump(2) + "\n");
+  if (report) write_text(*report, report_text());
+  return std::move(result_);
+}
+
+} // namespace compression::detail
+
+inline quantize_model_result quantize_model(const model_source& source,
+                                            const std::filesystem::path& output,
+                                            const quantize_model_options& options,
+                                            const progress_callback& listener) {
+  compression::detail::quantize_model_job job(source, output, options, listener);
+  job.check();
+  return job.run();
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

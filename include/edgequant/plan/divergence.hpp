@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: MIT
+/// The loss of a matrix in nats: the divergence of the model with some of its matrices quantized.
+#pragma once
+
+#include "../model/evaluate.hpp"
+#include "sensitivity.hpp"
+
+#include <cstdlib>
+#include <functional>
+#include <map>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// Divergences of an earlier run, by tensor. Both functions may be empty.
+struct known_divergences {
+  std::function<std::optional<double>(const std::string&)> find = {};
+  std::function<void(const std::string&, double)> put = {};
+};
+
+/// Sets kl of every candidate: that of the first is measured, on the first `tokens` of the text, by
+/// running the model with this tensor alone quantized; the others follow by their squared output
+/// errors, which a small divergence is proportional to. The weights are afterwards as they were.
+/// A divergence that `known` has is not measured again; what is measured is given to it.
+void measure_divergence(model_weights& weights, const calibration_text& text, std::size_t tokens,
+                        std::vector<layer_sensitivity>& layers, unsigned threads = 0,
+                        const progress_callback& listener = {}, known_divergences known = {});
+
+/// Sets kl of every candidate from few measurements, where measure_divergence() would take one for
+/// each matrix: all matrices of a role (`attn_v` in every layer) are quantized together, then all
+/// matrices of a layer. What a role and a layer cost is shared out to their matrices so that both
+/// sums are kept (iterative proportional fitting, Deming and Stephan 1940), starting from squared
+/// output errors. Embedding and output are roles of their own. Takes a text with tokens.
+void measure_group_divergence(model_weights& weights, const calibration_text& text,
+                              std::size_t tokens, std::vector<layer_sensitivity>& layers,
+                              unsigned threads = 0, const progress_callback& listener = {},
+                              known_divergences known = {});
+
+namespace plan::detail {
+
+/// A model of which some matrices can be quantized for a moment, and what the original predicts.
+class divergence_meter {
+public:
+  /// Runs the original once. Its logits stay in memory: tokens x vocabulary floats.
+  divergence_meter(model_weights& weights, const calibration_text& text, std::size_t tokens,
+                   unsigned threads);
+
+  /// Nats a token with these matrices in their first candidate; the weights are then as before.
+  [[nodiscard]] double operator()(std::span<const layer_sensitivity* const> group);
+
+private:
+  /// Calls sink(index, logits) for every token but each chunk's last, as score_text() scores them.
+  template <class Sink> void run(Sink sink);
+
+  model_weights& weights_;
+  transformer model_;
+  std::span<const std::int32_t> tokens_;
+  std::int32_t bos_;
+  std::size_t context_;
+  unsigned threads_;
+  std::vector<float> expected_; // [tokens][vocabulary]
+};
+
+inline divergence_meter::divergence_meter(model_weights& weights, const calibration_text& text,
+                                          std::size_t tokens, unsigned threads)
+    : weights_(weights), model_(weights, threads),
+      tokens_(std::span(text.tokens).first(std::min(tokens, text.tokens.size()))), bos_(text.bos),
+      context_(chunk_context(weights, text)), threads_(threads) {
+  run([&](std::size_t, std::span<const float> logits) {
+    expected_.insert(expected_.end(), logits.begin(), logits.end());
+  });
+  if (expected_.empty())
+    fail(error_code::bad_argument, "calibration text",
+         counted(tokens_.size(), "token") + ", at least 7 are scored");
+}
+
+template <class Sink> void divergence_meter::run(Sink sink) {
+  chunk_runner runner(model_, context_, kv_format::f32);
+  std::size_t index = 0;
+  for_each_chunk(tokens_, context_, bos_, [&](auto chunk, std::size_t) {
+    if (chunk.size() < fewest_chunk_tokens) return;
+    runner.clear();
+    runner.run(chunk.first(chunk.size() - 1),
+               [&](std::size_t, std::span<const float> logits) { sink(index++, logits); });
+  });
+}
+
+inline double divergence_meter::operator()(std::span<const layer_sensitivity* const> group) {
+  struct replaced {
+    std::string name;
+    weight_view before;
+    std::vector<std::byte> bytes;
+  };
+  struct restorer { // whatever the run does
+    model_weights& weights;
+    std::vector<replaced> matrices = {};
+    ~restorer() {
+      for (const auto& m : matrices) weights.replace(m.name, m.before);
+    }
+  } restore{weights_};
+  restore.matrices.reserve(group.size());
+  for (const auto* layer : group) {
+    const weight_view w = weights_.find_matrix(layer->name);
+    const format type = layer->candidates[0].type;
+    auto bytes = encode_matrix(type, scale_rule::mse,
+                               decode_matrix(w.type, w.data, w.rows, w.columns, threads_),
+                               layer->name, threads_);
+    restore.matrices.push_back({layer->name, w, std::move(bytes)});
+    weights_.replace(layer->name, {type, w.rows, w.columns, restore.matrices.back().bytes.data()});
+  }
+  const std::size_t vocabulary = weights_.vocabulary();
+  double sum = 0;
+  run([&](std::size_t i, std::span<const float> logits) {
+    sum += kl_divergence(std::span(expected_).subspan(i * vocabulary, vocabulary), logits);
+  });
+  return sum * static_cast<double>(vocabulary) / static_cast<double>(expected_.size());
+}
+
+/// The divergence of the first candidate; the others follow by their squared output errors, which a
+/// small divergence is proportional to.
+inline void set_divergence(layer_sensitivity& layer, double divergence) {
+  const double first = layer.candidates[0].output_error;
+  for (auto& c : layer.candidates)
+    c.kl = first > 0 ? divergence * (c.output_error / first) * (c.output_error / first) : 0;
+}
+
+/// `attn_v` for `blk.3.attn_v.weight`, and the layer 3; other names are roles of their own.
+struct matrix_role {
+  std::string role;
+  std::optional<std::size_t> layer = {};
+};
+[[nodiscard]] inline matrix_role role_of(const std::string& name) {
+  if (!name.starts_with("blk.")) return {name};
+  const auto dot = name.find('.', 4);
+  if (dot == name.npos) return {name};
+  return {name.substr(dot + 1),
+          static_cast<std::size_t>(std::strtoul(name.c_str() + 4, nullptr, 10))};
+}
+
+/// Matrices that were quantized together, and what that cost.
+struct measured_group {
+  std::vector<layer_sensitivity*> matrices;
+  double divergence = 0;
+};
+
+/// Scales the shares of each group's matrices so that they add up to its divergence.
+inline void fit_shares(std::map<const layer_sensitivity*, double>& shares,
+                       const std::map<std::string, measured_group>& groups, double factor) {
+  for (const auto& [name, group] : groups) {
+    double sum = 0;
+    for (const auto* m : group.matrices) sum += shares.at(m);
+    if (!(sum > 0)) continue;
+    for (const auto* m : group.matrices) shares.at(m) *= factor * group.divergence / sum;
+  }
+}
+
+} // namespace plan::detail
+
+inline void measure_divergence(model_weights& weights, const calibration_text& text,
+                               std::size_t tokens, std::vector<layer_sensitivity>& layers,
+                               unsigned threads, const progress_callback& listener,
+                               known_divergences known) {
+  plan::detail::divergence_meter measure(weights, text, tokens, threads);
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    auto& layer = layers[i];
+    if (layer.candidates.empty()) continue;
+    auto divergence = known.find ? known.find(layer.name) : std::nullopt;
+    if (!divergence) {
+      if (listener) listener({"divergence", layer.name, i, layers.size(), "tensors"});
+      const layer_sensitivity* one = &layer;
+      divergence = measure({&one, 1});
+      if (known.put) known.put(layer.name, *divergence);
+    }
+    plan::detail::set_divergence(layer, *divergence);
+  }
+  if (listener) listener({"divergence", "", layers.size(), layers.size(), "tensors"});
+}
+
+inline void measure_group_divergence(model_weights& weights, const calibration_text& text,
+                                     std::size_t tokens, std::vector<layer_sensitivity>& layers,
+                                     unsigned threads, const progress_callback& listener,
+                                     known_divergences known) {
+  using plan::detail::measured_group;
+  std::map<std::string, measured_group> roles, blocks;
+  std::map<const layer_sensitivity*, double> shares;
+  for (auto& layer : layers) {
+    if (layer.candidates.empty()) continue;
+    const auto place = plan::detail::role_of(layer.name);
+    roles[place.role].matrices.push_back(&layer);
+    if (place.layer) blocks["layer " + std::to_string(*place.layer)].matrices.push_back(&layer);
+    shares[&layer] = layer.candidates[0].output_error * layer.candidates[0].output_error;
+  }
+  plan::detail::divergence_meter measure(weights, text, tokens, threads);
+  const std::size_t total = roles.size() + blocks.size();
+  std::size_t done = 0;
+  for (auto* groups : {&roles, &blocks})
+    for (auto& [name, group] : *groups) {
+      if (listener) listener({"divergence", name, done, total, "groups"});
+      ++done;
+      const auto before = known.find ? known.find(name) : std::nullopt;
+      const std::vector<const layer_sensitivity*> list(group.matrices.begin(),
+                                                       group.matrices.end());
+      group.divergence = before ? *before : measure(list);
+      if (!before && known.put) known.put(name, group.divergence);
+    }
+  // Roles decide the sum; layers, whose errors overlap differently, only how it is spread.
+  double by_role = 0, by_layer = 0;
+  for (const auto& [name, group] : roles)
+    if (plan::detail::role_of(group.matrices[0]->name).layer) by_role += group.divergence;
+  for (const auto& [name, group] : blocks) by_layer += group.divergence;
+  for (int round = 0; round < 20; ++round) {
+    if (by_layer > 0) plan::detail::fit_shares(shares, blocks, by_role / by_layer);
+    plan::detail::fit_shares(shares, roles, 1);
+  }
+  for (auto& layer : layers)
+    if (!layer.candidates.empty()) plan::detail::set_divergence(layer, shares.at(&layer));
+  if (listener) listener({"divergence", "", total, total, "groups"});
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI
