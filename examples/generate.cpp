@@ -79,7 +79,7 @@ eq::kv_format cache_of(const std::string& name) {
 }
 
 void tokenize(const arguments& a) {
-  const eq::tokenizer words(eq::read_gguf(a.model).metadata);
+  const eq::tokenizer words(eq::read_model_gguf(a.model).metadata);
   std::ifstream file(a.tokenize);
   if (!file) eq::fail(eq::error_code::io_error, eq::place_of(a.tokenize), "cannot open the file");
   json all = json::array();

@@ -70,7 +70,7 @@ void print(const eq::text_score& score) {
 }
 
 void run(const arguments& a) {
-  const eq::model_weights weights(eq::read_gguf(a.model));
+  const eq::model_weights weights(eq::read_model_gguf(a.model));
   const eq::tokenizer words(weights.file().metadata);
   if (!words.bos())
     eq::fail(eq::error_code::bad_file, eq::place_of(a.model), "the vocabulary has no BOS token");
@@ -81,7 +81,7 @@ void run(const arguments& a) {
   std::optional<eq::model_weights> reference_weights;
   std::optional<eq::transformer> reference;
   if (!a.reference.empty()) {
-    reference_weights.emplace(eq::read_gguf(a.reference));
+    reference_weights.emplace(eq::read_model_gguf(a.reference));
     reference.emplace(*reference_weights, a.threads);
   }
   eq::progress_bar bar(stderr, isatty(STDERR_FILENO) != 0);

@@ -2,7 +2,7 @@
 /// A model's profile from what describes it: a GGUF, a config.json, a profile in JSON.
 #pragma once
 
-#include "../io/gguf.hpp"
+#include "../io/split_gguf.hpp"
 #include "../model/llama_config.hpp"
 #include "../model/open_model.hpp"
 #include "model_json.hpp"
@@ -109,13 +109,11 @@ inline void refuse_other_parameters(const model::detail::json_fields& fields,
 
 inline model_profile profile_of(const gguf_file& file) {
   const auto& keys = file.metadata;
+  refuse_split_part(keys);
   const auto architecture = keys.get_string("general.architecture");
   if (!architecture)
     fail(error_code::bad_file, place_of(keys.place(), "key", "general.architecture"),
          "the key is missing");
-  if (const auto parts = keys.get_uint("split.count"); parts.value_or(1) > 1)
-    fail(error_code::bad_file, keys.place(),
-         "one of " + std::to_string(*parts) + " parts of a split model: merge them first");
   const advisor::detail::gguf_sizes sizes(keys, *architecture);
   model_profile model;
   model.architecture = *architecture;
@@ -133,7 +131,7 @@ inline model_profile profile_of(const gguf_file& file) {
     sizes.refuse("attention.head_count", "embedding_length is no multiple of it");
   model.head_size = head_size.value_or(model.hidden_size / model.heads);
   if (model.vocabulary == 0) model.vocabulary = sizes.require("vocab_size");
-  if (file.file) model.before.file_bytes = file.file->bytes().size();
+  if (file.file_bytes != 0) model.before.file_bytes = file.file_bytes;
   model.source = keys.place();
   return model;
 }
@@ -200,7 +198,7 @@ inline model_profile read_model_profile(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path, error))
     return advisor::detail::profile_of_json(path / "config.json");
   const auto begin = advisor::detail::first_bytes(path);
-  if (begin == "GGUF" || path.extension() == ".gguf") return profile_of(read_gguf(path));
+  if (begin == "GGUF" || path.extension() == ".gguf") return profile_of(read_model_gguf(path));
   if (begin.starts_with('{')) return advisor::detail::profile_of_json(path);
   fail(error_code::bad_file, place_of(path),
        "neither a GGUF, a config.json nor a model profile in JSON");

@@ -78,7 +78,7 @@ namespace compression::detail {
                                              const std::filesystem::path& input,
                                              const std::filesystem::path& output, unsigned threads,
                                              const progress_callback& listener) {
-  if (is_gguf(input)) return read_gguf(input);
+  if (is_gguf(input)) return read_model_gguf(input);
   auto copy = output;
   copy += ".calibration";
   compress_options options;

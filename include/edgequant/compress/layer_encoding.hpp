@@ -15,7 +15,8 @@ namespace edgequant::inline EDGEQUANT_ABI {
 
 /// How the matrices of a layer are rounded.
 struct layer_method {
-  bool awq = false;  ///< columns are scaled first; norms, v and up take the scales over
+  bool awq = false;  ///< columns are scaled first; norms, v and up, with their biases, take
+                     ///< the scales over
   bool gptq = false; ///< columns make up for each other's errors; else the mse rule alone
   /// Each matrix, in whatever format, aims at what the original gives on the original's inputs;
   /// else at what it gives itself on those that the encoded model has.

@@ -27,14 +27,17 @@ inline constexpr std::size_t gguf_name_limit = 63;
 
 struct gguf_file {
   gguf_metadata metadata;
-  std::vector<stored_tensor> tensors;      ///< in the order of the file, which is that of the data
-  std::uint64_t alignment = 32;            ///< of tensor data, in bytes
-  std::uint64_t data_offset = 0;           ///< of the first tensor, from the start of the file
-  std::shared_ptr<const mapped_file> file; ///< null after parse_gguf
+  std::vector<stored_tensor> tensors; ///< in the order of the file, which is that of the data
+  std::uint64_t alignment = 32;       ///< of tensor data, in bytes
+  std::uint64_t data_offset = 0;      ///< of the first tensor, from the start of the file
+  std::shared_ptr<const mapped_file>
+      file;                     ///< null after parse_gguf; of a split model the first part
+  std::uint64_t file_bytes = 0; ///< of all parts; 0 after parse_gguf
 };
 
-/// Maps and reads a file. bad_file, naming file, key or tensor, and byte, for anything that
-/// contradicts the format; io_error if the file cannot be mapped.
+/// Maps and reads one file; read_model_gguf() also reads the other parts of a split model.
+/// bad_file, naming file, key or tensor, and byte, for anything that contradicts the format;
+/// io_error if the file cannot be mapped.
 [[nodiscard]] gguf_file read_gguf(const std::filesystem::path& path);
 
 /// The same for bytes in memory, which must outlive the result; `place` stands for the file's name.
@@ -184,6 +187,7 @@ inline gguf_file read_gguf(const std::filesystem::path& path) {
   auto result = parse_gguf(file->bytes(), place_of(path));
   for (auto& tensor : result.tensors) tensor.file = file;
   result.file = file;
+  result.file_bytes = file->bytes().size();
   return result;
 }
 

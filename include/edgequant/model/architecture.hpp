@@ -57,9 +57,21 @@ public:
     return *value;
   }
   [[nodiscard]] std::optional<std::size_t> optional_size(const char* name) const {
-    const auto value = metadata_.get_uint(prefix_ + name);
+    const auto value = equal_sizes(name);
     if (value && (*value == 0 || *value > 0x7fffffff)) refuse(name, "expected 1 to 2^31 - 1");
     return value;
+  }
+  /// An integer, or an array of one a layer that are all the same.
+  [[nodiscard]] std::optional<std::uint64_t> equal_sizes(const char* name) const {
+    const auto* item = metadata_.find(prefix_ + name);
+    if (item == nullptr || item->type != gguf_type::array)
+      return metadata_.get_uint(prefix_ + name);
+    const auto sizes = *metadata_.get_ints(prefix_ + name);
+    const auto layers = metadata_.get_uint(prefix_ + "block_count");
+    if (sizes.empty() || sizes.size() != layers) refuse(name, "expected one number a layer");
+    for (const auto size : sizes)
+      if (size != sizes[0]) refuse(name, "layers of different sizes cannot be run");
+    return sizes[0] < 0 ? 0 : static_cast<std::uint64_t>(sizes[0]);
   }
   [[nodiscard]] double positive(const char* name, std::optional<double> otherwise) const {
     const auto value = metadata_.get_float(prefix_ + name);

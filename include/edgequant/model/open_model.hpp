@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../io/safetensors.hpp"
+#include "../io/split_gguf.hpp"
 #include "../text/vocabulary.hpp"
 #include "llama_tensors.hpp"
 
@@ -12,7 +13,8 @@ namespace edgequant::inline EDGEQUANT_ABI {
 
 /// Opens a model for compression. Nothing of the weights is read yet.
 ///
-/// - A GGUF file keeps its metadata, names and order.
+/// - A GGUF file keeps its metadata, names and order. Of a split model the first part stands for
+///   all: they are joined as read_model_gguf() says.
 /// - A safetensors file or folder with a Llama config.json beside it is a checkpoint: it becomes a
 ///   GGUF `llama` model with all metadata, its vocabulary from tokenizer.model or tokenizer.json
 ///   (the first is preferred), and q and k rows in GGUF's order. Without either it has no
@@ -35,11 +37,7 @@ inline constexpr std::uint64_t config_limit = 16 << 20; ///< bytes of a config.j
 }
 
 [[nodiscard]] inline model_source open_gguf(const std::filesystem::path& path) {
-  gguf_file file = read_gguf(path);
-  const auto parts = file.metadata.get_uint("split.count");
-  if (parts && *parts > 1)
-    fail(error_code::bad_file, place_of(path),
-         "one of " + std::to_string(*parts) + " parts of a split model: merge them first");
+  gguf_file file = read_model_gguf(path);
   model_source source{place_of(path), std::move(file.metadata), {}, {}};
   for (auto& tensor : file.tensors) source.tensors.push_back({std::move(tensor), 0});
   return source;

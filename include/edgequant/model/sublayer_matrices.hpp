@@ -27,7 +27,6 @@ struct sublayer_matrices {
 inline sublayer_matrices::sublayer_matrices(const model_weights& weights, std::size_t layer,
                                             sublayer part) {
   const layer_weights& w = weights.layers()[layer];
-  static const std::vector<float> no_bias;
   const std::string prefix = "blk." + std::to_string(layer) + ".";
   if (part == sublayer::attention) {
     readers = {&w.q, &w.k, &w.v}, writer = &w.attention_output;
@@ -36,7 +35,7 @@ inline sublayer_matrices::sublayer_matrices(const model_weights& weights, std::s
   } else {
     readers = {&w.gate, &w.up}, writer = &w.down;
     norm_name = prefix + "ffn_norm.weight", norm = &w.feed_forward_norm;
-    bias = &no_bias;
+    bias_name = prefix + "ffn_up.bias", bias = &w.up_bias;
   }
 }
 

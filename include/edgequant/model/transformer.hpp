@@ -99,10 +99,11 @@ private:
   void input(const std::vector<float>& x, std::size_t count, std::size_t length) {
     activations_.assign(x.data(), count, length);
   }
-  /// Products of the same input: y = w x for each.
+  /// Products of the same input: y = w x + bias for each; an empty bias adds nothing.
   struct output {
     const named_weight* w;
     std::vector<float>* y;
+    std::span<const float> bias;
   };
   void products(std::initializer_list<output> outputs);
   void emit(std::size_t first, std::size_t count, const logits_sink* sink, std::size_t index);
@@ -269,23 +270,24 @@ inline void transformer::normalize(const float* x, std::size_t count,
   }
 }
 
+namespace model::detail {
+inline void add_bias(std::vector<float>& y, std::span<const float> bias) {
+  for (std::size_t i = 0; !bias.empty() && i < y.size(); i += bias.size())
+    for (std::size_t k = 0; k < bias.size(); ++k) y[i + k] += bias[k];
+}
+} // namespace model::detail
+
 inline void transformer::products(std::initializer_list<output> outputs) {
   weight_product list[3];
   std::size_t count = 0;
-  for (const auto& [w, y] : outputs) {
+  for (const auto& [w, y, bias] : outputs) {
     if (observer_) observer_(w->name, activations_.values(), activations_.count(), w->view.columns);
     y->resize(activations_.count() * w->view.rows);
     list[count++] = {w->view, y->data()};
   }
   multiply({list, count}, activations_, threads_);
+  for (const auto& [w, y, bias] : outputs) model::detail::add_bias(*y, bias);
 }
-
-namespace model::detail {
-inline void add_bias(std::vector<float>& y, const std::vector<float>& bias) {
-  for (std::size_t i = 0; !bias.empty() && i < y.size(); i += bias.size())
-    for (std::size_t k = 0; k < bias.size(); ++k) y[i + k] += bias[k];
-}
-} // namespace model::detail
 
 inline void transformer::attention(std::size_t layer, std::size_t position, std::size_t count,
                                    kv_sequence& cache) {
@@ -293,7 +295,7 @@ inline void transformer::attention(std::size_t layer, std::size_t position, std:
   normalize(x_.data(), count, w.attention_norm);
   mix_values(layer, position, count, cache);
   input(mixed_, count, shape_.heads * shape_.head_size);
-  products({{&w.attention_output, &change_}});
+  products({{&w.attention_output, &change_, w.attention_output_bias}});
   kernel::add_scaled(1.0f, change_.data(), x_.data(), x_.size());
 }
 
@@ -303,10 +305,7 @@ inline void transformer::mix_values(std::size_t layer, std::size_t position, std
   const auto& w = weights_->layers()[layer];
   const std::size_t d = shape_.head_size;
   input(normal_, count, shape_.hidden);
-  products({{&w.q, &q_}, {&w.k, &k_}, {&w.v, &v_}});
-  model::detail::add_bias(q_, w.q_bias);
-  model::detail::add_bias(k_, w.k_bias);
-  model::detail::add_bias(v_, w.v_bias);
+  products({{&w.q, &q_, w.q_bias}, {&w.k, &k_, w.k_bias}, {&w.v, &v_, w.v_bias}});
   constexpr std::size_t together = 16;
   parallel_for((count + together - 1) / together, threads_, [&](std::size_t task) {
     for (std::size_t t = task * together; t < std::min(count, (task + 1) * together); ++t)
@@ -344,14 +343,14 @@ inline void transformer::feed_forward(const layer_weights& w, std::size_t count)
   normalize(x_.data(), count, w.feed_forward_norm);
   activate(w, count);
   input(gate_, count, shape_.feed_forward);
-  products({{&w.down, &change_}});
+  products({{&w.down, &change_, w.down_bias}});
   kernel::add_scaled(1.0f, change_.data(), x_.data(), x_.size());
 }
 
 /// gate_ = silu(gate) * up, for what is in normal_.
 inline void transformer::activate(const layer_weights& w, std::size_t count) {
   input(normal_, count, shape_.hidden);
-  products({{&w.gate, &gate_}, {&w.up, &up_}});
+  products({{&w.gate, &gate_, w.gate_bias}, {&w.up, &up_, w.up_bias}});
   parallel_for(count, threads_, [&](std::size_t t) {
     const std::size_t at = t * shape_.feed_forward;
     kernel::multiply_silu(gate_.data() + at, up_.data() + at, shape_.feed_forward);
@@ -363,7 +362,7 @@ inline void transformer::emit(std::size_t first, std::size_t count, const logits
                               std::size_t index) {
   normalize(x_.data() + first * shape_.hidden, count, weights_->output_norm());
   input(normal_, count, shape_.hidden);
-  products({{&weights_->output(), &logits_}});
+  products({{&weights_->output(), &logits_, {}}});
   require_finite_logits();
   for (std::size_t t = 0; sink != nullptr && t < count; ++t)
     (*sink)(index + first + t,

@@ -4,11 +4,13 @@
 
 #include "../core/progress.hpp"
 #include "../gemm/product.hpp"
-#include "../io/gguf.hpp"
+#include "../io/split_gguf.hpp"
 #include "../quantizer/row_codec.hpp"
 #include "../system/stream_memory.hpp"
 #include "architecture.hpp"
+#include "architecture_keys.hpp"
 
+#include <algorithm>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -24,15 +26,18 @@ struct named_weight {
 struct layer_weights {
   std::vector<float> attention_norm, feed_forward_norm;
   named_weight q, k, v, attention_output, gate, up, down;
-  std::vector<float> q_bias, k_bias, v_bias; ///< empty: none
+  // Added to the outputs of the matrix of that name; empty: none.
+  std::vector<float> q_bias, k_bias, v_bias, attention_output_bias, gate_bias, up_bias, down_bias;
 };
 
 /// The tensors of a Llama-like model. Vectors are copied; matrices are views of the file, which the
 /// object keeps mapped.
 class model_weights {
 public:
-  /// bad_file, naming the tensor, if one is missing, has another shape than the metadata says, or
-  /// a format that the engine cannot multiply.
+  /// bad_file, naming the tensor, if one is missing, has another shape than the metadata says, a
+  /// format that the engine cannot multiply, or no place in the network that it runs; naming the
+  /// key, for what read_model_shape() and refuse_unknown_keys() refuse; for one part of a split
+  /// model (see read_model_gguf()).
   explicit model_weights(gguf_file file);
 
   /// Copies the quantized matrices into panels, from which products are faster, and lets their
@@ -77,13 +82,15 @@ private:
     fail(error_code::bad_argument, place_of(file_.metadata.place(), "tensor", name),
          "no matrix of this name and shape");
   }
-  [[nodiscard]] const stored_tensor* find(const std::string& name) const;
+  // These mark the tensor as used.
+  [[nodiscard]] const stored_tensor* find(const std::string& name);
   [[nodiscard]] const stored_tensor& tensor(const std::string& name, std::size_t columns,
-                                            std::size_t rows) const;
-  [[nodiscard]] named_weight matrix(const std::string& name, std::size_t columns,
-                                    std::size_t rows) const;
-  [[nodiscard]] std::vector<float> vector(const std::string& name, std::size_t length) const;
-  [[nodiscard]] layer_weights layer(std::size_t index) const;
+                                            std::size_t rows);
+  [[nodiscard]] named_weight matrix(const std::string& name, std::size_t columns, std::size_t rows);
+  [[nodiscard]] std::vector<float> vector(const std::string& name, std::size_t length);
+  [[nodiscard]] layer_weights layer(std::size_t index);
+  void read_rope_divisors();
+  void refuse_unused_tensors() const;
   [[noreturn]] void refuse(const std::string& name, const std::string& problem) const {
     fail(error_code::bad_file, place_of(file_.metadata.place(), "tensor", name), problem);
   }
@@ -91,6 +98,7 @@ private:
   gguf_file file_;
   model_shape shape_;
   std::unordered_map<std::string, std::size_t> index_;
+  std::vector<bool> used_; ///< a tensor of the file
   named_weight embedding_, output_;
   std::vector<float> output_norm_, divisors_;
   std::vector<layer_weights> layers_;
@@ -98,7 +106,9 @@ private:
 };
 
 inline model_weights::model_weights(gguf_file file)
-    : file_(std::move(file)), shape_(read_model_shape(file_.metadata)) {
+    : file_((refuse_split_part(file.metadata), std::move(file))),
+      shape_(read_model_shape(file_.metadata)), used_(file_.tensors.size()) {
+  refuse_unknown_keys(file_.metadata, shape_);
   for (std::size_t i = 0; i < file_.tensors.size(); ++i) index_[file_.tensors[i].name] = i;
   const auto* embedding = find("token_embd.weight");
   if (embedding == nullptr) refuse("token_embd.weight", "the tensor is missing");
@@ -106,15 +116,39 @@ inline model_weights::model_weights(gguf_file file)
   embedding_ = matrix("token_embd.weight", shape_.hidden, words);
   output_ = find("output.weight") ? matrix("output.weight", shape_.hidden, words) : embedding_;
   output_norm_ = vector("output_norm.weight", shape_.hidden);
-  if (find("rope_freqs.weight")) {
-    divisors_ = vector("rope_freqs.weight", shape_.rope_size / 2);
-    for (const float d : divisors_)
-      if (!(d > 0)) refuse("rope_freqs.weight", "a divisor that is not positive");
-  }
+  read_rope_divisors();
   if (shape_.layers > file_.tensors.size())
     refuse("blk." + std::to_string(shape_.layers - 1) + ".attn_norm.weight",
            "the tensor is missing");
   for (std::size_t i = 0; i < shape_.layers; ++i) layers_.push_back(layer(i));
+  refuse_unused_tensors();
+}
+
+/// All layers have the same divisors: a layer's own ones must be a copy.
+inline void model_weights::read_rope_divisors() {
+  const std::string name = "rope_freqs.weight";
+  const auto* divisors = find(name);
+  if (divisors == nullptr) return;
+  divisors_ = vector(name, shape_.rope_size / 2);
+  for (const float d : divisors_)
+    if (!(d > 0)) refuse(name, "a divisor that is not positive");
+  for (std::size_t i = 0; i < file_.tensors.size(); ++i) {
+    const auto& t = file_.tensors[i];
+    if (t.name.starts_with("blk.") && t.name.ends_with("." + name) && t.type == divisors->type &&
+        std::ranges::equal(t.data, divisors->data))
+      used_[i] = true;
+  }
+}
+
+/// What the engine has not asked for would be missing from what it computes.
+inline void model_weights::refuse_unused_tensors() const {
+  const auto unused = static_cast<std::size_t>(std::count(used_.begin(), used_.end(), false));
+  if (unused == 0) return;
+  const auto first =
+      static_cast<std::size_t>(std::find(used_.begin(), used_.end(), false) - used_.begin());
+  refuse(file_.tensors[first].name,
+         "the engine's " + std::string(shape_.architecture->name) + " has no such tensor" +
+             (unused == 1 ? "" : " (one of " + std::to_string(unused) + ")"));
 }
 
 inline std::size_t model_weights::packed_bytes() const noexcept {
@@ -137,7 +171,8 @@ inline void model_weights::pack(unsigned threads, const progress_callback& on_pr
     done += panel_bytes(rows);
     w.view = pack_panels(rows, memory.get(), threads);
     panels_.push_back(std::move(memory));
-    if (file_.file) file_.file->drop({rows.data, w.view.rows * row_bytes(rows.type, rows.columns)});
+    const auto& stored = file_.tensors[index_.at(w.name)];
+    if (stored.file && stored.data.data() == rows.data) stored.file->drop(stored.data);
   });
 }
 
@@ -170,7 +205,11 @@ inline void model_weights::replace_vector(std::size_t layer, std::string_view na
       {"ffn_norm.weight", &w.feed_forward_norm},
       {"attn_q.bias", &w.q_bias},
       {"attn_k.bias", &w.k_bias},
-      {"attn_v.bias", &w.v_bias}};
+      {"attn_v.bias", &w.v_bias},
+      {"attn_output.bias", &w.attention_output_bias},
+      {"ffn_gate.bias", &w.gate_bias},
+      {"ffn_up.bias", &w.up_bias},
+      {"ffn_down.bias", &w.down_bias}};
   for (const auto& [ending, vector] : vectors)
     if (name == "blk." + std::to_string(layer) + "." + ending && vector->size() == values.size()) {
       *vector = std::move(values);
@@ -179,13 +218,15 @@ inline void model_weights::replace_vector(std::size_t layer, std::string_view na
   refuse_name(name);
 }
 
-inline const stored_tensor* model_weights::find(const std::string& name) const {
+inline const stored_tensor* model_weights::find(const std::string& name) {
   const auto found = index_.find(name);
-  return found == index_.end() ? nullptr : &file_.tensors[found->second];
+  if (found == index_.end()) return nullptr;
+  used_[found->second] = true;
+  return &file_.tensors[found->second];
 }
 
 inline const stored_tensor& model_weights::tensor(const std::string& name, std::size_t columns,
-                                                  std::size_t rows) const {
+                                                  std::size_t rows) {
   const auto* found = find(name);
   if (found == nullptr) refuse(name, "the tensor is missing");
   if (found->columns() != columns || found->rows() != rows)
@@ -196,7 +237,7 @@ inline const stored_tensor& model_weights::tensor(const std::string& name, std::
 }
 
 inline named_weight model_weights::matrix(const std::string& name, std::size_t columns,
-                                          std::size_t rows) const {
+                                          std::size_t rows) {
   const auto& found = tensor(name, columns, rows);
   if (!can_multiply(found.type))
     refuse(name, "format " + std::string(name_of(found.type)) +
@@ -206,7 +247,7 @@ inline named_weight model_weights::matrix(const std::string& name, std::size_t c
   return {name, {found.type, rows, columns, found.data.data()}};
 }
 
-inline std::vector<float> model_weights::vector(const std::string& name, std::size_t length) const {
+inline std::vector<float> model_weights::vector(const std::string& name, std::size_t length) {
   const auto& found = tensor(name, length, 1);
   if (info_of(found.type).use == format_use::carried)
     refuse(name, "format " + std::string(name_of(found.type)) + " cannot be read");
@@ -215,7 +256,7 @@ inline std::vector<float> model_weights::vector(const std::string& name, std::si
   return values;
 }
 
-inline layer_weights model_weights::layer(std::size_t index) const {
+inline layer_weights model_weights::layer(std::size_t index) {
   const std::string prefix = "blk." + std::to_string(index) + ".";
   const std::size_t hidden = shape_.hidden, inner = shape_.feed_forward;
   const std::size_t q_rows = shape_.heads * shape_.head_size;
@@ -230,13 +271,18 @@ inline layer_weights model_weights::layer(std::size_t index) const {
   w.gate = matrix(prefix + "ffn_gate.weight", hidden, inner);
   w.up = matrix(prefix + "ffn_up.weight", hidden, inner);
   w.down = matrix(prefix + "ffn_down.weight", inner, hidden);
-  const auto bias = [&](const char* name, std::size_t length) {
-    const bool there = find(prefix + name) != nullptr || shape_.architecture->qkv_bias;
+  const auto bias = [&](const char* name, std::size_t length, bool required = false) {
+    const bool there = required || find(prefix + name) != nullptr;
     return there ? vector(prefix + name, length) : std::vector<float>{};
   };
-  w.q_bias = bias("attn_q.bias", q_rows);
-  w.k_bias = bias("attn_k.bias", kv_rows);
-  w.v_bias = bias("attn_v.bias", kv_rows);
+  const bool qkv = shape_.architecture->qkv_bias;
+  w.q_bias = bias("attn_q.bias", q_rows, qkv);
+  w.k_bias = bias("attn_k.bias", kv_rows, qkv);
+  w.v_bias = bias("attn_v.bias", kv_rows, qkv);
+  w.attention_output_bias = bias("attn_output.bias", hidden);
+  w.gate_bias = bias("ffn_gate.bias", inner);
+  w.up_bias = bias("ffn_up.bias", inner);
+  w.down_bias = bias("ffn_down.bias", hidden);
   return w;
 }
 

@@ -28,8 +28,9 @@ class reference_engine {
 public:
   explicit reference_engine(engine_options options = {}) : options_(options) {}
 
-  /// bad_file for what model_weights and tokenizer refuse, and for a vocabulary of another size
-  /// than the embedding; bad_argument for a context beyond the model's.
+  /// Of a split model `file` is the first part. bad_file for what read_model_gguf, model_weights
+  /// and tokenizer refuse, and for a vocabulary of another size than the embedding; bad_argument
+  /// for a context beyond the model's.
   model_facts load(const std::filesystem::path& file);
 
   // The calls below need a loaded model: bad_argument without one.
@@ -109,7 +110,7 @@ inline reference_engine::loaded::loaded(gguf_file file, const engine_options& op
 
 inline model_facts reference_engine::load(const std::filesystem::path& file) {
   model_.reset(); // its memory goes before the next model takes some
-  auto gguf = read_gguf(file);
+  auto gguf = read_model_gguf(file);
   std::uint64_t bytes = 0;
   for (const auto& t : gguf.tensors) bytes += t.data.size();
   auto format = main_format(gguf);
