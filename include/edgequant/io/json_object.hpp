@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-/// The fields of a JSON object that people write by hand: each mistake is said with its path.
+/// The fields of a JSON object: each mistake is said with its path.
 #pragma once
 
 #include "../core/nearest_name.hpp"
 #include "json.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -32,6 +33,15 @@ public:
                                              double most = std::numeric_limits<double>::infinity());
   [[nodiscard]] std::optional<std::uint64_t> integer(std::string_view name, std::uint64_t least,
                                                      std::uint64_t most);
+  /// A size: a whole number from 1 to 2^31 - 1, what llama.cpp can count.
+  [[nodiscard]] std::optional<std::uint64_t> size(std::string_view name) {
+    return integer(name, 1, 0x7fffffff);
+  }
+  /// A number that an f32 can hold, neither 0 nor infinite there.
+  [[nodiscard]] std::optional<double> positive(std::string_view name) {
+    using limits = std::numeric_limits<float>;
+    return number(name, double{limits::denorm_min()}, double{limits::max()});
+  }
   /// A list of strings.
   [[nodiscard]] std::vector<std::string> texts(std::string_view name);
   [[nodiscard]] std::optional<json_object> object(std::string_view name);
@@ -46,8 +56,15 @@ public:
   /// Call last: bad_file for a field that nobody asked for, with the name most like it.
   void require_no_others() const;
 
+  /// The fields that are not null and that nobody asked for so far.
+  [[nodiscard]] std::vector<std::string> others() const;
+
   /// `place: path`, of a field in this object.
   [[nodiscard]] std::string here(std::string_view name) const;
+  /// Fails with a problem there.
+  [[noreturn]] void refuse_as(std::string_view name, const std::string& problem) const {
+    fail(error_code::bad_file, here(name), problem);
+  }
   /// Fails with what was expected there and what there is.
   [[noreturn]] void refuse(std::string_view name, const std::string& expected) const;
 
@@ -144,6 +161,14 @@ inline std::optional<json_object> json_object::object(std::string_view name) {
   const auto* value = find(name);
   if (value == nullptr) return std::nullopt;
   return json_object(*value, place_, path_of(name));
+}
+
+inline std::vector<std::string> json_object::others() const {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : object_->items())
+    if (!value.is_null() && std::find(asked_.begin(), asked_.end(), name) == asked_.end())
+      names.push_back(name);
+  return names;
 }
 
 inline void json_object::require_no_others() const {

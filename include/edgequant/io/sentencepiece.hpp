@@ -25,10 +25,12 @@ struct sentencepiece_model {
   };
   std::vector<piece> pieces; ///< at the index that is the token's number; at least one
   bool add_dummy_prefix = true;
+  std::vector<std::string> notes = {}; ///< what it does to a text and GGUF does not say; one line
 };
 
 /// `place` stands for the file's name. bad_file for bytes that are no protobuf, groups, a field of
-/// ours in another wire type, an empty piece, a score that is not finite, and an unknown type.
+/// ours in another wire type, an empty piece, a score that is not finite, an unknown type, and for
+/// models other than BPE, which GGUF has no place for.
 /// Fields that are not in sentencepiece_model are skipped.
 [[nodiscard]] sentencepiece_model parse_sentencepiece(std::span<const std::byte> bytes,
                                                       std::string_view place);
@@ -125,12 +127,40 @@ inline sentencepiece_model::piece parse_piece(byte_reader reader) {
   return piece;
 }
 
+/// TrainerSpec.model_type: 1 unigram, 2 BPE, 3 words, 4 characters.
+inline void require_bpe(byte_reader reader) {
+  while (reader.remaining() != 0) {
+    const auto field = read_field(reader);
+    if (field.number != 3) {
+      skip_field(reader, field);
+      continue;
+    }
+    require_wire(reader, field, wire::varint, "model_type");
+    const auto type = read_varint(reader);
+    if (type != 2)
+      reader.refuse(field.at,
+                    "model_type " + std::to_string(type) + " is not supported; BPE, 2, is");
+  }
+}
+
 inline void parse_normalizer(byte_reader reader, sentencepiece_model& model) {
   while (reader.remaining() != 0) {
     const auto field = read_field(reader);
-    if (field.number == 3) {
+    if (field.number == 2) {
+      require_wire(reader, field, wire::bytes, "precompiled_charsmap");
+      if (!read_delimited(reader, "precompiled_charsmap").empty())
+        model.notes.push_back("normalizes characters; engines of GGUF take a text as it is");
+    } else if (field.number == 3) {
       require_wire(reader, field, wire::varint, "add_dummy_prefix");
       model.add_dummy_prefix = read_varint(reader) != 0;
+    } else if (field.number == 4) {
+      require_wire(reader, field, wire::varint, "remove_extra_whitespaces");
+      if (read_varint(reader) != 0)
+        model.notes.push_back("removes extra spaces; engines of GGUF keep them");
+    } else if (field.number == 5) {
+      require_wire(reader, field, wire::varint, "escape_whitespaces");
+      if (read_varint(reader) == 0)
+        reader.refuse(field.at, "escape_whitespaces is false, which GGUF has no key for");
     } else {
       skip_field(reader, field);
     }
@@ -148,6 +178,9 @@ inline sentencepiece_model parse_sentencepiece(std::span<const std::byte> bytes,
     if (field.number == 1) {
       io::detail::require_wire(reader, field, io::detail::wire::bytes, "a piece");
       model.pieces.push_back(io::detail::parse_piece(io::detail::read_message(reader, "a piece")));
+    } else if (field.number == 2) {
+      io::detail::require_wire(reader, field, io::detail::wire::bytes, "the trainer's options");
+      io::detail::require_bpe(io::detail::read_message(reader, "the trainer's options"));
     } else if (field.number == 3) {
       io::detail::require_wire(reader, field, io::detail::wire::bytes, "the normalizer");
       io::detail::parse_normalizer(io::detail::read_message(reader, "the normalizer"), model);

@@ -3,30 +3,26 @@
 #pragma once
 
 #include "../io/gguf_metadata.hpp"
-#include "../io/json.hpp"
-#include "../text/vocabulary.hpp"
+#include "../text/tokenizer_config.hpp"
+#include "config_fields.hpp"
+#include "rope_config.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numbers>
 #include <optional>
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// Llama-3's stretched RoPE frequencies.
-struct llama3_rope {
-  double factor = 1, low_frequency_factor = 1, high_frequency_factor = 4;
-  std::uint64_t original_context = 8192; ///< tokens
-};
-
-struct llama_config : config_tokens {
+struct llama_config : config_tokens, rope_config {
   std::uint64_t hidden_size = 0, feed_forward_size = 0, layers = 0, heads = 0, kv_heads = 0;
   std::uint64_t head_size = 0;
   std::uint64_t context = 2048; ///< tokens
-  double rms_epsilon = 1e-6, rope_base = 10000;
-  double linear_rope_factor = 1; ///< positions are divided by it
-  std::optional<llama3_rope> stretched_rope;
+  double rms_epsilon = 1e-6;
   bool tied_embeddings = false;
+  std::optional<bool> attention_bias; ///< q, k, v and o have biases; nothing: the file is silent
+  std::optional<bool> mlp_bias;       ///< likewise gate, up and down
+  std::vector<std::string> notes;     ///< one line each: fields that are unknown or have no effect
 };
 
 /// The model_type of a config.json, or an empty string.
@@ -34,16 +30,19 @@ struct llama_config : config_tokens {
 
 /// Reads Hugging Face's fields; `place` names the file. bad_file with the field for a missing one,
 /// a value of the wrong type or beyond the range of GGUF's u32 or f32, for sizes that contradict
-/// each other, and for RoPE scaling other than linear and llama3.
+/// each other, for token ids beyond the vocabulary, and for every field with which the network is
+/// no Llama as GGUF knows it: see read_rope_config() and neutral_fields. Fields that nobody knows
+/// become notes.
 [[nodiscard]] llama_config parse_llama_config(const nlohmann::json& config,
                                               const std::string& place);
 
 /// The `llama.` keys that llama.cpp needs.
 void set_llama_keys(gguf_metadata& metadata, const llama_config& config);
 
-/// Divisors of the RoPE frequencies, head_size / 2 floats: GGUF's rope_freqs.weight. Source: the
-/// llama3 rule of Hugging Face's modeling_rope_utils.
-[[nodiscard]] std::vector<float> rope_divisors(const llama_config& config);
+/// See rope_divisors() of a rope_config.
+[[nodiscard]] inline std::vector<float> rope_divisors(const llama_config& config) {
+  return rope_divisors(config, config.head_size);
+}
 
 namespace model::detail {
 
@@ -119,40 +118,70 @@ private:
   std::string place_;
 };
 
-/// A token id, or the first of a list of them. Some files say -1 for none.
-inline std::optional<std::uint64_t> token_field(const json_fields& fields, const char* name) {
-  const auto* value = fields.find(name);
-  if (value != nullptr && value->is_array() && !value->empty()) value = &value->front();
-  if (value == nullptr || value->is_array()) return std::nullopt;
-  if (!value->is_number_integer()) fields.refuse(name, "expected a token's number");
-  return unsigned_value(*value);
+inline void read_sizes(json_object& fields, llama_config& config) {
+  const auto required = [&](const char* name) { return fields.require(name, fields.size(name)); };
+  config.hidden_size = required("hidden_size");
+  config.feed_forward_size = required("intermediate_size");
+  config.layers = required("num_hidden_layers");
+  config.heads = required("num_attention_heads");
+  config.kv_heads = fields.size("num_key_value_heads").value_or(config.heads);
+  config.vocabulary = required("vocab_size");
+  config.context = fields.size("max_position_embeddings").value_or(config.context);
+  const auto head_size = fields.size("head_dim");
+  if (!head_size && config.hidden_size % config.heads != 0)
+    fields.refuse_as("num_attention_heads", "hidden_size is no multiple of it");
+  config.head_size = head_size.value_or(config.hidden_size / config.heads);
+  if (config.head_size % 2 != 0) fields.refuse_as("head_dim", "an odd head size has no RoPE pairs");
+  if (config.head_size > most_head_size)
+    fields.refuse_as("head_dim", "more than " + std::to_string(most_head_size));
+  if (config.heads % config.kv_heads != 0)
+    fields.refuse_as("num_key_value_heads", "num_attention_heads is no multiple of it");
 }
 
-inline void read_rope(const json_fields& fields, const std::string& place, llama_config& config) {
-  config.rope_base = fields.positive("rope_theta").value_or(config.rope_base);
-  // Older files have rope_scaling beside rope_theta, newer ones both in rope_parameters.
-  const auto* scaling = fields.find("rope_scaling");
-  if (scaling == nullptr) scaling = fields.find("rope_parameters");
-  if (scaling == nullptr) return;
-  const json_fields rope(*scaling, place + ": RoPE scaling");
-  config.rope_base = rope.positive("rope_theta").value_or(config.rope_base);
-  auto type = rope.text("rope_type");
-  if (!type) type = rope.text("type");
-  const std::string name = type.value_or("default");
-  if (name == "linear") {
-    config.linear_rope_factor = rope.positive("factor").value_or(1);
-  } else if (name == "llama3") {
-    llama3_rope stretched;
-    stretched.factor = rope.positive("factor").value_or(8);
-    stretched.low_frequency_factor = rope.positive("low_freq_factor").value_or(1);
-    stretched.high_frequency_factor = rope.positive("high_freq_factor").value_or(4);
-    stretched.original_context = rope.size("original_max_position_embeddings").value_or(8192);
-    if (stretched.high_frequency_factor <= stretched.low_frequency_factor)
-      rope.refuse("high_freq_factor", "expected more than low_freq_factor");
-    config.stretched_rope = stretched;
-  } else if (name != "default") {
-    rope.refuse("rope_type", "'" + escaped(name) + "' is not supported; linear and llama3 are");
-  }
+/// Fields that say once more what follows from others.
+inline void require_agreement(json_object& fields, const llama_config& config) {
+  const auto head_size = static_cast<double>(config.head_size);
+  const auto require = [&](const char* name, double wanted, const char* meaning) {
+    const auto* value = fields.find(name);
+    if (value == nullptr) return;
+    const double number = value->is_number() ? value->get<double>() : 0;
+    if (!(std::abs(number - wanted) <= 1e-6 * std::abs(wanted)))
+      fields.refuse(name, std::string(meaning) + ", as in GGUF's llama");
+  };
+  require("query_pre_attn_scalar", head_size, "the head size");
+  for (const char* name :
+       {"attention_multiplier", "attention_scale", "attn_scale", "softmax_scale"})
+    require(name, 1 / std::sqrt(head_size), "1 / sqrt(head size)");
+  for (const char* name : {"rotary_dim", "v_head_dim", "qk_head_dim", "kv_channels"})
+    require(name, head_size, "the head size");
+  for (const char* name : {"layer_norm_eps", "layer_norm_epsilon", "norm_eps", "norm_epsilon"})
+    require(name, config.rms_epsilon, "the value of rms_norm_eps");
+}
+
+/// Keys that are more than a window behind a query are not seen. Hugging Face's Llama has no
+/// window, whatever the file says; its Mistral has.
+inline void check_window(json_object& fields, const std::vector<std::string>& classes,
+                         llama_config& config) {
+  const auto enabled = fields.flag("use_sliding_window");
+  const auto* value = fields.find("sliding_window");
+  if (value == nullptr || enabled == false || *value == false || *value == -1) return;
+  const auto window = fields.integer("sliding_window", 0, 0x7fffffff);
+  if (*window == 0 || *window >= config.context) return;
+  bool windowed = enabled.value_or(false);
+  for (const auto& name : classes) windowed = windowed || name.find("istral") != name.npos;
+  if (windowed)
+    fields.refuse("sliding_window", "at least the context of " + std::to_string(config.context) +
+                                        " tokens, as GGUF's llama has no window");
+  config.notes.push_back("config.json: sliding_window " + std::to_string(*window) +
+                         " has no effect, as in Hugging Face's Llama: attention sees all " +
+                         std::to_string(config.context) + " tokens");
+}
+
+inline void note_classes(const std::vector<std::string>& classes, llama_config& config) {
+  for (const auto& name : classes)
+    if (!name.starts_with("Llama") && !name.starts_with("LLaMA") && !name.starts_with("Mistral"))
+      config.notes.push_back("config.json: architectures names '" + escaped(name) +
+                             "', and model_type llama: it is read as a Llama");
 }
 
 } // namespace model::detail
@@ -164,29 +193,25 @@ inline std::string model_type_of(const nlohmann::json& config) {
 }
 
 inline llama_config parse_llama_config(const nlohmann::json& json, const std::string& place) {
-  const model::detail::json_fields fields(json, place);
+  json_object fields(json, place);
   llama_config config;
-  config.hidden_size = fields.required_size("hidden_size");
-  config.feed_forward_size = fields.required_size("intermediate_size");
-  config.layers = fields.required_size("num_hidden_layers");
-  config.heads = fields.required_size("num_attention_heads");
-  config.kv_heads = fields.size("num_key_value_heads").value_or(config.heads);
-  config.vocabulary = fields.required_size("vocab_size");
-  config.context = fields.size("max_position_embeddings").value_or(config.context);
+  (void)fields.text("model_type");
+  model::detail::read_sizes(fields, config);
   config.rms_epsilon = fields.positive("rms_norm_eps").value_or(config.rms_epsilon);
-  const auto head_size = fields.size("head_dim");
-  if (!head_size && config.hidden_size % config.heads != 0)
-    fields.refuse("num_attention_heads", "hidden_size is no multiple of it");
-  config.head_size = head_size.value_or(config.hidden_size / config.heads);
-  if (config.head_size % 2 != 0) fields.refuse("head_dim", "an odd head size has no RoPE pairs");
-  if (config.head_size > model::detail::most_head_size)
-    fields.refuse("head_dim", "more than " + std::to_string(model::detail::most_head_size));
-  if (config.heads % config.kv_heads != 0)
-    fields.refuse("num_key_value_heads", "num_attention_heads is no multiple of it");
-  config.bos_token = model::detail::token_field(fields, "bos_token_id");
-  config.eos_token = model::detail::token_field(fields, "eos_token_id");
+  const auto ids = [&](const char* name) { return token_ids_of(fields, name, config.vocabulary); };
+  if (const auto bos = ids("bos_token_id"); !bos.empty()) config.bos_token = bos.front();
+  for (const auto id : ids("eos_token_id")) config.add_end(id);
+  // A token to fill batches up with changes nothing; in many files it lies beyond the vocabulary.
+  (void)fields.find("pad_token_id");
   config.tied_embeddings = fields.flag("tie_word_embeddings").value_or(false);
-  model::detail::read_rope(fields, place, config);
+  config.attention_bias = fields.flag("attention_bias");
+  config.mlp_bias = fields.flag("mlp_bias");
+  static_cast<rope_config&>(config) = read_rope_config(fields);
+  const auto classes = fields.texts("architectures");
+  model::detail::require_agreement(fields, config);
+  model::detail::check_window(fields, classes, config);
+  model::detail::note_classes(classes, config);
+  for (auto& note : check_other_fields(fields, "config.json")) config.notes.push_back(note);
   return config;
 }
 
@@ -213,27 +238,6 @@ inline void set_llama_keys(gguf_metadata& metadata, const llama_config& config) 
     metadata.set("llama.rope.scaling.type", "linear");
     metadata.set("llama.rope.scaling.factor", static_cast<float>(config.linear_rope_factor));
   }
-}
-
-inline std::vector<float> rope_divisors(const llama_config& config) {
-  if (!config.stretched_rope) return {};
-  const llama3_rope& rope = *config.stretched_rope;
-  const auto context = static_cast<double>(rope.original_context);
-  std::vector<float> divisors;
-  for (std::uint64_t i = 0; i < config.head_size; i += 2) {
-    const double exponent = static_cast<double>(i) / static_cast<double>(config.head_size);
-    const double wavelength = 2 * std::numbers::pi * std::pow(config.rope_base, exponent);
-    double divisor = 1;
-    if (wavelength > context / rope.low_frequency_factor) {
-      divisor = rope.factor;
-    } else if (wavelength > context / rope.high_frequency_factor) {
-      const double smooth = (context / wavelength - rope.low_frequency_factor) /
-                            (rope.high_frequency_factor - rope.low_frequency_factor);
-      divisor = 1 / ((1 - smooth) / rope.factor + smooth);
-    }
-    divisors.push_back(static_cast<float>(divisor));
-  }
-  return divisors;
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

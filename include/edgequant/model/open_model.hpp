@@ -4,7 +4,7 @@
 
 #include "../io/safetensors.hpp"
 #include "../io/split_gguf.hpp"
-#include "../text/vocabulary.hpp"
+#include "../text/tokenizer_config.hpp"
 #include "llama_tensors.hpp"
 
 #include <filesystem>
@@ -19,7 +19,11 @@ namespace edgequant::inline EDGEQUANT_ABI {
 ///   GGUF `llama` model with all metadata, its vocabulary from tokenizer.model or tokenizer.json
 ///   (the first is preferred), and q and k rows in GGUF's order. Without either it has no
 ///   vocabulary, and a note says so.
-/// - Other safetensors keep their names; a note says so where a config.json is of another kind.
+/// - Other safetensors keep their names; a note says so, and that no engine will run the file.
+///
+/// What the checkpoint's files say (config.json, generation_config.json, tokenizer_config.json,
+/// tokenizer.json, added_tokens.json, chat_template.jinja) and a GGUF llama cannot hold is refused,
+/// or named in a note where it does not change what the network computes.
 ///
 /// Errors: io_error for what cannot be opened, bad_file for what contradicts its format, each with
 /// file, tensor or field.
@@ -59,29 +63,79 @@ inline void add_rope_divisors(const llama_config& config, model_source& source) 
                             0});
 }
 
+/// Reads a JSON file of the folder and gives it to `use` with its place, if it is there.
+template <class Use>
+void read_if_named(const std::filesystem::path& path, std::uint64_t limit, Use use) {
+  if (is_named(path)) use(read_text_file(path, limit), place_of(path));
+}
+
+/// The vocabulary of tokenizer.model, with what tokenizer.json adds, or that of tokenizer.json.
+inline void read_words(const std::filesystem::path& folder, checkpoint_vocabulary& v) {
+  const auto pieces = folder / "tokenizer.model", json = folder / "tokenizer.json";
+  if (!is_named(pieces)) {
+    const auto tokenizer = read_tokenizer_json(json, v.tokens.vocabulary);
+    v.words = to_vocabulary(tokenizer);
+    v.notes = tokenizer.notes;
+    if (tokenizer.around) apply_template(v, *tokenizer.around, place_of(json));
+    return;
+  }
+  const auto model = read_sentencepiece(pieces);
+  v.words = to_vocabulary(model);
+  for (const auto& note : model.notes) v.notes.push_back("tokenizer.model " + note);
+  if (v.words.tokens.size() > v.tokens.vocabulary)
+    fail(error_code::bad_file, place_of(pieces),
+         counted(v.words.tokens.size(), "piece") + " for a vocabulary of " +
+             std::to_string(v.tokens.vocabulary));
+  read_if_named(folder / "added_tokens.json", config_limit, [&](const auto& text, const auto& at) {
+    apply_added_tokens(v, parse_json(text, at), at);
+  });
+  read_if_named(json, 256u << 20, [&](const auto& text, const auto& at) {
+    const auto [added, around] = parse_tokenizer_additions(text, at);
+    for (const auto& token : added) add_token(v, token, at);
+    if (around) apply_template(v, *around, at);
+  });
+}
+
+/// Files beside the vocabulary, in the order in which the later ones have more to say.
+inline void read_vocabulary_files(const std::filesystem::path& folder, checkpoint_vocabulary& v) {
+  read_if_named(folder / "generation_config.json", config_limit,
+                [&](const auto& text, const auto& at) {
+                  apply_generation_config(v, parse_json(text, at), at);
+                });
+  read_if_named(folder / "tokenizer_config.json", 64u << 20, [&](const auto& text, const auto& at) {
+    apply_tokenizer_config(v, parse_json(text, at), at);
+  });
+  read_if_named(folder / "chat_template.jinja", config_limit, [&](const auto& text, const auto&) {
+    std::erase_if(v.chat_templates, [](const auto& entry) { return entry.first.empty(); });
+    v.chat_templates.emplace_back("", text);
+  });
+}
+
 inline void add_vocabulary(const std::filesystem::path& folder, const llama_config& config,
                            model_source& source) {
-  const auto pieces = folder / "tokenizer.model", json = folder / "tokenizer.json";
-  if (is_named(pieces)) {
-    set_vocabulary_keys(source.metadata, to_vocabulary(read_sentencepiece(pieces)), config,
-                        place_of(pieces));
-  } else if (is_named(json)) {
-    const auto tokenizer = read_tokenizer_json(json, config.vocabulary);
-    set_vocabulary_keys(source.metadata, to_vocabulary(tokenizer), config, place_of(json));
-    if (tokenizer.byte_level && tokenizer.pre_tokenizer.empty())
-      source.notes.push_back("tokenizer.json cuts text by a rule that GGUF has no name for here: "
-                             "tokenizer.ggml.pre is 'default'");
-  } else {
+  if (!is_named(folder / "tokenizer.model") && !is_named(folder / "tokenizer.json")) {
     set_no_vocabulary(source.metadata);
     source.notes.push_back(
         "no tokenizer.model or tokenizer.json beside config.json: the file has no vocabulary");
+    return;
   }
+  checkpoint_vocabulary v;
+  v.tokens = config;
+  read_words(folder, v);
+  read_vocabulary_files(folder, v);
+  const auto place =
+      is_named(folder / "tokenizer.model") ? folder / "tokenizer.model" : folder / "tokenizer.json";
+  auto notes = set_vocabulary_keys(source.metadata, std::move(v.words), v.tokens, place_of(place));
+  set_chat_templates(source.metadata, v);
+  source.notes.insert(source.notes.end(), v.notes.begin(), v.notes.end());
+  source.notes.insert(source.notes.end(), notes.begin(), notes.end());
 }
 
 [[nodiscard]] inline model_source open_checkpoint(safetensors_model&& files, model_source source,
                                                   const nlohmann::json& json,
                                                   const std::string& place) {
   llama_config config = parse_llama_config(json, place);
+  source.notes = config.notes;
   source.tensors = map_llama_tensors(files.tensors, config, source.name, source.notes);
   add_rope_divisors(config, source);
   set_llama_keys(source.metadata, config);
@@ -100,8 +154,13 @@ inline void add_vocabulary(const std::filesystem::path& folder, const llama_conf
     const auto json = parse_json(read_text_file(config_path, config_limit), place);
     type = model_type_of(json);
     if (type == "llama") return open_checkpoint(std::move(files), std::move(source), json, place);
-    source.notes.push_back("config.json is of model type '" + escaped(type) +
-                           "', not llama: tensors keep their names");
+    source.notes.push_back(
+        "config.json is of model type '" + escaped(type) +
+        "', not llama: tensors keep their names, and no engine will run the file");
+  } else {
+    source.notes.push_back(
+        "no config.json beside the tensors: they keep their names, and no engine "
+        "will run the file");
   }
   source.metadata.set("general.architecture", type.empty() ? "unknown" : type);
   for (auto& tensor : files.tensors) source.tensors.push_back({std::move(tensor), 0});
