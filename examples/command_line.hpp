@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
-/// What the example programs share: help, and errors as one line.
+/// What the example programs share: help, errors as one line, and a clean end by signals.
 #pragma once
 
+#include <edgequant/core/message.hpp>
 #include <edgequant/io/bytes.hpp>
+#include <edgequant/system/progress_bar.hpp>
+#include <edgequant/system/signals.hpp>
 
 #include <CLI/CLI.hpp>
 
@@ -13,6 +16,7 @@
 template <class Arguments>
 int run_command(const char* name, void (*describe)(CLI::App&, Arguments&),
                 void (*run)(const Arguments&), int argc, char** argv) {
+  edgequant::end_cleanly_on_signals(name);
   CLI::App app;
   Arguments arguments;
   describe(app, arguments);

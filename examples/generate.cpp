@@ -2,7 +2,6 @@
 // A prompt in, a story and its timings out: the pipeline around the built-in engine.
 #include "command_line.hpp"
 
-#include <edgequant/core/progress.hpp>
 #include <edgequant/run/pipeline.hpp>
 #include <edgequant/run/reference_engine.hpp>
 

@@ -9,7 +9,6 @@
 #include "compress/compress.hpp"           // compress: a model in, a smaller GGUF out
 #include "compress/layer_encoding.hpp"     // encode_layers: GPTQ and AWQ, layer by layer
 #include "core/matrix.hpp"                 // matrix_f, vector_f, matrix_view
-#include "core/progress.hpp"               // progress reports and a bar
 #include "format/format.hpp"               // every tensor format, a row each
 #include "metric/error.hpp"                // measure_error: MSE, max, mean, SQNR, cosine
 #include "model/calibration.hpp"           // what weight matrices see while a text is read
@@ -27,4 +26,5 @@
 #include "report/html_report.hpp"          // its report as a table, as JSON, as one HTML page
 #include "run/pipeline.hpp"                // inference_pipeline: load, warm up, infer, measure
 #include "run/reference_engine.hpp"        // the built-in engine behind it
+#include "system/progress_bar.hpp"         // progress reports and a bar
 #include "text/tokenizer.hpp"              // tokenizer: text to tokens and back

@@ -3,6 +3,7 @@
 /// out.
 #pragma once
 
+#include "../core/number_text.hpp"
 #include "device_catalogue.hpp"
 #include "engine_selector.hpp"
 #include "memory_fit.hpp"
@@ -192,22 +193,25 @@ inline nlohmann::json to_json(const advice& given) {
 }
 
 inline void print_advice(std::ostream& out, const advice& given) {
-  char line[200];
-  std::snprintf(line, sizeof line, "     %-34s %-5s %-6s %10s  %-22s %7s  %6s\n", "engine", "bits",
-                "format", "memory", "tokens/s (80 %)", "first", "score");
-  out << line;
+  const auto row = [&](const std::string& start, std::string_view engine, std::string_view bits,
+                       std::string_view type, std::string_view memory, std::string_view speed,
+                       const std::string& first, std::string_view score) {
+    out << start + left_aligned(engine, 34) + " " + left_aligned(bits, 5) + " " +
+               left_aligned(type, 6) + " " + right_aligned(memory, 10) + "  " +
+               left_aligned(speed, 22) + " " + right_aligned(first, 7) + "  " +
+               right_aligned(score, 6) + "\n";
+  };
+  row("     ", "engine", "bits", "format", "memory", "tokens/s (80 %)", "first", "score");
   std::size_t rank = 0;
   for (const auto& [r, e] : given.ranked) {
-    char speed[64];
-    std::snprintf(speed, sizeof speed, "%.3g (%.3g to %.3g)", e.decode.tokens_per_second,
-                  e.decode.low, e.decode.high);
-    std::snprintf(line, sizeof line, "%3zu. %-34s %-5s %-6s %10s  %-22s %5.1f s  %6.1f\n", ++rank,
-                  escaped(r.engine.name, 34).c_str(),
-                  std::string(name_of(r.weights.value_or(precision::fp16))).c_str(),
-                  std::string(name_of(e.type)).c_str(), format_bytes(e.fit.need.total()).c_str(),
-                  speed, e.first_token.milliseconds / 1000, r.score);
-    out << line << "       by " << e.backend << "; " << e.fit.reason << "; " << e.decode.basis
-        << '\n';
+    const std::string speed = general_text(e.decode.tokens_per_second, 3) + " (" +
+                              general_text(e.decode.low, 3) + " to " +
+                              general_text(e.decode.high, 3) + ")";
+    row(right_aligned(std::to_string(++rank), 3) + ". ", escaped(r.engine.name, 34),
+        name_of(r.weights.value_or(precision::fp16)), name_of(e.type),
+        format_bytes(e.fit.need.total()), speed,
+        fixed_text(e.first_token.milliseconds / 1000, 1) + " s", fixed_text(r.score, 1));
+    out << "       by " << e.backend << "; " << e.fit.reason << "; " << e.decode.basis << '\n';
     for (const auto& text : r.reasons) out << "       + " << text << '\n';
     for (const auto& text : r.against) out << "       - " << text << '\n';
   }

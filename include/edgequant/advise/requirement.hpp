@@ -5,6 +5,7 @@
 #include "scoring_rule.hpp"
 
 #include "../core/exception.hpp"
+#include "../core/number_text.hpp"
 
 #include <cmath>
 
@@ -135,10 +136,8 @@ inline constexpr figure_requirement_row figure_requirement_table[] = {
 
 /// A whole number as it is, others with 4 figures.
 [[nodiscard]] inline std::string number_text(double value) {
-  char text[40];
   const bool whole = std::abs(value) < 1e15 && value == std::floor(value);
-  std::snprintf(text, sizeof text, whole ? "%.0f" : "%.4g", value);
-  return text;
+  return whole ? fixed_text(value, 0) : general_text(value, 4);
 }
 
 [[nodiscard]] inline rule_result

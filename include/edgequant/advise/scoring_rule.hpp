@@ -2,6 +2,7 @@
 /// What speaks for an engine and what against: small rules with a weight, each with its reason.
 #pragma once
 
+#include "../core/number_text.hpp"
 #include "accelerator_match.hpp"
 #include "model_profile.hpp"
 
@@ -144,9 +145,7 @@ namespace advisor::detail {
 
 /// "12.3 tokens/s".
 [[nodiscard]] inline std::string tokens_per_second_text(double ms_per_token) {
-  char text[40];
-  std::snprintf(text, sizeof text, "%.3g tokens/s", 1000 / ms_per_token);
-  return text;
+  return general_text(1000 / ms_per_token, 3) + " tokens/s";
 }
 
 [[nodiscard]] inline rule_result score_speed(const scoring_case& c) {

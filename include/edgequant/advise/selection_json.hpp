@@ -2,6 +2,7 @@
 /// A selection for people (text) and for programs (JSON).
 #pragma once
 
+#include "../core/number_text.hpp"
 #include "engine_json.hpp"
 #include "selection.hpp"
 
@@ -70,14 +71,13 @@ inline nlohmann::json to_json(const selection& answer) {
 }
 
 inline void print_selection(std::ostream& out, const selection& answer) {
-  char line[160];
   std::size_t rank = 0, width = 16;
   for (const auto& r : answer.ranked) width = std::max(width, escaped(r.engine.name, 60).size());
   for (const auto& r : answer.ranked) {
-    std::snprintf(line, sizeof line, "%2zu. %-*s %-5s %6.1f\n", ++rank, static_cast<int>(width),
-                  escaped(r.engine.name, 60).c_str(),
-                  r.weights ? std::string(name_of(*r.weights)).c_str() : "", r.score);
-    out << line;
+    out << right_aligned(std::to_string(++rank), 2) + ". " +
+               left_aligned(escaped(r.engine.name, 60), width) + " " +
+               left_aligned(r.weights ? name_of(*r.weights) : "", 5) + " " +
+               right_aligned(fixed_text(r.score, 1), 6) + "\n";
     for (const auto& text : r.reasons) out << "      + " << text << '\n';
     for (const auto& text : r.against) out << "      - " << text << '\n';
   }

@@ -2,16 +2,17 @@
 /// The profile of the machine that the program runs on.
 #pragma once
 
+#include "../core/message.hpp"
+#include "../core/number_text.hpp"
+#include "../system/cpu_count.hpp"
 #include "../system/cpu_facts.hpp"
 #include "../system/system_memory.hpp"
 #include "device_profile.hpp"
 #include "read_bandwidth.hpp"
 
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <thread>
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
@@ -21,7 +22,8 @@ struct this_device_options {
   std::filesystem::path models = "."; ///< where models would be stored
 };
 
-/// What the system says: name, platform, cores that this process may use, instruction sets (Linux
+/// What the system says: name, platform, cores that this process may use (affinity and
+/// the quota of control groups), instruction sets (Linux
 /// only), RAM (no more than the limits of control groups), free storage; what it does not say is
 /// unknown. memory_bandwidth_gb_s is measured, see measure_read_bandwidth(): what can be had, not
 /// the peak that a data sheet names; `source` says so. GPU and NPU are not looked for.
@@ -64,10 +66,8 @@ namespace advisor::detail {
 }
 
 [[nodiscard]] inline std::string measured_text(const bandwidth_figures& figures) {
-  char text[160];
-  std::snprintf(text, sizeof text, "; bandwidth measured with %u threads, median %.1f GB/s",
-                figures.threads, figures.median_gb_s);
-  return text;
+  return "; bandwidth measured with " + counted(figures.threads, "thread") + ", median " +
+         fixed_text(figures.median_gb_s, 1) + " GB/s";
 }
 
 } // namespace advisor::detail
@@ -82,8 +82,7 @@ inline device_profile this_device(const this_device_options& options) {
   device.kind = advisor::detail::this_class(board);
   device.platforms = {advisor::detail::this_platform()};
   device.ram_mib = total_memory() >> 20;
-  device.cpu_cores = std::thread::hardware_concurrency(); // respects the process's affinity
-  if (device.cpu_cores == 0) device.cpu_cores = cpu.processors;
+  device.cpu_cores = available_cpus();
   device.isa = std::move(cpu.isa);
   std::error_code error;
   if (const auto space = std::filesystem::space(options.models, error); !error)

@@ -2,6 +2,7 @@
 /// A model that is to be compressed, ready to run on the text that calibrates it.
 #pragma once
 
+#include "../system/scratch_file.hpp"
 #include "../text/tokenizer.hpp"
 #include "compress.hpp"
 #include "layer_encoding.hpp"
@@ -25,7 +26,7 @@ struct calibrated_model {
 };
 
 /// Opens a model to run. A GGUF runs from its own file; what comes from safetensors is first
-/// written as one to a file beside `output`, which has no name any more when this returns. Errors
+/// written as one to a scratch_file beside `output`, which never has a name. Errors
 /// of compress(), model_weights and tokenizer; bad_argument for a text without tokens, bad_file for
 /// a vocabulary without BOS.
 [[nodiscard]] calibrated_model open_calibrated(const model_source& source,
@@ -79,20 +80,12 @@ namespace compression::detail {
                                              const std::filesystem::path& output, unsigned threads,
                                              const progress_callback& listener) {
   if (is_gguf(input)) return read_model_gguf(input);
-  auto copy = output;
-  copy += ".calibration";
+  scratch_file copy(output);
   compress_options options;
   options.type = format::f32;
   options.threads = threads;
-  (void)compress(source, copy, options, listener);
-  struct remover { // the mapping keeps the bytes
-    const std::filesystem::path& path;
-    ~remover() {
-      std::error_code error;
-      std::filesystem::remove(path, error);
-    }
-  } const remove{copy};
-  return read_gguf(copy);
+  (void)compress(source, copy, output, options, listener);
+  return read_gguf(copy.map());
 }
 
 } // namespace compression::detail

@@ -28,6 +28,13 @@ struct compress_options : format_request {
                                        const compress_options& options,
                                        const progress_callback& listener = {});
 
+/// The same into a sink, which is committed in the end; `output` stands for the file's name in
+/// messages and in the report.
+[[nodiscard]] compress_report compress(const model_source& source, byte_sink& sink,
+                                       const std::filesystem::path& output,
+                                       const compress_options& options,
+                                       const progress_callback& listener = {});
+
 namespace compression::detail {
 
 /// Rows that are handled together: about a million values, and the pieces that threads take.
@@ -191,23 +198,44 @@ inline void compress_job::write(gguf_writer& writer, std::span<const tensor_plan
   return report;
 }
 
+/// compress() into a writer that open(metadata, tensors) returns once the input is checked.
+template <class Open>
+[[nodiscard]] compress_report
+compress_into(const Open& open, const model_source& source, const std::filesystem::path& output,
+              const compress_options& options, const progress_callback& listener) {
+  const auto plans = plan_formats(source, options.type, options.keep, options.exact);
+  const gguf_metadata metadata = output_metadata(source, plans);
+  const auto infos = planned_tensors(source, plans);
+  compress_report report = planned_report(source, output, options, plans);
+  report.file_bytes = gguf_file_size(metadata, infos);
+  compress_job job(source, options, listener);
+  job.check();
+  if (options.dry_run) return report;
+  gguf_writer writer = open(metadata, std::span<const tensor_info>(infos));
+  job.write(writer, plans, report);
+  writer.finish();
+  return report;
+}
+
 } // namespace compression::detail
 
 inline compress_report compress(const model_source& source, const std::filesystem::path& output,
                                 const compress_options& options,
                                 const progress_callback& listener) {
-  const auto plans = plan_formats(source, options.type, options.keep, options.exact);
-  const gguf_metadata metadata = output_metadata(source, plans);
-  const auto infos = planned_tensors(source, plans);
-  compress_report report = compression::detail::planned_report(source, output, options, plans);
-  report.file_bytes = gguf_file_size(metadata, infos);
-  compression::detail::compress_job job(source, options, listener);
-  job.check();
-  if (options.dry_run) return report;
-  gguf_writer writer(output, metadata, infos);
-  job.write(writer, plans, report);
-  writer.finish();
-  return report;
+  const auto open = [&](const auto& metadata, auto tensors) {
+    return gguf_writer(output, metadata, tensors);
+  };
+  return compression::detail::compress_into(open, source, output, options, listener);
+}
+
+inline compress_report compress(const model_source& source, byte_sink& sink,
+                                const std::filesystem::path& output,
+                                const compress_options& options,
+                                const progress_callback& listener) {
+  const auto open = [&](const auto& metadata, auto tensors) {
+    return gguf_writer(sink, place_of(output), metadata, tensors);
+  };
+  return compression::detail::compress_into(open, source, output, options, listener);
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

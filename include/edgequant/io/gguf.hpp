@@ -40,6 +40,9 @@ struct gguf_file {
 /// io_error if the file cannot be mapped.
 [[nodiscard]] gguf_file read_gguf(const std::filesystem::path& path);
 
+/// The same for a file that is mapped already; messages name its path().
+[[nodiscard]] gguf_file read_gguf(std::shared_ptr<const mapped_file> file);
+
 /// The same for bytes in memory, which must outlive the result; `place` stands for the file's name.
 [[nodiscard]] gguf_file parse_gguf(std::span<const std::byte> bytes, std::string_view place);
 
@@ -183,11 +186,14 @@ inline gguf_file parse_gguf(std::span<const std::byte> bytes, std::string_view p
 }
 
 inline gguf_file read_gguf(const std::filesystem::path& path) {
-  const auto file = std::make_shared<const mapped_file>(path);
-  auto result = parse_gguf(file->bytes(), place_of(path));
+  return read_gguf(std::make_shared<const mapped_file>(path));
+}
+
+inline gguf_file read_gguf(std::shared_ptr<const mapped_file> file) {
+  auto result = parse_gguf(file->bytes(), place_of(file->path()));
   for (auto& tensor : result.tensors) tensor.file = file;
-  result.file = file;
   result.file_bytes = file->bytes().size();
+  result.file = std::move(file);
   return result;
 }
 

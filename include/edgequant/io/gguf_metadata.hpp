@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../core/checked.hpp"
+#include "../core/number_text.hpp"
 #include "gguf_value.hpp"
 
 #include <bit>
@@ -198,7 +199,7 @@ T gguf_metadata::convert(byte_reader& reader, const entry& item, gguf_type type)
       return static_cast<T>(value);
     } else if constexpr (std::same_as<source, double> && std::same_as<T, float>) {
       if (std::isfinite(value) && std::abs(value) > double{std::numeric_limits<float>::max()})
-        refuse(item, std::to_string(value) + " is out of range");
+        refuse(item, shortest_text(value) + " is out of range");
       return static_cast<T>(value);
     } else {
       return static_cast<T>(value);

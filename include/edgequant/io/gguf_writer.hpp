@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -30,13 +31,19 @@ struct tensor_info {
 [[nodiscard]] std::uint64_t gguf_file_size(const gguf_metadata& metadata,
                                            std::span<const tensor_info> tensors);
 
-/// A GGUF file in the making. It appears under its name in finish(), whole; before that, or without
-/// it, a file of that name stays as it was.
+/// A GGUF file in the making. It appears under its name in finish(), complete; before that, or
+/// without it, a file of that name stays as it was.
 class gguf_writer {
 public:
   /// Errors as gguf_file_size() and output_file.
   gguf_writer(const std::filesystem::path& target, const gguf_metadata& metadata,
               std::span<const tensor_info> tensors);
+  /// Writes into `output`, which has taken nothing yet and must outlive the writer; finish()
+  /// commits it. `place` stands for the file's name in messages.
+  gguf_writer(byte_sink& output, std::string place, const gguf_metadata& metadata,
+              std::span<const tensor_info> tensors);
+  gguf_writer(const gguf_writer&) = delete;
+  gguf_writer& operator=(const gguf_writer&) = delete;
 
   /// Takes the tensors' data in order, in pieces of any size, without padding. bad_argument for a
   /// byte more than the tensors hold.
@@ -47,10 +54,12 @@ public:
   [[nodiscard]] std::uint64_t file_size() const noexcept { return file_size_; }
 
 private:
+  void begin(const gguf_metadata& metadata, std::span<const tensor_info> tensors);
   void pad();
 
   std::string place_;
-  output_file output_;
+  std::optional<output_file> file_; // empty where the caller has the sink
+  byte_sink* output_;
   std::vector<std::string> names_;
   std::vector<std::uint64_t> sizes_;
   std::uint64_t alignment_;
@@ -136,13 +145,24 @@ inline std::uint64_t gguf_file_size(const gguf_metadata& metadata,
 
 inline gguf_writer::gguf_writer(const std::filesystem::path& target, const gguf_metadata& metadata,
                                 std::span<const tensor_info> tensors)
-    : place_(place_of(target)), output_(target) {
+    : place_(place_of(target)), file_(target), output_(&*file_) {
+  begin(metadata, tensors);
+}
+
+inline gguf_writer::gguf_writer(byte_sink& output, std::string place, const gguf_metadata& metadata,
+                                std::span<const tensor_info> tensors)
+    : place_(std::move(place)), output_(&output) {
+  begin(metadata, tensors);
+}
+
+inline void gguf_writer::begin(const gguf_metadata& metadata,
+                               std::span<const tensor_info> tensors) {
   auto layout = io::detail::lay_out_gguf(metadata, tensors, place_);
   for (const auto& tensor : tensors) names_.push_back(tensor.name);
   sizes_ = std::move(layout.sizes);
   alignment_ = layout.alignment;
   file_size_ = layout.file_size;
-  output_.write(io::detail::gguf_head(metadata, tensors, layout));
+  output_->write(io::detail::gguf_head(metadata, tensors, layout));
   pad();
   if (!sizes_.empty()) left_ = sizes_[0];
 }
@@ -150,9 +170,9 @@ inline gguf_writer::gguf_writer(const std::filesystem::path& target, const gguf_
 inline void gguf_writer::pad() {
   constexpr std::array<std::byte, 4096> zeros = {};
   // The sum cannot overflow: file_size_ is such a sum too, and not smaller.
-  for (auto gap = *align_up(output_.size(), alignment_) - output_.size(); gap != 0;) {
+  for (auto gap = *align_up(output_->size(), alignment_) - output_->size(); gap != 0;) {
     const auto part = std::min<std::uint64_t>(gap, zeros.size());
-    output_.write(std::span(zeros).first(static_cast<std::size_t>(part)));
+    output_->write(std::span(zeros).first(static_cast<std::size_t>(part)));
     gap -= part;
   }
 }
@@ -164,7 +184,7 @@ inline void gguf_writer::write(std::span<const std::byte> data) {
            counted(data.size(), "byte") + " more than the tensors hold");
     const auto part =
         data.first(static_cast<std::size_t>(std::min<std::uint64_t>(data.size(), left_)));
-    output_.write(part);
+    output_->write(part);
     data = data.subspan(part.size());
     left_ -= part.size();
     if (left_ != 0) continue;
@@ -177,7 +197,7 @@ inline void gguf_writer::finish() {
   if (current_ != sizes_.size())
     fail(error_code::bad_argument, place_of(place_, "tensor", names_[current_]),
          "its last " + counted(left_, "byte") + " did not come");
-  output_.commit();
+  output_->commit();
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../core/nearest_name.hpp"
+#include "../core/number_text.hpp"
 #include "json.hpp"
 
 #include <algorithm>
@@ -123,12 +124,9 @@ inline std::optional<double> json_object::number(std::string_view name, double l
   if (value == nullptr) return std::nullopt;
   const double number = value->is_number() ? value->get<double>() : least - 1;
   if (!(number >= least && number <= most) || !std::isfinite(number)) {
-    char limits[80];
-    if (std::isinf(most))
-      std::snprintf(limits, sizeof limits, "a number not below %g", least);
-    else
-      std::snprintf(limits, sizeof limits, "a number from %g to %g", least, most);
-    refuse(name, limits);
+    refuse(name, std::isinf(most)
+                     ? "a number not below " + general_text(least, 6)
+                     : "a number from " + general_text(least, 6) + " to " + general_text(most, 6));
   }
   return number;
 }

@@ -2,6 +2,7 @@
 /// Rows of any stored format to values and back, for formats that are known at run time.
 #pragma once
 
+#include "../core/number_text.hpp"
 #include "../kernel/convert.hpp"
 #include "group_encoder.hpp"
 
@@ -117,7 +118,7 @@ inline void row_encoder::require_below(float limit, std::span<const float> row,
   std::size_t i = 0;
   while (abs_bits(row[i]) < abs_bits(limit)) ++i;
   fail(error_code::bad_value, std::string(name_),
-       "value " + std::to_string(row[i]) + " at index " + std::to_string(first + i) +
+       "value " + fixed_text(row[i], 6) + " at index " + std::to_string(first + i) +
            " is beyond the range of " + std::string(name_of(type_)));
 }
 

@@ -37,7 +37,7 @@ namespace report::detail {
 
 [[nodiscard]] inline std::string ratio_text(std::uint64_t before, std::uint64_t after) {
   if (after == 0) return std::string(no_number);
-  return fixed_text(static_cast<double>(before) / static_cast<double>(after), 2) + "\u00d7";
+  return figure_text(static_cast<double>(before) / static_cast<double>(after), 2) + "\u00d7";
 }
 
 [[nodiscard]] inline std::string loss_name(loss_measure measure) {
@@ -63,8 +63,8 @@ namespace report::detail {
          html_fact("Tensors", ratio_text(report.bytes_before, report.bytes_after) + " smaller",
                    format_bytes(report.bytes_before) + " \u2192 " +
                        format_bytes(report.bytes_after)) +
-         html_fact("Bits per weight", fixed_text(bits_each(report.bytes_after, report.values), 3),
-                   fixed_text(bits_each(report.file_bytes, report.values), 3) +
+         html_fact("Bits per weight", figure_text(bits_each(report.bytes_after, report.values), 3),
+                   figure_text(bits_each(report.file_bytes, report.values), 3) +
                        " with metadata and padding") +
          html_fact("Weights", grouped_text(report.values),
                    "in " + grouped_text(report.tensors.size()) + " tensors") +
@@ -107,7 +107,7 @@ struct table_columns {
   std::string html = "<tr><td><code>" + html_line(r.name) + "</code></td>" +
                      number_cell(format_shape(r.dims)) + "<td>" +
                      std::string(name_of(r.source_type)) + " \u2192 " + format_chip(r.type) +
-                     "</td>" + number_cell(fixed_text(t.bits(), 2));
+                     "</td>" + number_cell(figure_text(t.bits(), 2));
   if (columns.sqnr) html += number_cell(sqnr_cell(r.error));
   if (columns.output_error)
     html += number_cell(t.output_error ? percent_text(*t.output_error) : std::string(no_number),
@@ -135,7 +135,7 @@ struct table_columns {
   html += "<th class=\"n\">bytes</th></tr></thead>\n<tbody>\n";
   for (const auto& t : tensors) html += table_row(t, columns);
   html += "</tbody>\n<tfoot><tr><td>all</td><td></td><td></td>" +
-          number_cell(fixed_text(bits_each(report.bytes_after, report.values), 2));
+          number_cell(figure_text(bits_each(report.bytes_after, report.values), 2));
   if (columns.sqnr) html += number_cell(sqnr_cell(report.error));
   if (columns.output_error) html += "<td></td>";
   return html + number_cell(grouped_text(report.bytes_after)) +

@@ -86,7 +86,7 @@ struct sensitivity_figure {
     const html_tensor& t = *tensors[i];
     const double share = longest > 0 ? 100 * *figure.at(t) / longest : 0;
     html += "<code>" + html_line(t.report->name) + "</code><span class=\"bar\" title=\"" +
-            html_text(figure.tip(t)) + "\"><i style=\"width:" + fixed_text(share, 1) +
+            html_text(figure.tip(t)) + "\"><i style=\"width:" + figure_text(share, 1) +
             "%;background:" + fill_of(t.report->type) + "\"></i></span><b>" +
             short_text(*figure.at(t)) + figure.unit + "</b>\n";
   }

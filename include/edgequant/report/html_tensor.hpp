@@ -132,7 +132,7 @@ inline tensor_grid tensor_grid::of(std::span<const html_tensor> tensors) {
 [[nodiscard]] inline std::string tensor_tip(const html_tensor& t) {
   std::string tip = t.report->name + "\n" + format_shape(t.report->dims) + ", " +
                     std::string(name_of(t.report->source_type)) + " \u2192 " +
-                    std::string(name_of(t.report->type)) + "\n" + fixed_text(t.bits(), 2) +
+                    std::string(name_of(t.report->type)) + "\n" + figure_text(t.bits(), 2) +
                     " bits per weight";
   if (t.report->error.sums().count != 0) {
     const std::string sqnr = sqnr_cell(t.report->error);

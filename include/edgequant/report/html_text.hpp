@@ -2,9 +2,9 @@
 /// Text, numbers and colours of the report page: everything that comes from outside passes here.
 #pragma once
 
+#include "../core/number_text.hpp"
 #include "report_text.hpp"
 
-#include <array>
 #include <charconv>
 #include <cmath>
 
@@ -45,16 +45,10 @@ inline constexpr std::string_view no_number = "\u2013";
   return html_text(text);
 }
 
-[[nodiscard]] inline std::string to_text(double value, std::chars_format style, int decimals) {
-  std::array<char, 400> text; // the longest double in fixed style has 309 digits
-  const auto end = std::to_chars(text.data(), text.data() + text.size(), value, style, decimals);
-  return {text.data(), end.ptr};
-}
-
-/// `12.30` for 12.3 and two decimals, whatever the locale.
-[[nodiscard]] inline std::string fixed_text(double value, int decimals) {
+/// fixed_text() for a page: a dash where the number is not finite, and no minus before zeros.
+[[nodiscard]] inline std::string figure_text(double value, int decimals) {
   if (!std::isfinite(value)) return std::string(no_number);
-  std::string text = to_text(value, std::chars_format::fixed, decimals);
+  std::string text = fixed_text(value, decimals);
   if (text[0] == '-' && text.find_first_of("123456789") == text.npos) text.erase(0, 1);
   return text;
 }
@@ -79,11 +73,11 @@ inline constexpr std::string_view no_number = "\u2013";
 [[nodiscard]] inline std::string short_text(double value) {
   if (!std::isfinite(value)) return std::string(no_number);
   if (value == 0) return "0";
-  const std::string text = to_text(value, std::chars_format::scientific, 2);
+  const std::string text = core::detail::number_text(value, std::chars_format::scientific, 2);
   const auto e = text.find('e');
   const int exponent = std::atoi(text.c_str() + e + 1);
   if (exponent >= -3 && exponent < 6)
-    return without_zeros(fixed_text(value, std::max(0, 2 - exponent)));
+    return without_zeros(figure_text(value, std::max(0, 2 - exponent)));
   const std::string digits = without_zeros(text.substr(0, e));
   return (digits == "1" ? "10" : digits + "\u00d710") + superscript(exponent);
 }
@@ -92,7 +86,7 @@ inline constexpr std::string_view no_number = "\u2013";
 [[nodiscard]] inline std::string percent_text(double ratio) {
   if (!std::isfinite(ratio)) return std::string(no_number);
   if (ratio > 0 && ratio < 0.00005) return "&lt;0.01\u00a0%";
-  return fixed_text(100 * ratio, 2) + "\u00a0%";
+  return figure_text(100 * ratio, 2) + "\u00a0%";
 }
 
 /// `1,234,567`.
@@ -106,7 +100,7 @@ inline constexpr std::string_view no_number = "\u2013";
 [[nodiscard]] inline std::string sqnr_cell(const error_accumulator& error) {
   if (error.sums().count == 0) return std::string(no_number);
   const double db = error.figures().sqnr_db;
-  return db == std::numeric_limits<double>::infinity() ? "exact" : fixed_text(db, 2);
+  return db == std::numeric_limits<double>::infinity() ? "exact" : figure_text(db, 2);
 }
 
 struct format_colour {

@@ -2,6 +2,7 @@
 /// A compression report for people (a table) and for programs (JSON).
 #pragma once
 
+#include "../core/number_text.hpp"
 #include "../core/progress.hpp"
 #include "compress_report.hpp"
 
@@ -47,20 +48,15 @@ namespace report::detail {
   if (error.sums().count == 0) return "-";
   const double db = error.figures().sqnr_db;
   if (std::isinf(db)) return db > 0 ? "exact" : "-inf dB";
-  char text[32];
-  std::snprintf(text, sizeof text, "%.2f dB", db);
-  return text;
+  return fixed_text(db, 2) + " dB";
 }
 
-inline void print_row(std::ostream& out, std::string_view name, std::string_view shape,
-                      std::string_view from, std::string_view to, double bits,
-                      std::string_view sqnr) {
-  char line[256];
-  const auto length = [](std::string_view text) { return static_cast<int>(text.size()); };
-  std::snprintf(line, sizeof line, "%-32.*s %16.*s  %-5.*s -> %-5.*s %7.3f  %10.*s\n", length(name),
-                name.data(), length(shape), shape.data(), length(from), from.data(), length(to),
-                to.data(), bits, length(sqnr), sqnr.data());
-  out << line;
+[[nodiscard]] inline std::string table_row(std::string_view name, std::string_view shape,
+                                           std::string_view from, std::string_view to,
+                                           std::string_view bits, std::string_view sqnr) {
+  return left_aligned(name, 32) + " " + right_aligned(shape, 16) + "  " + left_aligned(from, 5) +
+         " -> " + left_aligned(to, 5) + " " + right_aligned(bits, 7) + "  " +
+         right_aligned(sqnr, 10) + "\n";
 }
 
 } // namespace report::detail
@@ -98,30 +94,29 @@ inline nlohmann::json to_json(const compress_report& report) {
 }
 
 inline void print_table(std::ostream& out, const compress_report& report) {
-  char line[256];
-  std::snprintf(line, sizeof line, "%-32s %16s  %-14s %7s  %10s\n", "tensor", "shape", "format",
-                "bits/w", "SQNR");
-  out << line;
+  out << left_aligned("tensor", 32) + " " + right_aligned("shape", 16) + "  " +
+             left_aligned("format", 14) + " " + right_aligned("bits/w", 7) + "  " +
+             right_aligned("SQNR", 10) + "\n";
   for (const auto& t : report.tensors) {
     std::uint64_t values = 1;
     for (const auto d : t.dims) values *= d;
-    report::detail::print_row(out, escaped(t.name), format_shape(t.dims), name_of(t.source_type),
-                              name_of(t.type), report::detail::bits_each(t.bytes_after, values),
-                              report::detail::sqnr_text(t.error));
+    out << report::detail::table_row(
+        escaped(t.name), format_shape(t.dims), name_of(t.source_type), name_of(t.type),
+        fixed_text(report::detail::bits_each(t.bytes_after, values), 3),
+        report::detail::sqnr_text(t.error));
   }
   for (const auto& note : report.notes) out << "note: " << note << '\n';
   const double ratio = report.bytes_after == 0 ? 0
                                                : static_cast<double>(report.bytes_before) /
                                                      static_cast<double>(report.bytes_after);
-  std::snprintf(line, sizeof line,
-                "%llu weights: tensors %s -> %s (%.2f times smaller), %.3f bits/weight, SQNR %s\n",
-                static_cast<unsigned long long>(report.values),
-                format_bytes(report.bytes_before).c_str(), format_bytes(report.bytes_after).c_str(),
-                ratio, report::detail::bits_each(report.bytes_after, report.values),
-                report::detail::sqnr_text(report.error).c_str());
-  out << line;
+  out << std::to_string(report.values) + " weights: tensors " + format_bytes(report.bytes_before) +
+             " -> " + format_bytes(report.bytes_after) + " (" + fixed_text(ratio, 2) +
+             " times smaller), " +
+             fixed_text(report::detail::bits_each(report.bytes_after, report.values), 3) +
+             " bits/weight, SQNR " + report::detail::sqnr_text(report.error) + "\n";
+  // Not as a number: a stream's locale may group its digits.
   out << (report.dry_run ? "would write " : "wrote ") << place_of(report.output) << ", "
-      << report.file_bytes << " bytes\n";
+      << std::to_string(report.file_bytes) << " bytes\n";
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

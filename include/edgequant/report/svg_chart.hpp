@@ -62,7 +62,7 @@ struct axis_tick {
   for (double i = std::ceil(low / step - 1e-9); i * step <= high + step * 1e-9; ++i)
     ticks.push_back({i * step, exponent < -4 || exponent > 6
                                    ? short_text(i * step)
-                                   : fixed_text(i * step, std::max(0, -exponent))});
+                                   : figure_text(i * step, std::max(0, -exponent))});
   return ticks;
 }
 
@@ -139,7 +139,7 @@ public:
   }
 
 private:
-  static std::string coordinate(double value) { return without_zeros(fixed_text(value, 1)); }
+  static std::string coordinate(double value) { return without_zeros(figure_text(value, 1)); }
   static std::string number(const char* name, double value) {
     return ' ' + std::string(name) + "=\"" + coordinate(value) + '"';
   }

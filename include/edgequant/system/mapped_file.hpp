@@ -4,6 +4,7 @@
 
 #include "../core/exception.hpp"
 #include "../core/message.hpp"
+#include "signal_records.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -21,12 +22,15 @@
 namespace edgequant::inline EDGEQUANT_ABI {
 
 /// A regular file, mapped for its whole life. Share it: std::shared_ptr<const mapped_file>.
-/// Whoever shortens the file meanwhile makes reads of the lost pages a SIGBUS, as with any mapping.
+/// Whoever shortens the file meanwhile makes reads of the lost pages a SIGBUS, as with any mapping;
+/// end_cleanly_on_signals() makes an error message of it.
 class mapped_file {
 public:
   /// io_error if the file is missing, unreadable, or no regular file (a folder, a pipe, a device);
   /// bad_file if it is empty.
   explicit mapped_file(const std::filesystem::path& path);
+  /// The same of an open file, which may be closed afterwards; `path` is for messages.
+  mapped_file(int descriptor, const std::filesystem::path& path);
   ~mapped_file() { ::munmap(data_, size_); }
   mapped_file(const mapped_file&) = delete;
   mapped_file& operator=(const mapped_file&) = delete;
@@ -41,7 +45,10 @@ public:
   void drop(std::span<const std::byte> part) const noexcept;
 
 private:
+  void map(int descriptor, const std::string& place);
+
   std::filesystem::path path_;
+  system::detail::mapping_note note_;
   void* data_ = nullptr;
   std::size_t size_ = 0;
 };
@@ -68,20 +75,31 @@ struct descriptor {
 }
 } // namespace system::detail
 
-inline mapped_file::mapped_file(const std::filesystem::path& path) : path_(path) {
+inline mapped_file::mapped_file(const std::filesystem::path& path)
+    : path_(path), note_(place_of(path)) {
   const std::string place = place_of(path);
   // Without O_NONBLOCK the open of a pipe waits for a writer. Regular files do not care.
   const system::detail::descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.fd < 0) system::detail::refuse_by_system(place, "open");
+  map(file.fd, place);
+}
+
+inline mapped_file::mapped_file(int descriptor, const std::filesystem::path& path)
+    : path_(path), note_(place_of(path)) {
+  map(descriptor, place_of(path));
+}
+
+inline void mapped_file::map(int descriptor, const std::string& place) {
   struct stat facts = {};
-  if (::fstat(file.fd, &facts) != 0) system::detail::refuse_by_system(place, "inspect");
+  if (::fstat(descriptor, &facts) != 0) system::detail::refuse_by_system(place, "inspect");
   if (S_ISDIR(facts.st_mode)) fail(error_code::io_error, place, "a folder, not a file");
   if (!S_ISREG(facts.st_mode)) fail(error_code::io_error, place, "not a regular file");
   if (facts.st_size == 0) fail(error_code::bad_file, place, "the file is empty");
   size_ = static_cast<std::size_t>(facts.st_size);
-  void* data = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.fd, 0);
+  void* data = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
   if (data == MAP_FAILED) system::detail::refuse_by_system(place, "map");
   data_ = data;
+  note_.set(data, size_);
 }
 
 inline void mapped_file::drop(std::span<const std::byte> part) const noexcept {

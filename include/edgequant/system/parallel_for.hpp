@@ -3,7 +3,7 @@
 /// OpenMP says how many; the threads are ours, since a barrier of its own waits for each of them.
 #pragma once
 
-#include "../config.hpp"
+#include "cpu_count.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -25,10 +25,12 @@ namespace edgequant::inline EDGEQUANT_ABI {
 /// More threads than any machine of ours has; asking for more gets this many.
 inline constexpr unsigned most_threads = 1024;
 
-/// The number of threads that `threads` stands for: 0 means all that the machine offers.
+/// The number of threads that `threads` stands for: 0 means as many as OpenMP offers, and no more
+/// than the processors that the calling thread may use, see available_cpus(). 1 without OpenMP.
 [[nodiscard]] inline unsigned thread_count(unsigned threads) noexcept {
 #if defined(_OPENMP)
-  if (threads == 0) threads = static_cast<unsigned>(omp_get_max_threads());
+  if (threads == 0)
+    threads = std::min(static_cast<unsigned>(omp_get_max_threads()), available_cpus());
   return std::min(threads, most_threads);
 #else
   (void)threads;

@@ -2,7 +2,7 @@
 /// How much memory there is, and how much of it this process may still take.
 #pragma once
 
-#include "../config.hpp"
+#include "control_groups.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -28,34 +28,16 @@ namespace system::detail {
 
 inline constexpr std::uint64_t no_limit = std::numeric_limits<std::uint64_t>::max();
 
-/// The limit of a control group and of those around it.
-inline std::uint64_t control_group_limit(const std::string& root, std::string group,
-                                         const char* file) {
-  for (std::uint64_t least = no_limit;;) {
-    std::uint64_t bytes = 0; // "max" is no number, and no limit
-    if (std::ifstream in(root + group + file); in >> bytes) least = std::min(least, bytes);
-    if (group.empty() || group == "/") return least;
-    group.erase(std::min(group.rfind('/'), group.size()));
-  }
-}
-
-inline std::uint64_t control_groups_limit() {
+/// The least limit of the process's control groups; "max" is no number, and no limit.
+inline std::uint64_t control_groups_limit(const std::string& process = "/proc/self") {
   std::uint64_t least = no_limit;
-  std::ifstream groups("/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {
-    const std::string path = line.substr(line.rfind(':') + 1);
-    if (line.starts_with("0::"))
-      least = std::min(least, control_group_limit("/sys/fs/cgroup", path, "/memory.max"));
-    else if (line.find(":memory:") != std::string::npos)
-      least = std::min(
-          least, control_group_limit("/sys/fs/cgroup/memory", path, "/memory.limit_in_bytes"));
+  for (const auto& group : control_groups_of("memory", process)) {
+    const char* file = group.version == 2 ? "/memory.max" : "/memory.limit_in_bytes";
+    std::uint64_t bytes = 0;
+    if (std::ifstream in(group.folder + file); in >> bytes) least = std::min(least, bytes);
   }
   return least;
 }
-
-} // namespace system::detail
-
-namespace system::detail {
 
 /// A figure of /proc/meminfo in bytes.
 inline std::optional<std::uint64_t> read_meminfo(std::string_view name) {
