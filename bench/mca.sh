@@ -22,13 +22,13 @@ trap 'rm -r "$scratch"' EXIT
 cat >"$scratch/loops.cpp" <<'CPP'
 #include <edgequant/gemm/channel_panel.hpp>
 #include <cstdlib>
-using namespace edgequant::kernel;
+using namespace edgequant::gemm;
 
 alignas(64) static std::byte panels[1 << 20], columns[1 << 20];
 static float out[16 * 8];
 static std::int32_t sums[16 * 8];
 
-constexpr int tile = tile_tokens<edgequant::simd::native>;
+constexpr std::size_t tile = tile_tokens<edgequant::simd::native>;
 
 #define MULTIPLY(name, panel, n)                                                                 \
   extern "C" [[gnu::noinline, gnu::flatten]] void name(std::size_t groups) {                     \

@@ -46,7 +46,7 @@ TYPED_TEST_SUITE(product_tiles, backends);
 /// gives the sum of products.
 TYPED_TEST(product_tiles, sums_of_whole_numbers_are_exact) {
   using S = TypeParam;
-  constexpr int most = gemm::tile_tokens<S>;
+  constexpr std::size_t most = gemm::tile_tokens<S>;
   std::mt19937 random(9);
   for (const std::size_t groups : {1u, 2u, 3u, 9u})
     for (const std::size_t rows : {1u, 15u, 16u}) {
@@ -74,7 +74,7 @@ TYPED_TEST(product_tiles, sums_of_whole_numbers_are_exact) {
         v = static_cast<std::int8_t>(extreme ? 127 : static_cast<int>(random() % 255) - 127);
       const auto expect = [&](const auto& blocks, auto code_of, auto columns) {
         using block = std::decay_t<decltype(blocks[0])>;
-        constexpr int n = columns();
+        constexpr std::size_t n = columns();
         std::vector<gemm::activation_group<n>> tile(groups);
         for (std::size_t g = 0; g < groups; ++g)
           for (std::size_t c = 0; c < n; ++c) {
@@ -103,12 +103,12 @@ TYPED_TEST(product_tiles, sums_of_whole_numbers_are_exact) {
         const int low = i < 16 ? b.nibbles[i] & 15 : b.nibbles[i - 16] >> 4;
         return (low | (b.high_bits[i / 8] >> i % 8 & 1) << 4) - 16;
       };
-      expect(wide, byte, std::integral_constant<int, most>{});
-      expect(wide, byte, std::integral_constant<int, 1>{});
-      expect(middle, five_bits, std::integral_constant<int, most>{});
-      expect(middle, five_bits, std::integral_constant<int, 1>{});
-      expect(narrow, nibble, std::integral_constant<int, most>{});
-      expect(narrow, nibble, std::integral_constant<int, 1>{});
+      expect(wide, byte, std::integral_constant<std::size_t, most>{});
+      expect(wide, byte, std::integral_constant<std::size_t, 1>{});
+      expect(middle, five_bits, std::integral_constant<std::size_t, most>{});
+      expect(middle, five_bits, std::integral_constant<std::size_t, 1>{});
+      expect(narrow, nibble, std::integral_constant<std::size_t, most>{});
+      expect(narrow, nibble, std::integral_constant<std::size_t, 1>{});
     }
 }
 

@@ -10,7 +10,7 @@
 namespace edgequant::inline EDGEQUANT_ABI::gemm {
 
 /// 32 activations of each of N columns, for one backend.
-template <int N> struct activation_group {
+template <std::size_t N> struct activation_group {
   std::int8_t codes[N][32]; ///< within -127..127
   float scales[N];
   /// Where sums of products start, see set_corrections(): with weights of 4 bits and of 8.
@@ -19,7 +19,7 @@ template <int N> struct activation_group {
 
 /// Takes off beforehand what weights' codes come with beside themselves: `sum` is that of the codes
 /// of column c.
-template <simd::backend S = simd::native, int N>
+template <simd::backend S = simd::native, std::size_t N>
 void set_corrections(activation_group<N>& group, std::size_t c, std::int32_t sum) noexcept {
   group.correction_4[c] = S::first_sum - 8 * sum;
   group.correction_8[c] = S::first_sum - S::code_offset * sum;
@@ -28,7 +28,7 @@ void set_corrections(activation_group<N>& group, std::size_t c, std::int32_t sum
 /// Writes a group of 32 values as column c: scale = largest magnitude / 127. A group that is not
 /// finite has codes of 0 and its scale: the product is NaN. Zeros, or what is so near to them that
 /// 1 / scale overflows, have codes of 0 and scale 0.
-template <simd::backend S = simd::native, int N>
+template <simd::backend S = simd::native, std::size_t N>
 void quantize_group(const float* values, activation_group<N>& to, std::size_t c) noexcept {
   const std::span<const float> group(values, 32);
   const float scale = std::bit_cast<float>(kernel::absmax_bits<S>(group)) / 127.0f;
@@ -43,7 +43,7 @@ void quantize_group(const float* values, activation_group<N>& to, std::size_t c)
 }
 
 /// The same for sixteen groups of finite values.
-template <simd::backend S = simd::native, int N>
+template <simd::backend S = simd::native, std::size_t N>
 void quantize_16_groups(const float* values, activation_group<N>* to, std::size_t c) noexcept {
   const auto zero = S::broadcast(0.0f);
   const auto largest = S::div(kernel::absmax_of_16<S>(values, 32), S::broadcast(127.0f));
@@ -70,7 +70,7 @@ void quantize_16_groups(const float* values, activation_group<N>* to, std::size_
 }
 
 /// Writes `groups` groups of 32 values as column c of as many column groups.
-template <simd::backend S = simd::native, int N>
+template <simd::backend S = simd::native, std::size_t N>
 void quantize_token(const float* values, std::size_t groups, activation_group<N>* to,
                     std::size_t c) noexcept {
   std::size_t g = 0;
@@ -111,7 +111,7 @@ template <simd::backend S = simd::native, class Place>
 
 /// Writes `length` values as column c of as many column groups as they fill; their scale is in the
 /// first group. Products start from its correction_8 and convert their sums.
-template <simd::backend S = simd::native, int N>
+template <simd::backend S = simd::native, std::size_t N>
 void quantize_token_per_token(const float* values, std::size_t length, activation_group<N>* to,
                               std::size_t c) noexcept {
   const auto [scale, sum] = quantize_values_per_token<S>(

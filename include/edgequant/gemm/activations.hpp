@@ -43,7 +43,8 @@ public:
   /// multiple of 32.
   void encode(activation_coding coding, unsigned threads);
   /// The codes of columns first .. first + N, a tile that for_each_tile() names or a wide one.
-  template <int N> [[nodiscard]] const gemm::activation_group<N>* tile(std::size_t first) const {
+  template <std::size_t N>
+  [[nodiscard]] const gemm::activation_group<N>* tile(std::size_t first) const {
     return reinterpret_cast<const gemm::activation_group<N>*>(place(first));
   }
   /// The same of wide ones in coding `per_token`.
@@ -58,7 +59,8 @@ public:
     return interleaved_.data() + first * length_;
   }
   /// Cuts columns [begin, end) into tiles, where begin is a multiple of the widest: calls
-  /// body(first, std::integral_constant<int, N>) for each. What is left over is cut in halves.
+  /// body(first, std::integral_constant<std::size_t, N>) for each. What is left over is cut in
+  /// halves.
   template <class Body> static void for_each_tile(std::size_t begin, std::size_t end, Body body);
   static constexpr std::size_t widest_tile = gemm::tile_tokens<simd::native>;
 
@@ -81,7 +83,7 @@ private:
   [[nodiscard]] const std::byte* place(std::size_t column) const noexcept {
     return const_cast<activations*>(this)->place(column);
   }
-  template <int N> void encode_tile(std::size_t first, std::size_t columns) noexcept;
+  template <std::size_t N> void encode_tile(std::size_t first, std::size_t columns) noexcept;
   void quantize_per_token_tile(std::size_t first, std::size_t columns) noexcept;
 
   const float* values_ = nullptr;
@@ -97,10 +99,10 @@ void activations::for_each_tile(std::size_t begin, std::size_t end, Body body) {
   const auto tiles_of = [&](auto width) {
     for (; begin + width() <= end; begin += width()) body(begin, width);
   };
-  if constexpr (widest_tile == 6) tiles_of(std::integral_constant<int, 6>{});
-  if constexpr (widest_tile >= 4) tiles_of(std::integral_constant<int, 4>{});
-  tiles_of(std::integral_constant<int, 2>{});
-  tiles_of(std::integral_constant<int, 1>{});
+  if constexpr (widest_tile == 6) tiles_of(std::integral_constant<std::size_t, 6>{});
+  if constexpr (widest_tile >= 4) tiles_of(std::integral_constant<std::size_t, 4>{});
+  tiles_of(std::integral_constant<std::size_t, 2>{});
+  tiles_of(std::integral_constant<std::size_t, 1>{});
 }
 
 inline void activations::encode(activation_coding coding, unsigned threads) {
@@ -140,7 +142,8 @@ inline void activations::interleave(unsigned threads) {
   });
 }
 
-template <int N> void activations::encode_tile(std::size_t first, std::size_t columns) noexcept {
+template <std::size_t N>
+void activations::encode_tile(std::size_t first, std::size_t columns) noexcept {
   static_assert(sizeof(gemm::activation_group<N>) == N * sizeof(gemm::activation_group<1>));
   const std::size_t groups = (length_ + 31) / 32;
   auto* to = reinterpret_cast<gemm::activation_group<N>*>(place(first));

@@ -32,9 +32,9 @@ struct softmax_state {
 namespace detail {
 
 /// scores[q * attention_tile_tokens + token] = query q times the key of the token.
-template <int Queries, simd::backend S>
+template <std::size_t Queries, simd::backend S>
 void score_tile(const attention_tile& tile, const float* queries, float* scores) noexcept {
-  constexpr int vectors = attention_tile_tokens / 16;
+  constexpr std::size_t vectors = attention_tile_tokens / 16;
   typename S::f32 sum[Queries][vectors];
   EDGEQUANT_UNROLL
   for (auto& row : sum) {
@@ -94,7 +94,7 @@ template <simd::backend S>
 
 /// out[q * size + i] = factors[q] * out[..] + sum over tokens of weight * value, for sixteen times
 /// Vectors elements from i = first on; the tail of a head is handled by `lanes`.
-template <int Queries, int Vectors, simd::backend S, class Lanes>
+template <std::size_t Queries, std::size_t Vectors, simd::backend S, class Lanes>
 void mix_tile(const attention_tile& tile, std::size_t first, std::size_t tokens,
               const float* weights, const float* factors, float* out, Lanes lanes) noexcept {
   typename S::f32 sum[Queries][Vectors];
@@ -131,7 +131,7 @@ void mix_tile(const attention_tile& tile, std::size_t first, std::size_t tokens,
 /// Adds a tile to the attention of Queries queries, each `size` floats that are scaled already:
 /// query q sees the first seen[q] tokens of the tile. `out` holds what they have summed so far, not
 /// yet divided by states[q].sum.
-template <int Queries, simd::backend S = simd::native>
+template <std::size_t Queries, simd::backend S = simd::native>
 void attend_tile(const attention_tile& tile, const float* queries, const std::size_t* seen,
                  softmax_state* states, float* out) noexcept {
   float scores[Queries * attention_tile_tokens], factors[Queries];

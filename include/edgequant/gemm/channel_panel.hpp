@@ -16,7 +16,8 @@ inline constexpr std::size_t most_channel_columns = 132104;
 
 /// Panels of a tile where there are enough. No floats need registers beside the sums: four panels
 /// make twice as many sums as tile_panels, which a product's latency hides behind.
-template <simd::backend S> inline constexpr int channel_tile_panels = S::registers >= 32 ? 4 : 1;
+template <simd::backend S>
+inline constexpr std::size_t channel_tile_panels = S::registers >= 32 ? 4 : 1;
 
 /// Writes `rows` (1 to 16) rows of `columns` codes as a panel of ceil(columns / 32) groups; what is
 /// beyond them is zero.
@@ -38,7 +39,7 @@ void pack_channel_panel(const std::int8_t* from, std::size_t rows, std::size_t c
 /// panel + p * groups. Exact up to most_channel_columns. Of a single panel the stream is read
 /// ahead. The sums come from memory: GCC spills half of them where they begin as
 /// copies of each other.
-template <int Panels, int Tokens, simd::backend S = simd::native>
+template <std::size_t Panels, std::size_t Tokens, simd::backend S = simd::native>
 void add_channels(const channel_panel* panel, std::size_t groups, const activation_group<Tokens>* x,
                   std::int32_t* sums) noexcept {
   typename S::i32 sum[Panels][Tokens];
@@ -56,10 +57,11 @@ void add_channels(const channel_panel* panel, std::size_t groups, const activati
       for (std::size_t p = 0; p < Panels; ++p)
         w[p] = S::load_codes(panel[p * groups + g].codes[k][0]);
       EDGEQUANT_UNROLL
-      for (int c = 0; c < Tokens; ++c) {
+      for (std::size_t c = 0; c < Tokens; ++c) {
         const auto codes = S::broadcast_codes(x[g].codes[c], k);
         EDGEQUANT_UNROLL
-        for (int p = 0; p < Panels; ++p) sum[p][c] = S::template add_dot<8>(sum[p][c], w[p], codes);
+        for (std::size_t p = 0; p < Panels; ++p)
+          sum[p][c] = S::template add_dot<8>(sum[p][c], w[p], codes);
       }
     }
   }

@@ -16,18 +16,19 @@ namespace gemm::detail {
 template <class Tile>
 void for_each_dot_tile(std::size_t begin, std::size_t end, std::size_t first, std::size_t last,
                        Tile tile) {
-  constexpr int rows = simd::native::registers >= 32 ? 4 : 1, columns = 4;
+  constexpr std::size_t rows = simd::native::registers >= 32 ? 4 : 1, columns = 4;
   using std::integral_constant;
   const auto row_of_tiles = [&](std::size_t r, auto height) {
     std::size_t c = first;
-    for (; c + columns <= last; c += columns) tile(r, height, c, integral_constant<int, columns>{});
-    for (; c < last; ++c) tile(r, height, c, integral_constant<int, 1>{});
+    for (; c + columns <= last; c += columns)
+      tile(r, height, c, integral_constant<std::size_t, columns>{});
+    for (; c < last; ++c) tile(r, height, c, integral_constant<std::size_t, 1>{});
   };
   std::size_t r = begin;
   // A single vector meets each row once: one stream from memory is faster than four.
   for (; last - first > 1 && r + rows <= end; r += rows)
-    row_of_tiles(r, integral_constant<int, rows>{});
-  for (; r < end; ++r) row_of_tiles(r, integral_constant<int, 1>{});
+    row_of_tiles(r, integral_constant<std::size_t, rows>{});
+  for (; r < end; ++r) row_of_tiles(r, integral_constant<std::size_t, 1>{});
 }
 
 /// Few vectors: rows as they are, a row and a vector side by side.
@@ -70,8 +71,8 @@ public:
     return row_tasks_ * ((x_->count() + task_vectors - 1) / task_vectors);
   }
   void run(std::size_t task) const {
-    constexpr int height = gemm::float_tile_rows<simd::native>,
-                  width = gemm::float_tile_panels<simd::native>;
+    constexpr std::size_t height = gemm::float_tile_rows<simd::native>,
+                          width = gemm::float_tile_panels<simd::native>;
     constexpr std::size_t part = gemm::float_tile_depth;
     const std::size_t first = task / row_tasks_ * task_vectors;
     const std::size_t begin = task % row_tasks_ * task_rows;
@@ -94,8 +95,8 @@ public:
       };
       std::size_t v = 0;
       for (; first + v + (width - 1) * 16 < last; v += width * 16)
-        multiply(v, std::integral_constant<int, width>{});
-      for (; first + v < last; v += 16) multiply(v, std::integral_constant<int, 1>{});
+        multiply(v, std::integral_constant<std::size_t, width>{});
+      for (; first + v < last; v += 16) multiply(v, std::integral_constant<std::size_t, 1>{});
     }
     gemm::transpose(sums, rows, last - first, stride, y_ + first * w_->rows + begin, w_->rows);
   }

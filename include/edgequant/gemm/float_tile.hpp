@@ -8,8 +8,10 @@
 namespace edgequant::inline EDGEQUANT_ABI::gemm {
 
 /// Rows and panels of sixteen columns whose sums fit in registers.
-template <simd::backend S> inline constexpr int float_tile_rows = S::registers >= 32 ? 12 : 6;
-template <simd::backend S> inline constexpr int float_tile_panels = S::registers >= 32 ? 2 : 1;
+template <simd::backend S>
+inline constexpr std::size_t float_tile_rows = S::registers >= 32 ? 12 : 6;
+template <simd::backend S>
+inline constexpr std::size_t float_tile_panels = S::registers >= 32 ? 2 : 1;
 
 /// Columns of weights that are turned to floats, and whose products are summed, at a time.
 inline constexpr std::size_t float_tile_depth = 128;
@@ -38,7 +40,7 @@ inline void interleave_tokens(const float* columns, std::size_t count, std::size
 /// rows + r * float_tile_depth, and panel p, as interleave_tokens() writes it, at columns + p *
 /// panel_stride; `more`: added to what is there. Terms are added in order, to zero first: for n of
 /// them the rounding error is at most n * 2^-24 times the sum of their magnitudes.
-template <int Rows, int Panels, simd::backend S = simd::native>
+template <std::size_t Rows, std::size_t Panels, simd::backend S = simd::native>
 void multiply_float_tile(const float* rows, std::size_t length, const float* columns,
                          std::size_t panel_stride, bool more, float* sums,
                          std::size_t stride) noexcept {

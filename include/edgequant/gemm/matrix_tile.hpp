@@ -23,7 +23,7 @@ template <simd::backend S = simd::native> [[nodiscard]] bool matrix_unit_ready()
 }
 
 /// Tokens that it takes at a time.
-inline constexpr int matrix_tile_tokens = 16;
+inline constexpr std::size_t matrix_tile_tokens = 16;
 
 /// The columns of a tile with one scale each, and behind it ceil(length / 64) chunks of codes.
 struct alignas(64) per_token_tile {
@@ -69,7 +69,7 @@ void expand_for_tiles(const Panel* from, std::size_t groups,
 ///
 /// Products of tiles take long and follow each other closely: that of group g + 2 begins, and that
 /// of g + 1 is stored, before the floats of g.
-template <int Tokens, multiplies_tiles S, int Bits>
+template <std::size_t Tokens, multiplies_tiles S, int Bits>
 void multiply_tile(const expanded_panel<Bits>* panel, std::size_t groups,
                    const activation_group<matrix_tile_tokens>* x, bool more, float* out,
                    std::size_t stride) noexcept {
@@ -114,7 +114,7 @@ void multiply_tile(const expanded_panel<Bits>* panel, std::size_t groups,
 
 /// sums[i][c * 16 + r] += row r of panel i % 2 times column c of tile i / 2, where the second panel
 /// begins at panel + second, for one tile of columns or two. Exact up to most_channel_columns.
-template <int Tiles, multiplies_tiles S>
+template <std::size_t Tiles, multiplies_tiles S>
 void add_channel_tiles(const channel_panel* panel, std::size_t second, std::size_t groups,
                        const per_token_tile* const* x,
                        std::int32_t (*sums)[matrix_tile_tokens * 16]) noexcept {

@@ -51,10 +51,10 @@ template <int Bits> struct alignas(64) expanded_panel {
 /// enough of both. Two panels share the loads of activations, which keep pace with two products a
 /// cycle only so. With few registers a second pair of columns puts its totals in memory.
 template <simd::backend S>
-inline constexpr int tile_tokens = S::registers >= 32 ? 6
-                                   : S::free_stores   ? 4
-                                                      : 2;
-template <simd::backend S> inline constexpr int tile_panels = S::registers >= 32 ? 2 : 1;
+inline constexpr std::size_t tile_tokens = S::registers >= 32 ? 6
+                                           : S::free_stores   ? 4
+                                                              : 2;
+template <simd::backend S> inline constexpr std::size_t tile_panels = S::registers >= 32 ? 2 : 1;
 
 /// The codes of a block in the bytes that its panel holds: where they lie, or made in `buffer`.
 template <simd::backend S>
@@ -140,7 +140,7 @@ void expand_panel(const Panel* from, std::size_t groups, expanded_panel<Panel::b
 /// panel p begins at panel + p * groups; `more`: added to what is there. The sums inside a group
 /// are exact; a group adds sum * scale * scale in float, in the order of the groups, so that the
 /// rounding error is at most (groups + 2) * 2^-24 times the sum of the magnitudes.
-template <int Panels, int Tokens, simd::backend S = simd::native, class Panel>
+template <std::size_t Panels, std::size_t Tokens, simd::backend S = simd::native, class Panel>
 void multiply_panels(const Panel* panel, std::size_t groups, const activation_group<Tokens>* x,
                      bool more, float* out, std::size_t stride) noexcept {
   constexpr int bits = Panel::bits;
@@ -160,8 +160,8 @@ void multiply_panels(const Panel* panel, std::size_t groups, const activation_gr
     if constexpr (multiplies_pairs<S> && std::is_same_v<Panel, expanded_panel<bits>>) {
       // Half as many dot instructions; the same whole numbers.
       EDGEQUANT_UNROLL
-      for (int c = 0; c < Tokens; c += 2) {
-        const int d = c + 1 < Tokens ? c + 1 : c;
+      for (std::size_t c = 0; c < Tokens; c += 2) {
+        const std::size_t d = c + 1 < Tokens ? c + 1 : c;
         EDGEQUANT_UNROLL
         for (std::size_t p = 0; p < Panels; ++p) {
           auto pair = S::begin_pair(starts[c], starts[d]);
@@ -175,9 +175,10 @@ void multiply_panels(const Panel* panel, std::size_t groups, const activation_gr
       }
     } else {
       EDGEQUANT_UNROLL
-      for (int c = 0; c < Tokens; ++c) {
+      for (std::size_t c = 0; c < Tokens; ++c) {
         EDGEQUANT_UNROLL
-        for (int p = 0; p < Panels; ++p) sum[p][c] = S::template begin_dots<bits>(starts[c]);
+        for (std::size_t p = 0; p < Panels; ++p)
+          sum[p][c] = S::template begin_dots<bits>(starts[c]);
       }
       EDGEQUANT_UNROLL
       for (int i = 0; i < 8; ++i) {
@@ -186,10 +187,10 @@ void multiply_panels(const Panel* panel, std::size_t groups, const activation_gr
         EDGEQUANT_UNROLL
         for (std::size_t p = 0; p < Panels; ++p) w[p] = load_codes<S>(panel[p * groups + g], k);
         EDGEQUANT_UNROLL
-        for (int c = 0; c < Tokens; ++c) {
+        for (std::size_t c = 0; c < Tokens; ++c) {
           const auto codes = S::broadcast_codes(x[g].codes[c], k);
           EDGEQUANT_UNROLL
-          for (int p = 0; p < Panels; ++p)
+          for (std::size_t p = 0; p < Panels; ++p)
             sum[p][c] = S::template add_dot<bits>(sum[p][c], w[p], codes);
         }
       }
@@ -199,7 +200,7 @@ void multiply_panels(const Panel* panel, std::size_t groups, const activation_gr
       const auto scale = load_scales<S>(panel[p * groups + g].scales);
       const auto shift = S::shift_of(scale);
       EDGEQUANT_UNROLL
-      for (int c = 0; c < Tokens; ++c) {
+      for (std::size_t c = 0; c < Tokens; ++c) {
         const auto sum32 = S::template end_dots<bits>(sum[p][c], starts[c]);
         total[p][c] = S::multiply_add(S::scale_sum(sum32, scale, shift),
                                       S::broadcast(x[g].scales[c]), total[p][c]);

@@ -135,11 +135,12 @@ private:
   }
   template <class Body> static void for_each_tile(std::size_t first, std::size_t last, Body body) {
     if constexpr (Wide)
-      for (; first < last; first += widest) body(first, std::integral_constant<int, widest>{});
+      for (; first < last; first += widest)
+        body(first, std::integral_constant<std::size_t, widest>{});
     else
       activations::for_each_tile(first, last, body);
   }
-  template <int Tokens>
+  template <std::size_t Tokens>
   static void multiply_tile(const ready_panel* ready, std::size_t groups,
                             const gemm::activation_group<Tokens>* x, bool more, float* out,
                             [[maybe_unused]] std::size_t left) {

@@ -28,7 +28,7 @@ template <simd::backend S> [[nodiscard]] inline auto load_values(const bf16_bits
 /// out[c * stride + r] = row r times column c, for Rows x Columns of `length` numbers each, where
 /// row r begins at rows + r * length and column c at columns + c * length. The rounding error is at
 /// most (length / 16 + 6) * 2^-24 times the sum of magnitudes of the terms.
-template <int Rows, int Columns, class Value, simd::backend S = simd::native>
+template <std::size_t Rows, std::size_t Columns, class Value, simd::backend S = simd::native>
 inline void dot_tile(const Value* rows, std::size_t length, const float* columns, float* out,
                      std::size_t stride) noexcept {
   typename S::f32 sums[Rows][Columns];

@@ -21,8 +21,11 @@ struct tail_lanes {
   std::size_t count;
 
   template <class T, class Load> auto load(const T* p, Load op) const noexcept {
-    T buffer[16]{};
+    // The zeros are written last: clang 14 shortens a memset in front of a memcpy without end where
+    // `count` turns out to be constant.
+    T buffer[32];
     std::memcpy(buffer, p, count * sizeof(T));
+    std::memset(buffer + count, 0, 16 * sizeof(T));
     return op(static_cast<const T*>(buffer));
   }
   template <class T, class Store> void store(T* p, Store op) const noexcept {

@@ -15,7 +15,7 @@ struct magnitude_group {
 };
 
 /// A vector of sixteen lower bounds for positive scales and, with two `Signs`, one for negative.
-template <int Signs, class S> struct interval_bounds { typename S::f32 of_sign[Signs]; };
+template <std::size_t Signs, class S> struct interval_bounds { typename S::f32 of_sign[Signs]; };
 
 enum class interval_width {
   none,  ///< one scale a lane
@@ -31,7 +31,7 @@ enum class interval_width {
 ///
 /// Inlined always: the calls are few, and with both kinds of argument in registers a search of
 /// short groups gains 4 %.
-template <bool Weighted, interval_width Width, int Signs, simd::backend S = simd::native>
+template <bool Weighted, interval_width Width, std::size_t Signs, simd::backend S = simd::native>
 [[nodiscard, gnu::always_inline]] inline interval_bounds<Signs, S>
 interval_errors(const magnitude_group& group, typename S::f32 inverse, typename S::f32 spread,
                 typename S::f32 limit) noexcept {

@@ -72,8 +72,8 @@ inline void head_attention::run(const attention_heads& heads, const chunk_part& 
     };
     // Rows see ever more tokens: those that see none of the tile come first.
     std::size_t r = begin < start + 1 ? 0 : (begin - start) * group;
-    for (; r + 4 <= rows; r += 4) attend(r, std::integral_constant<int, 4>{});
-    for (; r < rows; ++r) attend(r, std::integral_constant<int, 1>{});
+    for (; r + 4 <= rows; r += 4) attend(r, std::integral_constant<std::size_t, 4>{});
+    for (; r < rows; ++r) attend(r, std::integral_constant<std::size_t, 1>{});
   }
   for (std::size_t r = 0; r < rows; ++r) {
     const float whole = 1.0f / states_[r].sum;

@@ -63,7 +63,7 @@ private:
   using range = kernel::code_range<Bits>;
   /// 8-bit codes are symmetric: a negative scale ties with its positive twin and loses.
   static constexpr bool both_signs = range::lowest != -range::highest;
-  static constexpr int signs = both_signs ? 2 : 1; ///< positive, negative
+  static constexpr std::size_t signs = both_signs ? 2 : 1; ///< positive, negative
   static constexpr int levels = -range::lowest;
   /// Up to this multiple of the scale without clipping, blocks would be too short to save work.
   static constexpr float direct = Bits < 8 ? 0.0f : 1.14f;
