@@ -85,7 +85,7 @@ inline encoded_tensors::encoded_tensors(std::filesystem::path folder, std::strin
   const auto key_file = *folder_ / "job";
   if (!std::filesystem::exists(key_file)) {
     output_file file(key_file);
-    file.write(std::as_bytes(std::span(key)));
+    file.write(std::as_bytes(std::span(key.data(), key.size())));
     file.commit();
     return;
   }

@@ -3,11 +3,12 @@
 #pragma once
 
 #include "../core/checked.hpp"
+#include "../core/number_parse.hpp"
 #include "format_plan.hpp"
 #include "mixed_precision.hpp"
 #include "sensitivity.hpp"
 
-#include <charconv>
+#include <cmath>
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
@@ -73,10 +74,9 @@ inline file_budget parse_budget(std::string_view text) {
   };
   constexpr unit units[] = {{"", 1},     {"B", 1},         {"KB", 1e3},      {"MB", 1e6},
                             {"GB", 1e9}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}};
-  double number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  const std::string_view rest = text.substr(static_cast<std::size_t>(end - text.data()));
-  if (error == std::errc{} && number > 0 && std::isfinite(number)) {
+  if (const auto leading = read_leading_number(text); leading && leading->value > 0) {
+    const double number = leading->value;
+    const std::string_view rest = text.substr(leading->length);
     if (rest == "bpw" && number <= 64) return {0, number};
     for (const auto& u : units)
       if (rest == u.name && number * u.bytes >= 1 && number * u.bytes < 0x1p62)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../core/exception.hpp"
+#include "../core/number_parse.hpp"
 
 #include <charconv>
 #include <cmath>
@@ -44,14 +45,12 @@ inline scale_choice parse_scale(std::string_view text) {
   const auto name = text.substr(0, colon);
   for (int i = 0; i < 5; ++i) {
     if (scale_rule_names[i] != name) continue;
-    scale_choice choice{static_cast<scale_rule>(i)};
+    const scale_choice choice{static_cast<scale_rule>(i)};
     if (colon == text.npos) return choice;
-    const auto number = text.substr(colon + 1);
-    const char* end = number.data() + number.size();
-    const auto [stop, error] = std::from_chars(number.data(), end, choice.percentile);
-    if (choice.rule == scale_rule::percentile && error == std::errc{} && stop == end &&
-        choice.percentile > 0 && choice.percentile <= 100)
-      return choice;
+    const auto percentile = read_number(text.substr(colon + 1));
+    if (choice.rule == scale_rule::percentile && percentile && *percentile > 0 &&
+        *percentile <= 100)
+      return {choice.rule, *percentile};
   }
   fail(error_code::bad_argument, "scale rule '" + std::string(text) + "'",
        "expected absmax, signed_max, ggml, mse, percentile or percentile:P with 0 < P <= 100");
