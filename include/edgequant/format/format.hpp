@@ -26,14 +26,27 @@ enum class format : std::uint32_t {
   q5_k = 13,
   q6_k = 14,
   q8_k = 15,
+  iq2_xxs = 16,
+  iq2_xs = 17,
+  iq3_xxs = 18,
+  iq1_s = 19,
   iq4_nl = 20,
+  iq3_s = 21,
+  iq2_s = 22,
+  iq4_xs = 23,
   i8 = 24,
   i16 = 25,
   i32 = 26,
   i64 = 27,
   f64 = 28,
+  iq1_m = 29,
   bf16 = 30,
+  tq1_0 = 34,
+  tq2_0 = 35,
   mxfp4 = 39,
+  nvfp4 = 40,
+  q1_0 = 41,
+  q2_0 = 42,
 };
 
 /// What the library can do with a format's values.
@@ -74,11 +87,25 @@ inline constexpr format_row format_table[] = {
     {format::q5_k, "q5_K", 256, 176, format_use::carried, 0, -1},
     {format::q6_k, "q6_K", 256, 210, format_use::carried, 0, -1},
     {format::q8_k, "q8_K", 256, 292, format_use::carried, 0, -1},
+    {format::iq2_xxs, "iq2_xxs", 256, 66, format_use::carried, 0, -1},
+    {format::iq2_xs, "iq2_xs", 256, 74, format_use::carried, 0, -1},
+    {format::iq3_xxs, "iq3_xxs", 256, 98, format_use::carried, 0, -1},
+    {format::iq1_s, "iq1_s", 256, 50, format_use::carried, 0, -1},
     {format::iq4_nl, "iq4_nl", 32, 18, format_use::carried, 0, -1},
+    {format::iq3_s, "iq3_s", 256, 110, format_use::carried, 0, -1},
+    {format::iq2_s, "iq2_s", 256, 82, format_use::carried, 0, -1},
+    {format::iq4_xs, "iq4_xs", 256, 136, format_use::carried, 0, -1},
+    {format::iq1_m, "iq1_m", 256, 56, format_use::carried, 0, -1},
+    {format::tq1_0, "tq1_0", 256, 54, format_use::carried, 0, -1},
+    {format::tq2_0, "tq2_0", 256, 66, format_use::carried, 0, -1},
     {format::mxfp4, "mxfp4", 32, 17, format_use::carried, 0, -1},
+    {format::nvfp4, "nvfp4", 64, 36, format_use::carried, 0, -1},
+    {format::q1_0, "q1_0", 128, 18, format_use::carried, 0, -1},
+    {format::q2_0, "q2_0", 64, 18, format_use::carried, 0, -1},
 };
 
-/// The row of a ggml type id, or nothing if the id is unknown.
+/// The row of a ggml type id, or nothing if the id is unknown. Ids 4, 5, 31 to 33 and 36 to 38 were
+/// withdrawn from ggml.
 [[nodiscard]] constexpr const format_row* find_format(std::uint32_t ggml_type) noexcept {
   for (const auto& row : format_table)
     if (static_cast<std::uint32_t>(row.id) == ggml_type) return &row;

@@ -112,14 +112,18 @@ struct format_colour {
 /// normal, deuteranopic, protanopic and tritanopic eyes (Machado et al. 2009, severity 1); the
 /// others are shades of their neighbours.
 inline constexpr format_colour format_colours[] = {
-    {format::f32, 0xbebbe0},   {format::f16, 0x5638aa},  {format::bf16, 0xbc7581},
-    {format::q8_0, 0x376f9d},  {format::q5_0, 0x58c46c}, {format::q4_0, 0xe9cb40},
-    {format::f64, 0xa5a2cb},   {format::i8, 0xa3a7ad},   {format::i16, 0x999da3},
-    {format::i32, 0x8f9399},   {format::i64, 0x85898f},  {format::q4_1, 0xdfbf33},
-    {format::q5_1, 0x4cb860},  {format::q8_1, 0x2f6591}, {format::q2_k, 0xd1663c},
-    {format::q3_k, 0xdd9638},  {format::q4_k, 0xd6b32b}, {format::q5_k, 0x43a956},
-    {format::q6_k, 0x3f9c93},  {format::q8_k, 0x295a84}, {format::iq4_nl, 0xcba824},
-    {format::mxfp4, 0xf0d65c},
+    {format::f32, 0xbebbe0},     {format::f16, 0x5638aa},   {format::bf16, 0xbc7581},
+    {format::q8_0, 0x376f9d},    {format::q5_0, 0x58c46c},  {format::q4_0, 0xe9cb40},
+    {format::f64, 0xa5a2cb},     {format::i8, 0xa3a7ad},    {format::i16, 0x999da3},
+    {format::i32, 0x8f9399},     {format::i64, 0x85898f},   {format::q4_1, 0xdfbf33},
+    {format::q5_1, 0x4cb860},    {format::q8_1, 0x2f6591},  {format::q2_k, 0xd1663c},
+    {format::q3_k, 0xdd9638},    {format::q4_k, 0xd6b32b},  {format::q5_k, 0x43a956},
+    {format::q6_k, 0x3f9c93},    {format::q8_k, 0x295a84},  {format::iq4_nl, 0xcba824},
+    {format::mxfp4, 0xf0d65c},   {format::nvfp4, 0xf4df78}, {format::iq4_xs, 0xc09d1e},
+    {format::iq3_xxs, 0xe6a34b}, {format::iq3_s, 0xd08a2c}, {format::iq2_xxs, 0xe07f58},
+    {format::iq2_xs, 0xc45a31},  {format::iq2_s, 0xb64f28}, {format::iq1_s, 0xa6472f},
+    {format::iq1_m, 0x984028},   {format::tq1_0, 0x8a6a5c}, {format::tq2_0, 0x7d5f52},
+    {format::q1_0, 0x70544a},    {format::q2_0, 0xe9926f},
 };
 
 /// The row's number; past the end where there is none. No address: GCC's sanitizers take a
