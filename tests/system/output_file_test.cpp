@@ -4,10 +4,23 @@
 #include <edgequant/system/output_file.hpp>
 
 #include <csignal>
+#include <functional>
 
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+
+namespace {
+/// What the next fsync() of this program does before it returns; see fsync() below.
+inline std::function<void()> at_fsync;
+} // namespace
+
+// Takes the place of the C library's in this program.
+extern "C" int fsync(int fd) {
+  if (at_fsync) at_fsync();
+  return static_cast<int>(::syscall(SYS_fsync, fd));
+}
 
 namespace {
 using namespace io_test;
@@ -184,6 +197,39 @@ TEST(output_file_nameless, a_killed_process_leaves_nothing) {
   ASSERT_EQ(waitpid(child, &status, 0), child);
   if (WIFEXITED(status)) GTEST_SKIP() << "this file system has no nameless files";
   EXPECT_EQ(files_in(folder.path), 0u);
+}
+
+TEST(output_file_nameless, has_no_name_while_it_is_brought_to_the_disk) {
+  for (const bool replaces : {false, true}) {
+    temporary_folder folder;
+    if (replaces) write_all(folder / "f", "old");
+    eq::output_file out(folder / "f");
+    out.write(bytes_of("new"));
+    if (files_in(folder.path) != (replaces ? 1u : 0u))
+      GTEST_SKIP() << "this file system has no nameless files";
+    std::vector<std::string> seen;
+    at_fsync = [&] {
+      seen.push_back(std::to_string(files_in(folder.path)) + " " + read_all(folder / "f"));
+    };
+    out.commit();
+    at_fsync = nullptr;
+    ASSERT_EQ(seen.size(), 2u); // of the file, then of its folder
+    EXPECT_EQ(seen[0], replaces ? "1 old" : "0 ");
+    EXPECT_EQ(seen[1], "1 new");
+  }
+}
+
+TEST_P(output_file, staged_names_collide_with_nothing) {
+  std::vector<std::string> names;
+  for (int i = 0; i < 50; ++i) {
+    const eq::output_file one(folder / "f", eq::staging::named);
+    for (const auto& entry : std::filesystem::directory_iterator(folder.path))
+      names.push_back(entry.path().filename().string());
+  }
+  ASSERT_EQ(names.size(), 50u);
+  std::sort(names.begin(), names.end());
+  EXPECT_EQ(std::unique(names.begin(), names.end()), names.end());
+  EXPECT_EQ(names[0].size(), std::string(".edgequant-.part").size() + 32);
 }
 
 TEST(output_file_nameless, is_copied_where_it_cannot_be_linked) {
