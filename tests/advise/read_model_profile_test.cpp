@@ -101,7 +101,7 @@ TEST(read_model_profile, bad_keys_are_named) {
             }),
             "key 'llama.attention.head_count': embedding_length is no multiple of it");
   EXPECT_EQ(error([](auto& keys) { keys.set("split.count", std::uint16_t{3}); }),
-            "one of 3 parts of a split model: merge them first");
+            "one of 3 parts of a split model, without the key 'split.no'");
 }
 
 /// The config.json that a catalogue model's repository holds, where it says all.

@@ -101,9 +101,10 @@ TEST_F(layer_encoding, gives_the_same_bytes_on_any_threads) {
 /// What AWQ takes out of norms, v and up it puts into the columns behind them: at 8 bits, where
 /// rounding hardly counts, the model says the same, with shared heads and with biases.
 TEST_F(layer_encoding, scales_cancel) {
-  for (const bool biases : {false, true}) {
+  for (const int biases : {0, 1, 2}) { // none, those of q, k and v, all
     toy_options o;
-    o.hidden = 64, o.feed_forward = 96, o.kv_heads = 2, o.words = 258, o.biases = biases;
+    o.hidden = 64, o.feed_forward = 96, o.kv_heads = 2, o.words = 258, o.biases = biases != 0;
+    if (biases == 2) o.other_biases = {"attn_output", "ffn_gate", "ffn_up", "ffn_down"};
     o.change_keys = [&](eq::gguf_metadata& keys) {
       for (const auto& item : source.metadata)
         if (item.key.starts_with("tokenizer.")) keys.set_entry(item);
@@ -122,7 +123,10 @@ TEST_F(layer_encoding, scales_cancel) {
       encode(encoded);
       if (const auto* norm = encoded.find("blk.0.attn_norm.weight")) {
         EXPECT_NE(norm->bytes, bytes_from(open().weights.layers()[0].attention_norm));
-        EXPECT_EQ(encoded.find("blk.1.attn_v.bias") != nullptr, biases);
+        EXPECT_EQ(encoded.find("blk.1.attn_v.bias") != nullptr, biases != 0);
+        EXPECT_EQ(encoded.find("blk.1.ffn_up.bias") != nullptr, biases == 2);
+        for (const char* kept : {"attn_output", "ffn_gate", "ffn_down", "attn_q", "attn_k"})
+          EXPECT_EQ(encoded.find("blk.1." + std::string(kept) + ".bias"), nullptr);
       }
       (void)file_of(encoded);
       const eq::model_weights changed(eq::read_gguf(folder / "out.gguf"));
@@ -131,8 +135,71 @@ TEST_F(layer_encoding, scales_cancel) {
       return eq::score_text(a, open().text.tokens, {.context = 64, .bos = open().text.bos}, &b)
           .from_reference->kl_mean;
     };
-    EXPECT_LT(divergence("awq"), 2 * divergence("gptq"));
+    const double unscaled = divergence("gptq");
+    EXPECT_LT(divergence("awq"), 2 * unscaled);
+    EXPECT_LT(divergence("awq+gptq"), 2 * unscaled);
   }
+}
+
+/// The rows of up and v and the values of their biases are divided by the same factors.
+TEST_F(layer_encoding, biases_are_scaled_like_their_rows) {
+  compensate = false; // it moves rows too
+  toy_options o;
+  o.hidden = 64, o.feed_forward = 96, o.kv_heads = 4, o.words = 258, o.biases = true;
+  o.other_biases = {"ffn_up", "ffn_gate"};
+  o.change_keys = [&](eq::gguf_metadata& keys) {
+    for (const auto& item : source.metadata)
+      if (item.key.starts_with("tokenizer.")) keys.set_entry(item);
+  };
+  o.change_tensor = [](eq::tensor_info& t, std::vector<float>& values) {
+    if (t.name.ends_with("ffn_up.weight") || t.name.ends_with("attn_v.weight"))
+      for (std::size_t i = 0; i < values.size(); ++i) // some rows with large outputs
+        if (i / 64 % 9 == 0) values[i] *= 8;
+    return true;
+  };
+  write_toy(model, o);
+  source = eq::open_model(model);
+  options.keep = {};
+  const auto exact = open();
+  const auto& layer = exact.weights.layers()[1];
+  for (const auto type : {format::q8_0, format::q4_0})
+    for (const char* method : {"awq", "awq+gptq"}) {
+      options.type = type, name = method;
+      eq::encoded_tensors encoded;
+      encode(encoded);
+      const auto check = [&](const eq::named_weight& unscaled, const eq::named_weight& scaled,
+                             const std::string& bias_name, const std::vector<float>& bias) {
+        const auto values = [&](const eq::named_weight& w) {
+          const auto& t = *encoded.find(w.name);
+          return eq::decode_matrix(t.type, t.bytes.data(), w.view.rows, w.view.columns);
+        };
+        const auto original = [](const eq::named_weight& w) {
+          return eq::decode_matrix(w.view.type, w.view.data, w.view.rows, w.view.columns);
+        };
+        // A reader whose rows stay says what the columns of both were multiplied by.
+        const eq::matrix_f reader = original(unscaled);
+        const Eigen::RowVectorXf columns =
+            values(unscaled).cwiseProduct(reader).colwise().sum().array() /
+            reader.colwise().squaredNorm().array();
+        const eq::matrix_f now = values(scaled), before = original(scaled) * columns.asDiagonal();
+        const auto* coded = encoded.find(bias_name);
+        ASSERT_NE(coded, nullptr) << bias_name;
+        std::vector<float> divided(bias.size());
+        std::memcpy(divided.data(), coded->bytes.data(), coded->bytes.size());
+        float least = 1e9f, most = 0;
+        for (Eigen::Index r = 0; r < now.rows(); ++r) {
+          const auto i = static_cast<std::size_t>(r);
+          const float factor = now.row(r).dot(before.row(r)) / before.row(r).squaredNorm();
+          const float ratio = divided[i] / bias[i];
+          least = std::min(least, ratio), most = std::max(most, ratio);
+          // 64 codes with an error of up to 1 / 15 of the largest, or of 1 / 254.
+          EXPECT_NEAR(factor / ratio, 1, type == format::q8_0 ? 0.02 : 0.15) << bias_name << r;
+        }
+        EXPECT_GT(most / least, 2.0f) << bias_name << method; // the factors are not all 1
+      };
+      check(layer.gate, layer.up, "blk.1.ffn_up.bias", layer.up_bias);
+      check(layer.q, layer.v, "blk.1.attn_v.bias", layer.v_bias);
+    }
 }
 
 TEST_F(layer_encoding, goes_on_where_it_stopped) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "model/support.hpp"
+#include "io/split_parts.hpp"
+#include "model/toy_model.hpp"
 
 #include <edgequant/io/gguf_writer.hpp>
 #include <edgequant/model/open_model.hpp>
@@ -50,11 +51,19 @@ TEST_F(open_model, a_gguf_keeps_keys_and_names_whatever_it_is_called) {
   }
 }
 
-TEST_F(open_model, a_part_of_a_gguf_is_refused) {
-  eq::gguf_metadata keys;
-  keys.set("split.count", std::uint16_t{3});
-  gguf("m.gguf", keys);
-  EXPECT_EQ(refusal("m.gguf"), at("m.gguf") + "one of 3 parts of a split model: merge them first");
+TEST_F(open_model, parts_of_a_gguf_are_one_model) {
+  write_toy(folder / "toy.gguf", {});
+  const auto toy = eq::read_gguf(folder / "toy.gguf");
+  const auto first = write_parts(folder.path, toy, 2, [](const std::string& name) {
+    return std::size_t{name.starts_with("blk.1.")};
+  });
+  const auto source = eq::open_model(first);
+  EXPECT_EQ(source.metadata, toy.metadata);
+  EXPECT_EQ(source.tensors.size(), toy.tensors.size());
+  fs::remove(folder / part_name(1, 2));
+  EXPECT_EQ(refusal(part_name(0, 2)), at(part_name(0, 2)) +
+                                          "part 1 of 2 of a split model: part 2, '" +
+                                          part_name(1, 2) + "', is missing");
 }
 
 TEST_F(open_model, a_folder_with_a_llama_config_is_a_checkpoint) {

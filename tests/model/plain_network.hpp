@@ -4,7 +4,7 @@
 
 #include "model/support.hpp"
 
-#include <edgequant/io/gguf.hpp>
+#include <edgequant/io/split_gguf.hpp>
 #include <edgequant/model/architecture.hpp>
 
 #include <cmath>
@@ -16,7 +16,7 @@ namespace model_test {
 class plain_network {
 public:
   explicit plain_network(const fs::path& path)
-      : file_(eq::read_gguf(path)), shape_(eq::read_model_shape(file_.metadata)) {
+      : file_(eq::read_model_gguf(path)), shape_(eq::read_model_shape(file_.metadata)) {
     for (const auto& t : file_.tensors) {
       auto& values = tensors_[t.name];
       values.resize(t.values());
@@ -50,12 +50,12 @@ private:
       for (std::size_t i = 0; i < shape_.kv_heads; ++i) rotate(k, i * shape_.head_size, p);
       keys_[l].push_back(k);
       values_[l].push_back(biased(at + "attn_v", h));
-      add(x, times(at + "attn_output.weight", attend(q, l)));
+      add(x, biased(at + "attn_output", attend(q, l)));
       const vec n = norm(x, at + "ffn_norm.weight");
-      vec gate = times(at + "ffn_gate.weight", n);
-      const vec up = times(at + "ffn_up.weight", n);
+      vec gate = biased(at + "ffn_gate", n);
+      const vec up = biased(at + "ffn_up", n);
       for (std::size_t i = 0; i < gate.size(); ++i) gate[i] *= up[i] / (1 + std::exp(-gate[i]));
-      add(x, times(at + "ffn_down.weight", gate));
+      add(x, biased(at + "ffn_down", gate));
     }
     return x;
   }

@@ -17,9 +17,10 @@ struct toy_options {
   std::string architecture = "llama";
   std::uint32_t hidden = 32, feed_forward = 44, layers = 2, heads = 4, kv_heads = 2, words = 40;
   std::uint32_t context = 64;
-  bool biases = false, divisors = false, own_output = false;
-  eq::format type = eq::format::f32;                        ///< of matrices
-  float linear_factor = 0;                                  ///< 0: none
+  bool biases = false, divisors = false, own_output = false; ///< biases of q, k and v
+  std::vector<std::string> other_biases = {}; ///< of these matrices of a layer: "ffn_up" ...
+  eq::format type = eq::format::f32;          ///< of matrices
+  float linear_factor = 0;                    ///< 0: none
   std::function<void(eq::gguf_metadata&)> change_keys = {}; ///< before it is written
   std::function<bool(eq::tensor_info&, std::vector<float>&)> change_tensor = {}; ///< false drops it
 };
@@ -80,6 +81,8 @@ inline void write_toy(const fs::path& path, const toy_options& o) {
     add(at + "ffn_gate.weight", {h, o.feed_forward}, 0.3f);
     add(at + "ffn_up.weight", {h, o.feed_forward}, 0.3f);
     add(at + "ffn_down.weight", {o.feed_forward, h}, 0.3f);
+    for (const auto& name : o.other_biases)
+      add(at + name + ".bias", {name == "ffn_gate" || name == "ffn_up" ? o.feed_forward : h}, 0.5f);
   }
   add("output_norm.weight", {h}, 0.2f, 1);
   if (o.own_output) add("output.weight", {h, o.words}, 0.3f);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
+#include "io/split_parts.hpp"
 #include "model/plain_network.hpp"
 #include "model/toy_model.hpp"
 
 #include <edgequant/metric/logits.hpp>
 #include <edgequant/model/calibration.hpp>
 #include <edgequant/model/evaluate.hpp>
+#include <edgequant/model/sublayer_matrices.hpp>
 #include <edgequant/model/transformer.hpp>
 
 #include <map>
@@ -21,7 +23,7 @@ struct network {
 
   explicit network(const fs::path& path, eq::kv_format type = eq::kv_format::f32,
                    std::size_t block_tokens = 16, unsigned threads = 1)
-      : weights(eq::read_gguf(path)), model(weights, threads),
+      : weights(eq::read_model_gguf(path)), model(weights, threads),
         pool({weights.shape().layers, weights.shape().kv_heads, weights.shape().head_size}, type,
              1000, block_tokens),
         sequence(pool) {}
@@ -29,6 +31,8 @@ struct network {
 
 const std::vector<std::int32_t> some_tokens{1,  5, 39, 0, 7,  7,  12, 30, 2,
                                             21, 8, 8,  3, 17, 33, 4,  9,  11};
+
+const std::vector<std::string> every_other_bias{"attn_output", "ffn_gate", "ffn_up", "ffn_down"};
 
 class transformer : public testing::Test {
 protected:
@@ -49,11 +53,16 @@ protected:
 const fs::path stories = fs::path(EDGEQUANT_SOURCE_DIR) / "examples/data/stories-2m-f16.gguf";
 
 TEST_F(transformer, agrees_with_the_formulas_in_double) {
-  std::vector<toy_options> all(5);
+  std::vector<toy_options> all(10);
   all[1].own_output = true, all[1].divisors = true;
   all[2].linear_factor = 4, all[2].kv_heads = 1;
   all[3].architecture = "qwen2", all[3].biases = true;
   all[4].biases = true, all[4].kv_heads = 4; // llama with biases, a head of keys for each query
+  all[5].other_biases = {"attn_output"};
+  all[6].other_biases = {"ffn_gate"};
+  all[7].other_biases = {"ffn_up"}, all[7].architecture = "qwen2", all[7].biases = true;
+  all[8].other_biases = {"ffn_down"};
+  all[9].other_biases = every_other_bias, all[9].biases = true;
   for (const auto& o : all) {
     const auto path = toy(o);
     const auto expected = plain_network(path)(some_tokens);
@@ -62,6 +71,104 @@ TEST_F(transformer, agrees_with_the_formulas_in_double) {
     ASSERT_EQ(logits.size(), expected.size());
     // Some hundred float operations deep: 2^-24 each, and activations of about 1 to 10.
     for (std::size_t i = 0; i < logits.size(); ++i) EXPECT_NEAR(logits[i], expected[i], 1e-4) << i;
+  }
+}
+
+/// What a walk over the layers sees is what a run sees, biases and all.
+TEST_F(transformer, sublayer_by_sublayer_is_the_same_network) {
+  toy_options o;
+  o.biases = true, o.other_biases = every_other_bias;
+  network n(toy(o));
+  std::map<std::string, std::vector<float>> seen;
+  n.model.observe(
+      [&](std::string_view name, const float* x, std::size_t count, std::size_t length) {
+        seen[std::string(name)].assign(x, x + count * length);
+      });
+  (void)n.model.run(some_tokens, n.sequence);
+  n.model.observe({});
+  auto x = n.model.embedded(some_tokens);
+  for (std::size_t layer = 0; layer < 2; ++layer)
+    for (const auto part : {eq::sublayer::attention, eq::sublayer::feed_forward}) {
+      const eq::sublayer_matrices matrices(n.weights, layer, part);
+      for (const auto end : {eq::sublayer_end::in, eq::sublayer_end::out}) {
+        const auto inputs = n.model.sublayer_inputs(layer, part, end, x, n.sequence);
+        for (const auto* w : matrices.at(end))
+          EXPECT_TRUE(std::ranges::equal(inputs, seen.at(w->name))) << w->name;
+      }
+      n.model.run_sublayer(layer, part, x, n.sequence);
+    }
+}
+
+/// All that a file holds is in the network, or the file is refused.
+TEST_F(transformer, tensors_without_a_place_are_named) {
+  const std::string said = "the engine's llama has no such tensor";
+  for (const char* name : {"attn_norm", "ffn_norm", "attn_q_norm"}) {
+    toy_options o;
+    o.other_biases = {name};
+    EXPECT_EQ(refusal(o), "tensor 'blk.0." + std::string(name) + ".bias': " + said + " (one of 2)");
+  }
+  const auto renamed = [&](const char* from, const char* to) {
+    toy_options o;
+    o.own_output = o.divisors = true;
+    o.change_tensor = [=](eq::tensor_info& t, std::vector<float>&) {
+      if (t.name == from) t.name = to;
+      return true;
+    };
+    return refusal(o);
+  };
+  EXPECT_EQ(renamed("output.weight", "output.bias"), "tensor 'output.bias': " + said);
+  EXPECT_EQ(renamed("output.weight", "lm_head.weight"), "tensor 'lm_head.weight': " + said);
+  EXPECT_EQ(renamed("rope_freqs.weight", "rope_factors_long.weight"),
+            "tensor 'rope_factors_long.weight': " + said);
+  EXPECT_EQ(renamed("rope_freqs.weight", "blk.0.rope_freqs.weight"),
+            "tensor 'blk.0.rope_freqs.weight': " + said);
+  toy_options fewer; // layers that the keys do not count
+  fewer.change_keys = [](eq::gguf_metadata& keys) { keys.set("llama.block_count", 1u); };
+  EXPECT_EQ(refusal(fewer), "tensor 'blk.1.attn_norm.weight': " + said + " (one of 9)");
+}
+
+TEST_F(transformer, divisors_of_one_layer_must_be_those_of_all) {
+  std::vector<float> divisors;
+  for (const float factor : {1.0f, 2.0f}) {
+    toy_options o;
+    o.divisors = true, o.other_biases = {"rope_freqs"};
+    for (const bool known : {false, true}) // the divisors come last: the first time only asks
+      o.change_tensor =
+          [&, known](eq::tensor_info& t, std::vector<float>& values) {
+            if (t.name == "rope_freqs.weight") divisors = values;
+            if (!t.name.ends_with("rope_freqs.bias")) return true;
+            t.name = t.name.substr(0, t.name.size() - 4) + "weight", t.dims = {4};
+            values = known ? divisors : std::vector<float>(4, 1.0f);
+            for (float& x : values) x *= factor;
+            return true;
+          },
+      (void)toy(o);
+    if (factor == 1)
+      EXPECT_NO_THROW(network n(toy(o)));
+    else
+      EXPECT_EQ(refusal(o), "tensor 'blk.0.rope_freqs.weight': the engine's llama has no such "
+                            "tensor (one of 2)");
+  }
+}
+
+/// Each kind of tensor in a part of its own, and what is packed.
+TEST_F(transformer, a_split_model_is_the_model) {
+  toy_options o;
+  o.own_output = o.divisors = o.biases = true;
+  o.hidden = 64, o.feed_forward = 96, o.type = eq::format::q8_0;
+  const auto path = toy(o);
+  network one(path);
+  const auto expected = one.model.run(some_tokens, one.sequence);
+  for (const char* alone : {"output.weight", "rope_freqs.weight", ".bias", ".weight"}) {
+    const auto first = write_parts(folder.path, eq::read_gguf(path), 2, [&](const std::string& n) {
+      return std::size_t{n.ends_with(alone)};
+    });
+    network joined(first);
+    joined.weights.pack(1);
+    const auto logits = joined.model.run(some_tokens, joined.sequence);
+    EXPECT_TRUE(std::ranges::equal(logits, expected)) << alone;
+    EXPECT_EQ(message_of([&] { eq::model_weights w(eq::read_gguf(first)); }),
+              first.string() + ": part 1 of 2 of a split model, without the others");
   }
 }
 
