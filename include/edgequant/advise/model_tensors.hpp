@@ -4,7 +4,7 @@
 
 #include "../core/checked.hpp"
 #include "../core/exception.hpp"
-#include "../model/llama_tensor_table.hpp"
+#include "../model/tensor_table.hpp"
 #include "model_profile.hpp"
 
 #include <cstdint>
@@ -89,66 +89,31 @@ inline void require_sizes(const model_profile& m) {
   require("vocabulary", m.vocabulary, most_size);
 }
 
-[[nodiscard]] inline std::uint64_t value_of(llama_size size, const model_profile& model) noexcept {
-  switch (size) {
-  case llama_size::one:
-    return 1;
-  case llama_size::hidden:
-    return model.hidden_size;
-  case llama_size::feed_forward:
-    return model.feed_forward_size;
-  case llama_size::queries:
-    return model.heads * model.head_size;
-  case llama_size::keys:
-    return model.kv_heads * model.head_size;
-  case llama_size::vocabulary:
-    break;
-  }
-  return model.vocabulary;
-}
-
-/// What the family adds to each layer. Names as in llama.cpp's llama-arch.cpp.
-inline void add_family_tensors(std::vector<tensor_shape>& tensors, const std::string& layer,
-                               const model_profile& model) {
-  const auto& family = family_of(model.architecture);
-  const auto add = [&](const char* name, std::uint64_t length) {
-    tensors.push_back({layer + name, {length}});
-  };
-  if (family.qkv_bias) {
-    add("attn_q.bias", model.heads * model.head_size);
-    add("attn_k.bias", model.kv_heads * model.head_size);
-    add("attn_v.bias", model.kv_heads * model.head_size);
-  }
-  if (family.qk_norms) {
-    add("attn_q_norm.weight", model.head_size);
-    add("attn_k_norm.weight", model.head_size);
-  }
-  if (family.post_norms) {
-    add("post_attention_norm.weight", model.hidden_size);
-    add("post_ffw_norm.weight", model.hidden_size);
-  }
-}
-
 } // namespace advisor::detail
 
 inline std::vector<tensor_shape> tensors_of(const model_profile& model) {
   advisor::detail::require_sizes(model);
-  std::vector<tensor_shape> tensors;
-  const auto add = [&](const llama_tensor_row& row, const std::string& prefix) {
-    tensor_shape t{prefix + std::string(row.gguf) + ".weight", {}};
-    if (row.columns != llama_size::one)
-      t.dims.push_back(advisor::detail::value_of(row.columns, model));
-    t.dims.push_back(advisor::detail::value_of(row.rows, model));
-    tensors.push_back(std::move(t));
+  const auto& family = family_of(model.architecture);
+  const auto has = [&](tensor_part part) {
+    return part == tensor_part::always || (part == tensor_part::qk_norms && family.qk_norms) ||
+           (part == tensor_part::post_norms && family.post_norms);
   };
-  for (const auto& row : llama_tensor_table)
-    if (!row.in_layer && !(row.gguf == "output" && model.tied_embeddings)) add(row, {});
-  for (std::uint64_t layer = 0; layer < model.layers; ++layer) {
-    const std::string prefix = "blk." + std::to_string(layer) + ".";
-    for (const auto& row : llama_tensor_table)
-      if (row.in_layer) add(row, prefix);
-    advisor::detail::add_family_tensors(tensors, prefix, model);
-  }
+  std::vector<tensor_shape> tensors;
+  const auto add = [&](const tensor_row& row, const std::string& prefix) {
+    if (!has(row.part) || (row.gguf == "output" && model.tied_embeddings)) return;
+    const std::string name = prefix + std::string(row.gguf);
+    tensor_shape t{name + ".weight", {}};
+    if (row.columns != llama_size::one) t.dims.push_back(value_of(row.columns, model));
+    t.dims.push_back(value_of(row.rows, model));
+    tensors.push_back(std::move(t));
+    if (family.qkv_bias && row.bias == bias_of::inputs)
+      tensors.push_back({name + ".bias", {value_of(row.rows, model)}});
+  };
+  for (const auto& row : tensor_table)
+    if (!row.in_layer) add(row, {});
+  for (std::uint64_t layer = 0; layer < model.layers; ++layer)
+    for (const auto& row : tensor_table)
+      if (row.in_layer) add(row, "blk." + std::to_string(layer) + ".");
   return tensors;
 }
 

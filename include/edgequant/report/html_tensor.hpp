@@ -2,6 +2,7 @@
 /// What the report page knows of a tensor, and its place in the grid of layers and roles.
 #pragma once
 
+#include "../model/tensor_table.hpp"
 #include "../plan/sensitivity.hpp"
 #include "html_text.hpp"
 
@@ -92,11 +93,12 @@ struct tensor_grid {
 
 /// Where a role stands in a llama's layer.
 [[nodiscard]] inline std::size_t role_rank(std::string_view role) {
-  constexpr std::string_view order[] = {"attn_norm", "attn_q",   "attn_k", "attn_v",  "attn_output",
-                                        "ffn_norm",  "ffn_gate", "ffn_up", "ffn_down"};
-  for (std::size_t i = 0; i < std::size(order); ++i)
-    if (role == "blk.#." + std::string(order[i]) + ".weight") return i;
-  return std::size(order);
+  std::size_t rank = 0;
+  for (const auto& row : tensor_table) {
+    if (row.in_layer && role == "blk.#." + std::string(row.gguf) + ".weight") return rank;
+    ++rank;
+  }
+  return rank;
 }
 
 inline tensor_grid tensor_grid::of(std::span<const html_tensor> tensors) {

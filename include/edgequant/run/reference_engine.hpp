@@ -7,6 +7,8 @@
 #include "../text/tokenizer.hpp"
 #include "inference_engine.hpp"
 
+#include <algorithm>
+#include <limits>
 #include <memory>
 
 namespace edgequant::inline EDGEQUANT_ABI {
@@ -33,7 +35,8 @@ public:
   /// for a context beyond the model's.
   model_facts load(const std::filesystem::path& file);
 
-  // The calls below need a loaded model: bad_argument without one.
+  // The calls below need a loaded model: bad_argument without one. Logits of tokens that the file
+  // calls unused are -infinity, so that they are never drawn.
 
   [[nodiscard]] std::vector<std::int32_t> tokenize(std::string_view text) const;
   /// Errors of both: see transformer::run().
@@ -61,6 +64,10 @@ private:
     transformer network;
     kv_pool pool;
     kv_sequence sequence;
+    std::vector<std::int32_t> unused; ///< tokens that no text has
+    std::vector<float> logits;        ///< [vocabulary], where there are such tokens
+
+    std::span<const float> without_unused(std::span<const float> all);
   };
 
   [[nodiscard]] loaded& get() const {
@@ -94,7 +101,7 @@ inline reference_engine::loaded::loaded(gguf_file file, const engine_options& op
     : weights(std::move(file)), words(weights.file().metadata),
       context(options.context != 0 ? options.context : weights.shape().context),
       network(weights, options.threads), pool(network.make_pool(options.cache, context)),
-      sequence(pool) {
+      sequence(pool), unused(words.unused()), logits(unused.empty() ? 0 : words.size()) {
   const std::string place = weights.file().metadata.place();
   if (context > weights.shape().context)
     fail(error_code::bad_argument, place,
@@ -106,6 +113,14 @@ inline reference_engine::loaded::loaded(gguf_file file, const engine_options& op
              counted(weights.vocabulary(), "row"));
   if (!options.mapped && weights.packed_bytes() <= available_memory() / 4 * 3)
     weights.pack(options.threads, options.on_load);
+}
+
+inline std::span<const float> reference_engine::loaded::without_unused(std::span<const float> all) {
+  if (unused.empty()) return all;
+  std::copy(all.begin(), all.end(), logits.begin());
+  for (const auto id : unused)
+    logits[static_cast<std::size_t>(id)] = -std::numeric_limits<float>::infinity();
+  return logits;
 }
 
 inline model_facts reference_engine::load(const std::filesystem::path& file) {
@@ -124,16 +139,17 @@ inline std::vector<std::int32_t> reference_engine::tokenize(std::string_view tex
   const tokenizer& words = get().words;
   auto tokens = words.encode(text);
   if (words.add_bos() && words.bos()) tokens.insert(tokens.begin(), *words.bos());
+  if (words.add_eos() && words.eos()) tokens.push_back(*words.eos());
   return tokens;
 }
 
 inline std::span<const float> reference_engine::prefill(std::span<const std::int32_t> tokens) {
   get().sequence.truncate(0);
-  return model_->network.run(tokens, model_->sequence);
+  return model_->without_unused(model_->network.run(tokens, model_->sequence));
 }
 
 inline std::span<const float> reference_engine::decode(std::int32_t token) {
-  return get().network.run({&token, 1}, model_->sequence);
+  return get().without_unused(model_->network.run({&token, 1}, model_->sequence));
 }
 
 inline void reference_engine::feed(std::int32_t token) {

@@ -47,6 +47,15 @@ public:
   [[nodiscard]] std::optional<std::int32_t> eos() const noexcept { return table_.eos; }
   /// Whether the model expects bos() before a text.
   [[nodiscard]] bool add_bos() const noexcept { return add_bos_; }
+  /// Whether the model expects eos() behind a text.
+  [[nodiscard]] bool add_eos() const noexcept { return add_eos_; }
+  /// The ids of type unused: no text has them.
+  [[nodiscard]] std::vector<std::int32_t> unused() const {
+    std::vector<std::int32_t> ids;
+    for (std::size_t id = 0; id < size(); ++id)
+      if (table_.types[id] == token_type::unused) ids.push_back(static_cast<std::int32_t>(id));
+    return ids;
+  }
 
   /// Whether generation is over with this token: EOS, the end of a turn or message, the end of a
   /// file. bad_argument for an id that is no token's.
@@ -64,7 +73,7 @@ private:
 
   text::detail::token_table table_;
   std::variant<text::detail::sentencepiece_bpe, text::detail::byte_level_bpe> model_;
-  bool add_bos_ = true;
+  bool add_bos_ = true, add_eos_ = false;
   bool add_space_prefix_ = false;
 };
 
@@ -107,6 +116,7 @@ inline tokenizer::tokenizer(const gguf_metadata& metadata) {
     model_ = std::move(bpe);
   }
   add_bos_ = metadata.get_bool("tokenizer.ggml.add_bos_token").value_or(add_bos_);
+  add_eos_ = metadata.get_bool("tokenizer.ggml.add_eos_token").value_or(false);
 }
 
 inline std::vector<tokenizer::fragment> tokenizer::find_user_defined(std::string_view text) const {
