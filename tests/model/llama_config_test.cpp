@@ -24,7 +24,7 @@ std::string refusal(const json& config, const std::string& field) {
     (void)parse(config);
   } catch (const eq::exception& error) {
     EXPECT_EQ(error.code(), eq::error_code::bad_file);
-    const std::string what = error.what(), place = "field '" + field + "': ";
+    const std::string what = error.what(), place = ": " + field + ": ";
     EXPECT_TRUE(is_one_line(what));
     EXPECT_NE(what.find(place), std::string::npos) << what;
     return what.substr(what.find(place) + place.size());
@@ -82,18 +82,20 @@ TEST(llama_config, sizes_are_whole_numbers_that_llama_cpp_can_count) {
         "num_key_value_heads", "vocab_size", "max_position_embeddings", "head_dim"}) {
     for (const json& value : {json("64"), json(-1), json(64.0), json(1e30), json(true),
                               json::array({64}), json::object()})
-      EXPECT_EQ(refusal(with(field, value), field), "expected a whole number") << value;
+      EXPECT_EQ(refusal(with(field, value), field),
+                "expected a whole number from 1 to 2147483647, not " + value.dump());
     for (const json& value : {json(0), json(std::uint64_t{1} << 31), json(~std::uint64_t{0})})
-      EXPECT_EQ(refusal(with(field, value), field), "expected 1 to 2^31 - 1") << value;
+      EXPECT_EQ(refusal(with(field, value), field),
+                "expected a whole number from 1 to 2147483647, not " + value.dump());
   }
   EXPECT_EQ(parse(with("num_hidden_layers", 0x7fffffff)).layers, 0x7fffffffu);
 }
 
 TEST(llama_config, numbers_fit_the_floats_of_gguf) {
-  const auto problem = "expected a positive number in the range of f32";
+  const std::string problem = "expected a number from 1.4013e-45 to 3.40282e+38, not ";
   for (const char* field : {"rms_norm_eps", "rope_theta"})
     for (const json& value : {json(0), json(-1), json(1e39), json(1e-46), json("1"), json(true)})
-      EXPECT_EQ(refusal(with(field, value), field), problem) << value;
+      EXPECT_EQ(refusal(with(field, value), field), problem + value.dump());
   EXPECT_EQ(parse(with("rope_theta", 500000)).rope_base, 500000.0); // integers are numbers
 }
 
@@ -109,7 +111,7 @@ TEST(llama_config, refuses_sizes_that_contradict_each_other) {
   EXPECT_EQ(refusal(with("head_dim", 7), "head_dim"), "an odd head size has no RoPE pairs");
   EXPECT_EQ(refusal(with("head_dim", 65538), "head_dim"), "more than 65536");
   EXPECT_EQ(parse(with("head_dim", 65536)).head_size, 65536u);
-  EXPECT_EQ(message_of([] { return parse(json::array()); }), "config.json: not a JSON object");
+  EXPECT_EQ(message_of([] { return parse(json::array()); }), "config.json: expected a JSON object");
 }
 
 TEST(llama_config, head_dim_frees_the_head_size) {
@@ -125,11 +127,32 @@ TEST(llama_config, tokens_are_a_number_or_a_list_or_none) {
   EXPECT_EQ(parse(with("eos_token_id", nullptr)).eos_token, std::nullopt);
   EXPECT_EQ(parse(with("bos_token_id", -1)).bos_token, std::nullopt);
   for (const json& value : {json("</s>"), json(1.5), json::array({"1"}), json::object()})
-    EXPECT_EQ(refusal(with("eos_token_id", value), "eos_token_id"), "expected a token's number");
+    EXPECT_EQ(refusal(with("eos_token_id", value), "eos_token_id"),
+              "expected the number of a token or a list of them, not " + value.dump());
+  for (const char* field : {"bos_token_id", "eos_token_id"})
+    for (const json& value : {json(40), json(-2), json::array({1, 40}), json(1 << 30)})
+      EXPECT_EQ(refusal(with(field, value), field),
+                "expected a token below the vocabulary's size of 40, not " + value.dump());
+  const auto many = parse(with("eos_token_id", json::array({7, 8, 7, 9})));
+  EXPECT_EQ(many.other_ends, (std::vector<std::uint64_t>{8, 9}));
+  EXPECT_EQ(parse(with("pad_token_id", 40)).notes.size(), 0u); // it only fills batches
   EXPECT_TRUE(parse(with("tie_word_embeddings", true)).tied_embeddings);
   EXPECT_EQ(refusal(with("tie_word_embeddings", 1), "tie_word_embeddings"),
-            "expected true or false");
+            "expected true or false, not 1");
 }
+
+json without_theta(const char* field, json value) {
+  json config = with(field, std::move(value));
+  config.erase("rope_theta");
+  return config;
+}
+
+const json llama3_scaling = {{"rope_type", "llama3"},
+                             {"factor", 32.0},
+                             {"low_freq_factor", 2.0},
+                             {"high_freq_factor", 3.0},
+                             {"original_max_position_embeddings", 4096},
+                             {"rope_theta", 500000.0}};
 
 TEST(llama_config, reads_rope_scaling_old_and_new) {
   for (const char* type : {"type", "rope_type"}) {
@@ -138,39 +161,154 @@ TEST(llama_config, reads_rope_scaling_old_and_new) {
     EXPECT_EQ(config.rope_base, 5000.0);
     EXPECT_FALSE(config.stretched_rope);
   }
-  const json llama3 = {{"rope_type", "llama3"},
-                       {"factor", 32.0},
-                       {"low_freq_factor", 2.0},
-                       {"high_freq_factor", 3.0},
-                       {"original_max_position_embeddings", 4096},
-                       {"rope_theta", 500000.0}};
   for (const char* field : {"rope_scaling", "rope_parameters"}) {
-    const auto config = parse(with(field, llama3));
+    const auto config = parse(without_theta(field, llama3_scaling));
     ASSERT_TRUE(config.stretched_rope);
-    EXPECT_EQ(config.stretched_rope->factor, 32.0);
-    EXPECT_EQ(config.stretched_rope->low_frequency_factor, 2.0);
-    EXPECT_EQ(config.stretched_rope->high_frequency_factor, 3.0);
-    EXPECT_EQ(config.stretched_rope->original_context, 4096u);
+    EXPECT_EQ(*config.stretched_rope, (eq::llama3_rope{32, 2, 3, 4096}));
     EXPECT_EQ(config.rope_base, 500000.0);
     EXPECT_EQ(config.linear_rope_factor, 1.0);
   }
-  const auto plain = parse(with("rope_parameters", {{"rope_theta", 7.0}}));
+  const auto plain = parse(without_theta("rope_parameters", {{"rope_theta", 7.0}}));
   EXPECT_EQ(plain.rope_base, 7.0);
   EXPECT_FALSE(plain.stretched_rope);
   EXPECT_EQ(parse(with("rope_scaling", {{"type", "default"}})).linear_rope_factor, 1.0);
+  EXPECT_EQ(parse(with("rope_scaling", json::object())).linear_rope_factor, 1.0);
+}
+
+TEST(llama_config, places_of_rope_agree) {
+  json config = without_theta("rope_scaling", llama3_scaling);
+  config["rope_parameters"] = llama3_scaling;
+  EXPECT_EQ(parse(config).stretched_rope->factor, 32.0);
+  config["rope_parameters"]["factor"] = 8;
+  EXPECT_EQ(refusal(config, "rope_scaling"), "contradicts rope_parameters");
+  EXPECT_EQ(refusal(with("rope_scaling", llama3_scaling), "rope_scaling.rope_theta"),
+            "expected the rope_theta of config.json, not 500000.0");
+  EXPECT_EQ(refusal(with("rotary_emb_base", 10000), "rotary_emb_base"),
+            "expected the rope_theta of config.json, not 10000");
+  EXPECT_EQ(refusal(with("rope_scaling", {{"type", "linear"}, {"rope_type", "llama3"}}),
+                    "rope_scaling.type"),
+            "'linear' where rope_type says 'llama3'");
+  config = without_theta("rope_scaling", llama3_scaling);
+  config["original_max_position_embeddings"] = 512;
+  EXPECT_EQ(refusal(config, "rope_scaling.original_max_position_embeddings"),
+            "4096 where config.json itself says 512");
 }
 
 TEST(llama_config, refuses_rope_scaling_that_it_does_not_know) {
-  EXPECT_EQ(refusal(with("rope_scaling", {{"rope_type", "ya\nrn"}}), "rope_type"),
-            "'ya\\x0arn' is not supported; linear and llama3 are");
-  EXPECT_EQ(refusal(with("rope_scaling", {{"type", 5}}), "type"), "expected a string");
-  EXPECT_EQ(refusal(with("rope_scaling", {{"type", "linear"}, {"factor", 0}}), "factor"),
-            "expected a positive number in the range of f32");
-  EXPECT_EQ(refusal(with("rope_scaling", {{"type", "llama3"}, {"low_freq_factor", 4}}),
-                    "high_freq_factor"),
-            "expected more than low_freq_factor");
+  const auto scaling = [](json value, const std::string& field) {
+    return refusal(with("rope_scaling", std::move(value)), "rope_scaling." + field);
+  };
+  for (const char* type : {"yarn", "dynamic", "longrope", "su", "mrope", "proportional"})
+    EXPECT_EQ(scaling({{"type", type}, {"factor", 2}}, "rope_type"),
+              "'" + std::string(type) + "' is not supported; default, linear and llama3 are");
+  EXPECT_EQ(scaling({{"rope_type", "ya\nrn"}}, "rope_type"),
+            "'ya\\x0arn' is not supported; default, linear and llama3 are");
+  EXPECT_EQ(scaling({{"type", 5}}, "type"), "expected a string, not 5");
+  EXPECT_EQ(scaling({{"type", "linear"}, {"factor", 0}}, "factor"),
+            "expected a number from 1.4013e-45 to 3.40282e+38, not 0");
+  EXPECT_EQ(scaling({{"type", "linear"}}, "factor"), "the field is missing");
+  EXPECT_EQ(scaling({{"type", "llama3"}}, "factor"), "the field is missing");
+  EXPECT_EQ(scaling({{"type", "llama3"}, {"factor", 8}, {"low_freq_factor", 4}}, "high_freq_factor")
+                .substr(0, 29),
+            "expected more than low_freq_f");
+  EXPECT_EQ(scaling({{"factor", 2}}, "factor"), "a RoPE field without rope_type");
+  EXPECT_EQ(scaling({{"type", "linear"}, {"factor", 2}, {"beta_fast", 32}}, "beta_fast"),
+            "RoPE of type 'linear' has no such field here");
+  EXPECT_EQ(scaling({{"type", "default"}, {"factor", 2}}, "factor"),
+            "expected 1, as GGUF's llama has no place for it, not 2");
+  EXPECT_EQ(scaling({{"type", "default"}, {"partial_rotary_factor", 0.5}}, "partial_rotary_factor"),
+            "expected 1, as GGUF's llama has no place for it, not 0.5");
+  EXPECT_EQ(scaling({{"full_attention", {{"rope_theta", 5000}}}}, "full_attention"),
+            "a RoPE field without rope_type");
   EXPECT_EQ(message_of([] { return parse(with("rope_scaling", "linear")); }),
-            "config.json: RoPE scaling: not a JSON object");
+            "config.json: rope_scaling: expected a JSON object");
+}
+
+TEST(llama_config, refuses_what_makes_it_another_network) {
+  const std::pair<const char*, json> others[] = {
+      {"hidden_act", "relu"},
+      {"hidden_act", "gelu_pytorch_tanh"},
+      {"hidden_activation", "gelu"},
+      {"layer_types", json::array({"full_attention", "sliding_attention"})},
+      {"partial_rotary_factor", 0.5},
+      {"num_local_experts", 8},
+      {"num_experts", 4},
+      {"position_embedding_type", "alibi"},
+      {"attn_logit_softcapping", 50.0},
+      {"final_logit_softcapping", 30},
+      {"logit_scale", 0.0625},
+      {"logits_scaling", 8},
+      {"residual_multiplier", 0.22},
+      {"embedding_multiplier", 12},
+      {"attention_multiplier", 0.5},
+      {"query_pre_attn_scalar", 144},
+      {"qk_norm", true},
+      {"use_parallel_residual", true},
+      {"alibi", true},
+      {"rope_interleaved", true},
+      {"quantization_config", {{"bits", 4}}},
+      {"no_rope_layers", json::array({1, 0})},
+      {"attention_chunk_size", 8192},
+      {"v_head_dim", 8},
+      {"norm_type", "layernorm"},
+      {"norm_eps", 0.5},
+      {"bias", true},
+      {"is_causal", false},
+  };
+  for (const auto& [field, value] : others) {
+    const auto problem = refusal(with(field, value), field);
+    EXPECT_EQ(problem.substr(0, 9), "expected ") << field << ": " << problem;
+  }
+}
+
+TEST(llama_config, takes_fields_that_change_nothing) {
+  const std::pair<const char*, json> others[] = {
+      {"hidden_act", "silu"},
+      {"hidden_act", "swish"},
+      {"layer_types", json::array({"full_attention", "full_attention"})},
+      {"partial_rotary_factor", 1.0},
+      {"num_local_experts", 1},
+      {"attention_multiplier", 0.25}, // 1 / sqrt(16)
+      {"query_pre_attn_scalar", 16},
+      {"quantization_config", nullptr},
+      {"quantization_config", json::object()},
+      {"no_rope_layers", json::array({1, 1})},
+      {"norm_eps", 0.03125},
+      {"pretraining_tp", 1},
+      {"torch_dtype", "bfloat16"},
+      {"attention_dropout", 0.1},
+      {"id2label", {{"0", "LABEL_0"}}},
+      {"architectures", json::array({"LlamaForCausalLM"})},
+  };
+  for (const auto& [field, value] : others)
+    EXPECT_TRUE(parse(with(field, value)).notes.empty()) << field;
+  EXPECT_EQ(parse(with("shiny\n", 5)).notes,
+            std::vector<std::string>{
+                "config.json has a field 'shiny\\x0a' that this program does not know"});
+  EXPECT_EQ(parse(with("architectures", json::array({"FooForCausalLM"}))).notes.size(), 1u);
+}
+
+TEST(llama_config, a_window_below_the_context_is_refused_or_noted) {
+  json config = with("sliding_window", 8);
+  ASSERT_EQ(parse(config).notes.size(), 1u); // Hugging Face's Llama has no window
+  EXPECT_NE(parse(config).notes[0].find("sliding_window 8 has no effect"), std::string::npos);
+  config["architectures"] = json::array({"MistralForCausalLM"});
+  const std::string problem =
+      "expected at least the context of 2048 tokens, as GGUF's llama has no "
+      "window, not ";
+  EXPECT_EQ(refusal(config, "sliding_window"), problem + "8");
+  config["sliding_window"] = 2047;
+  EXPECT_EQ(refusal(config, "sliding_window"), problem + "2047");
+  config["use_sliding_window"] = false;
+  EXPECT_TRUE(parse(config).notes.empty());
+  config.erase("use_sliding_window");
+  for (const json& harmless : {json(2048), json(4096), json(nullptr)}) {
+    config["sliding_window"] = harmless;
+    EXPECT_TRUE(parse(config).notes.empty()) << harmless;
+  }
+  config = with("sliding_window", 100);
+  config["use_sliding_window"] = true;
+  EXPECT_EQ(refusal(config, "sliding_window"), problem + "100");
 }
 
 TEST(llama_config, sets_every_key_that_llama_cpp_needs) {

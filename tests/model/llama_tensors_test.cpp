@@ -3,6 +3,8 @@
 
 #include <edgequant/model/llama_tensors.hpp>
 
+#include <cmath>
+
 namespace {
 using namespace model_test;
 
@@ -15,13 +17,21 @@ protected:
     std::vector<eq::stored_tensor> tensors;
     for (const auto& t : raw)
       tensors.push_back(
-          eq::make_tensor(t.name, {t.shape.rbegin(), t.shape.rend()}, eq::format::f32, t.data));
+          eq::make_tensor(t.name, {t.shape.rbegin(), t.shape.rend()}, type_of(t.dtype), t.data));
     notes.clear();
     return eq::map_llama_tensors(tensors, config, "folder", notes);
   }
-  std::string refusal(const raw_tensor& tensor) {
+  static eq::format type_of(const std::string& dtype) {
+    return dtype == "F16"    ? eq::format::f16
+           : dtype == "BF16" ? eq::format::bf16
+           : dtype == "I8"   ? eq::format::i8
+           : dtype == "I64"  ? eq::format::i64
+                             : eq::format::f32;
+  }
+  std::string refusal(const raw_tensor& tensor) { return refusal(std::vector{tensor}); }
+  std::string refusal(const std::vector<raw_tensor>& tensors) {
     try {
-      (void)map({tensor});
+      (void)map(tensors);
     } catch (const eq::exception& error) {
       EXPECT_EQ(error.code(), eq::error_code::bad_file);
       EXPECT_TRUE(is_one_line(error.what()));
@@ -111,23 +121,129 @@ TEST_F(llama_tensors, a_tied_output_is_dropped) {
   EXPECT_TRUE(notes.empty()); // nor is it missed
 }
 
-TEST_F(llama_tensors, rotary_frequencies_are_dropped) {
+/// tiny_tensors() with another lm_head.
+std::vector<raw_tensor> with_head(raw_tensor head) {
   auto raw = tiny_tensors();
-  raw.push_back(numbered("model.layers.0.self_attn.rotary_emb.inv_freq", {8}));
-  EXPECT_EQ(map(raw).size(), 21u);
+  raw[0] = std::move(head);
+  return raw;
+}
+
+template <class Float> raw_tensor rounded(std::string name, const char* dtype) {
+  const auto exact = floats_of(numbered("", {40, 64}).data);
+  std::vector<Float> values;
+  for (const float x : exact) values.push_back(Float(x));
+  return {std::move(name), dtype, {40, 64}, bytes_from(values)};
+}
+
+TEST_F(llama_tensors, a_tied_output_in_another_dtype_is_dropped_too) {
+  config.tied_embeddings = true;
+  for (const auto& head : {rounded<eq::half>("lm_head.weight", "F16"),
+                           rounded<eq::bfloat16>("lm_head.weight", "BF16")}) {
+    EXPECT_EQ(map(with_head(head)).size(), 20u) << head.dtype;
+    EXPECT_TRUE(notes.empty());
+  }
+}
+
+TEST_F(llama_tensors, an_output_that_is_no_copy_is_kept) {
+  config.tied_embeddings = true;
+  auto head = numbered("lm_head.weight", {40, 64});
+  head.data[4 * 40 * 64 - 1] ^= std::byte{0x40};
+  auto narrow = rounded<eq::half>("lm_head.weight", "F16");
+  narrow.data.back() ^= std::byte{1};
+  for (const auto& other : {head, narrow}) {
+    const auto tensors = map(with_head(other));
+    ASSERT_EQ(tensors.size(), 21u);
+    EXPECT_EQ(tensors.back().stored.name, "output.weight");
+    ASSERT_EQ(notes.size(), 1u);
+    EXPECT_NE(notes[0].find("lm_head.weight is no copy"), std::string::npos);
+  }
+  EXPECT_NE(refusal(with_head(numbered("lm_head.weight", {7, 3}))).find("lm_head.weight': shape"),
+            std::string::npos);
+}
+
+TEST_F(llama_tensors, a_missing_output_is_the_embedding_and_that_is_said) {
+  auto raw = tiny_tensors();
+  raw.erase(raw.begin());
+  EXPECT_EQ(map(raw).size(), 20u);
+  ASSERT_EQ(notes.size(), 1u);
+  EXPECT_NE(notes[0].find("engines take the embedding"), std::string::npos);
+}
+
+TEST_F(llama_tensors, rotary_frequencies_are_held_against_the_config) {
+  std::vector<float> values;
+  for (int i = 0; i < 8; ++i) values.push_back(static_cast<float>(std::pow(5000.0, -i / 8.0)));
+  for (const char* name : {"model.layers.1.self_attn.rotary_emb.inv_freq",
+                           "model.rotary_emb.inv_freq", "rotary_emb.inv_freq"}) {
+    auto raw = tiny_tensors();
+    raw.push_back(f32_tensor(name, {8}, values));
+    EXPECT_EQ(map(raw).size(), 21u);
+    auto changed = values;
+    changed[7] *= 1.01f;
+    raw.back() = f32_tensor(name, {8}, changed);
+    EXPECT_EQ(refusal(raw), "folder: tensor '" + std::string(name) +
+                                "': other RoPE frequencies than those of config.json");
+    EXPECT_NE(refusal(f32_tensor(name, {4}, {1, 1, 1, 1})).find("4 RoPE frequency values"),
+              std::string::npos);
+  }
+}
+
+TEST_F(llama_tensors, values_that_are_no_floats_are_refused) {
+  const std::string q = "model.layers.0.self_attn.q_proj.weight";
+  EXPECT_EQ(refusal(raw_tensor{q, "I8", {64, 64}, bytes(64 * 64)}),
+            "folder: tensor '" + q + "': dtype I8 where the llama architecture has floats");
+  EXPECT_EQ(
+      refusal(raw_tensor{"model.norm.weight", "I64", {64}, bytes(64 * 8)}),
+      "folder: tensor 'model.norm.weight': dtype I64 where the llama architecture has floats");
+}
+
+TEST_F(llama_tensors, biases_agree_with_the_config) {
+  const std::string at = "model.layers.0.";
+  const auto q = numbered(at + "self_attn.q_proj.weight", {64, 64});
+  const auto bias = numbered(at + "self_attn.q_proj.bias", {64});
+  const auto gate = numbered(at + "mlp.gate_proj.weight", {96, 64});
+  const auto gate_bias = numbered(at + "mlp.gate_proj.bias", {96});
+  config.attention_bias = config.mlp_bias = true;
+  EXPECT_EQ(refusal(q), "folder: the checkpoint lacks blk.0.attn_q.bias, and config.json's "
+                        "attention_bias is true");
+  EXPECT_EQ(refusal(gate), "folder: the checkpoint lacks blk.0.ffn_gate.bias, and config.json's "
+                           "mlp_bias is true");
+  EXPECT_EQ(map({q, bias, gate, gate_bias}).size(), 4u);
+  config.attention_bias = config.mlp_bias = false;
+  EXPECT_EQ(map({q, gate}).size(), 2u);
+  EXPECT_EQ(refusal({q, bias}), "folder: the checkpoint has blk.0.attn_q.bias, and config.json's "
+                                "attention_bias is false");
+  EXPECT_EQ(refusal({gate, gate_bias}), "folder: the checkpoint has blk.0.ffn_gate.bias, and "
+                                        "config.json's mlp_bias is false");
 }
 
 TEST_F(llama_tensors, unknown_names_are_refused) {
   const auto refused = [](const std::string& name) {
     return "folder: tensor '" + name + "': the llama architecture has no such tensor";
   };
-  for (const std::string name :
-       {"", ".weight", "model.", "model.layers.", "model.layers.0.", "model.layers.x.norm.weight",
-        "model.layers.-1.input_layernorm.weight", "model.layers.+1.input_layernorm.weight",
-        "model.layers.0input_layernorm.weight", "model.layers..input_layernorm.weight",
-        "model.layers.99999999999999999999.input_layernorm.weight", "model.norm", "model.norm.bia",
-        "norm.weights", "model.model.norm.weight", "model.layers.0.norm.weight",
-        "model.input_layernorm.weight", "token_embd.weight", "model.layers.0.mlp.gate.weight"})
+  for (const std::string name : {"",
+                                 ".weight",
+                                 "model.",
+                                 "model.layers.",
+                                 "model.layers.0.",
+                                 "model.layers.x.norm.weight",
+                                 "model.layers.-1.input_layernorm.weight",
+                                 "model.layers.+1.input_layernorm.weight",
+                                 "model.layers.0input_layernorm.weight",
+                                 "model.layers..input_layernorm.weight",
+                                 "model.layers.99999999999999999999.input_layernorm.weight",
+                                 "model.norm",
+                                 "model.norm.bia",
+                                 "norm.weights",
+                                 "model.model.norm.weight",
+                                 "model.layers.0.norm.weight",
+                                 "lm_head.bias",
+                                 "model.embed_tokens.bias",
+                                 "model.norm.bias",
+                                 "model.layers.0.input_layernorm.bias",
+                                 "model.layers.0.self_attn.q_norm.weight",
+                                 "model.input_layernorm.weight",
+                                 "token_embd.weight",
+                                 "model.layers.0.mlp.gate.weight"})
     EXPECT_EQ(refusal(numbered(name, {64})), refused(name));
 }
 
@@ -164,13 +280,13 @@ TEST_F(llama_tensors, missing_ones_are_counted_and_the_first_is_named) {
   raw.push_back(numbered("model.layers.1.self_attn.v_proj.bias", {32})); // no weight
   EXPECT_EQ(map(raw).size(), 19u);
   EXPECT_EQ(notes, (std::vector<std::string>{"the checkpoint lacks 3 tensors (first: "
-                                             "blk.1.attn_v.weight): engines will not run the "
+                                             "blk.1.attn_v.weight): no engine will run the "
                                              "file"}));
   raw = tiny_tensors();
   raw.pop_back();
   (void)map(raw);
   EXPECT_EQ(notes, (std::vector<std::string>{"the checkpoint lacks 1 tensor (first: "
-                                             "token_embd.weight): engines will not run the "
+                                             "token_embd.weight): no engine will run the "
                                              "file"}));
 }
 
@@ -179,7 +295,7 @@ TEST_F(llama_tensors, a_model_of_two_billion_layers_takes_no_time) {
   config.layers = 0x7fffffff;
   (void)map(tiny_tensors());
   EXPECT_EQ(notes, (std::vector<std::string>{"the checkpoint lacks 19327352805 tensors (first: "
-                                             "blk.2.attn_norm.weight): engines will not run the "
+                                             "blk.2.attn_norm.weight): no engine will run the "
                                              "file"}));
 }
 
