@@ -132,7 +132,9 @@ TEST_F(open_model, without_config_tensors_keep_names_and_rows) {
   for (const auto& t : source.tensors) EXPECT_EQ(t.rope_heads, 0u);
   EXPECT_EQ(source.metadata.get_string("general.architecture"), "unknown");
   EXPECT_EQ(source.metadata.size(), 1u);
-  EXPECT_TRUE(source.notes.empty());
+  EXPECT_EQ(source.notes,
+            (std::vector<std::string>{"no config.json beside the tensors: they keep their names, "
+                                      "and no engine will run the file"}));
 }
 
 TEST_F(open_model, other_model_types_keep_names_and_say_so) {
@@ -145,9 +147,9 @@ TEST_F(open_model, other_model_types_keep_names_and_say_so) {
     EXPECT_EQ(source.tensors[0].stored.name, "lm_head.weight");
     EXPECT_EQ(source.metadata.get_string("general.architecture"), architecture);
     ASSERT_EQ(source.notes.size(), 1u);
-    EXPECT_EQ(source.notes[0], "config.json is of model type '" +
-                                   (type.is_string() ? architecture : std::string()) +
-                                   "', not llama: tensors keep their names");
+    EXPECT_EQ(source.notes[0],
+              "config.json is of model type '" + (type.is_string() ? architecture : std::string()) +
+                  "', not llama: tensors keep their names, and no engine will run the file");
   }
 }
 
@@ -176,6 +178,76 @@ TEST_F(open_model, a_config_that_cannot_be_read_is_an_error) {
   checkpoint();
   std::filesystem::create_symlink("gone", folder / "tokenizer.model");
   EXPECT_EQ(refusal(""), at("tokenizer.model") + "cannot open: No such file or directory");
+}
+
+/// The keys of a checkpoint of four pieces and another file.
+TEST_F(open_model, the_tokenizers_files_are_read) {
+  checkpoint();
+  write_all(folder / "tokenizer.model", tokenizer_of({"<unk>", "<s>", "</s>", "a"}));
+  const auto keys = [&](const char* name, const std::string& text) {
+    write_all(folder / name, text);
+    auto metadata = eq::open_model(folder.path).metadata;
+    std::filesystem::remove(folder / name);
+    return metadata;
+  };
+  const char* config = "tokenizer_config.json";
+  EXPECT_EQ(keys(config, "{}").get_bool("tokenizer.ggml.add_bos_token"), true);
+  EXPECT_EQ(keys(config, R"({"add_bos_token": false})").get_bool("tokenizer.ggml.add_bos_token"),
+            false);
+  EXPECT_EQ(keys(config, R"({"add_eos_token": true})").get_bool("tokenizer.ggml.add_eos_token"),
+            true);
+  EXPECT_EQ(
+      keys(config, R"({"bos_token": {"content": "</s>"}})").get_uint("tokenizer.ggml.bos_token_id"),
+      2u);
+  EXPECT_EQ(keys(config, R"({"chat_template": "x{{y}}"})").get_string("tokenizer.chat_template"),
+            "x{{y}}");
+  EXPECT_EQ(keys("chat_template.jinja", "z").get_string("tokenizer.chat_template"), "z");
+  const auto tools = keys(config, R"({"chat_template": [{"name": "default", "template": "d"},
+                                         {"name": "tool_use", "template": "t"}]})");
+  EXPECT_EQ(tools.get_string("tokenizer.chat_template"), "d");
+  EXPECT_EQ(tools.get_string("tokenizer.chat_template.tool_use"), "t");
+  const auto added = keys(config, R"({"added_tokens_decoder":
+      {"5": {"content": "<new>", "special": true}, "6": {"content": "<tag>", "special": false}}})");
+  EXPECT_EQ(added.get_strings("tokenizer.ggml.tokens")->at(5), "<new>");
+  EXPECT_EQ(added.get_ints("tokenizer.ggml.token_type")->at(4), 5);
+  EXPECT_EQ(added.get_ints("tokenizer.ggml.token_type")->at(5), 3);
+  EXPECT_EQ(added.get_ints("tokenizer.ggml.token_type")->at(6), 4);
+  EXPECT_EQ(keys("added_tokens.json", R"({"<x>": 4})").get_strings("tokenizer.ggml.tokens")->at(4),
+            "<x>");
+  EXPECT_EQ(keys("generation_config.json", R"({"eos_token_id": [2, 3]})")
+                .get_uint("tokenizer.ggml.eot_token_id"),
+            3u);
+  const auto around = keys("tokenizer.json", R"({"post_processor": {"type": "TemplateProcessing",
+      "single": [{"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "e"}}],
+      "special_tokens": {"e": {"ids": [3]}}}})");
+  EXPECT_EQ(around.get_bool("tokenizer.ggml.add_bos_token"), false);
+  EXPECT_EQ(around.get_bool("tokenizer.ggml.add_eos_token"), true);
+  EXPECT_EQ(around.get_uint("tokenizer.ggml.eos_token_id"), 3u);
+}
+
+TEST_F(open_model, the_tokenizers_files_are_refused_by_name) {
+  checkpoint();
+  write_all(folder / "tokenizer.model", tokenizer_of({"<unk>", "<s>", "</s>", "a"}));
+  const auto problem = [&](const char* name, const std::string& text, const std::string& wanted) {
+    write_all(folder / name, text);
+    const auto what = refusal("");
+    EXPECT_NE(what.find(name), std::string::npos) << what;
+    EXPECT_NE(what.find(wanted), std::string::npos) << what;
+    std::filesystem::remove(folder / name);
+  };
+  problem("tokenizer_config.json", R"({"add_bos_token": 1})", "add_bos_token");
+  problem("tokenizer_config.json", R"({"bos_token": "<none>"})", "bos_token");
+  problem("tokenizer_config.json", R"({"do_lower_case": true})", "do_lower_case");
+  problem("tokenizer_config.json", R"({"sp_model_kwargs": {"enable_sampling": true}})",
+          "sp_model_kwargs");
+  problem("tokenizer_config.json", R"({"added_tokens_decoder": {"40": {"content": "x"}}})",
+          "added token 'x' has the id 40, the vocabulary 40 tokens");
+  problem("tokenizer_config.json",
+          R"({"added_tokens_decoder": {"5": {"content": "x", "rstrip": true}}})", "rstrip");
+  problem("added_tokens.json", R"({"x": 40})", "added token 'x' has the id 40");
+  problem("generation_config.json", R"({"eos_token_id": [2, 40]})", "eos_token_id");
+  problem("generation_config.json", R"({"eos_token_id": "2"})", "eos_token_id");
+  problem("tokenizer.json", R"({"post_processor": {"type": "BertProcessing"}})", "post_processor");
 }
 
 TEST_F(open_model, its_name_fits_a_message) {

@@ -47,11 +47,24 @@ TEST_F(vocabulary, becomes_keys) {
 
 TEST_F(vocabulary, tokens_that_are_not_there_have_no_key) {
   model.pieces.resize(1); // <s>
-  config.bos_token = 1;   // beyond the tokens
   ASSERT_EQ(set(1), "");
   EXPECT_FALSE(keys.contains("tokenizer.ggml.bos_token_id"));
   EXPECT_FALSE(keys.contains("tokenizer.ggml.eos_token_id"));
   EXPECT_FALSE(keys.contains("tokenizer.ggml.unknown_token_id"));
+  config.bos_token = 1; // beyond the tokens
+  EXPECT_EQ(set(1), "t.model: BOS is token 1 of 1");
+}
+
+TEST_F(vocabulary, every_end_of_a_text_has_a_key_or_a_known_name) {
+  for (const char* name : {"<|im_end|>", "<a>", "<b>", "<c>"}) model.pieces.push_back({name, 0, 3});
+  config.vocabulary = 9;
+  for (const std::uint64_t id : {0u, 5u, 6u, 7u, 6u, 8u}) config.add_end(id);
+  const auto notes = eq::set_vocabulary_keys(keys, eq::to_vocabulary(model), config, "t.model");
+  EXPECT_EQ(keys.get_uint("tokenizer.ggml.eos_token_id"), 0u);
+  EXPECT_EQ(keys.get_uint("tokenizer.ggml.eot_token_id"), 6u);
+  EXPECT_EQ(keys.get_uint("tokenizer.ggml.eom_token_id"), 7u);
+  ASSERT_EQ(notes.size(), 1u); // 5 is known by its name
+  EXPECT_EQ(notes[0].substr(0, 15), "token 8, '<c>',");
 }
 
 TEST_F(vocabulary, unused_tokens_fill_up_to_the_embedding) {
