@@ -120,8 +120,8 @@ json config_of(const eq::model_profile& m, const char* type) {
 
 TEST(read_model_profile, a_config_json_counts_like_the_catalogue) {
   for (const auto& m : eq::model_catalogue()) {
-    for (const auto& row : eq::model_family_table) {
-      if (row.architecture != m.architecture) continue;
+    for (const auto& row : eq::architecture_table) {
+      if (row.name != m.architecture) continue;
       auto config = config_of(m, std::string(row.model_type).c_str());
       auto expected = m;
       expected.source = "config.json";

@@ -33,7 +33,7 @@ struct model_profile {
   /// bits than that back. None: the weights can have any precision.
   std::optional<format> stored = {};
   std::string source = {};
-  std::string architecture = "llama"; ///< as GGUF names it; a row of model_family_table, or another
+  std::string architecture = "llama"; ///< as GGUF names it; a row of architecture_table, or another
   friend bool operator==(const model_profile&, const model_profile&) = default;
 };
 

@@ -4,6 +4,7 @@
 
 #include "../core/checked.hpp"
 #include "../core/exception.hpp"
+#include "../model/architecture.hpp"
 #include "../model/tensor_table.hpp"
 #include "model_profile.hpp"
 
@@ -15,36 +16,10 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// What a family of models has beyond Llama. Source: the modeling files of Hugging Face
-/// transformers; the counts that follow equal the published ones.
-struct model_family_row {
-  std::string_view architecture; ///< GGUF's general.architecture
-  std::string_view model_type;   ///< of config.json
-  bool qkv_bias;                 ///< q, k and v have biases
-  bool qk_norms;                 ///< a norm of head_size for q and one for k
-  bool post_norms;               ///< norms behind attention and feed-forward too
-  bool tied_embeddings;          ///< where config.json does not say
-  std::uint64_t head_size;       ///< likewise; 0: hidden_size / heads
-};
-
-/// Phi-3 keeps q, k and v in one matrix, gate and up in another: no other number of values.
-inline constexpr model_family_row model_family_table[] = {
-    {"llama", "llama", false, false, false, false, 0},
-    {"llama", "mistral", false, false, false, false, 0},
-    {"qwen2", "qwen2", true, false, false, false, 0},
-    {"qwen3", "qwen3", false, true, false, false, 128},
-    {"phi3", "phi3", false, false, false, false, 0},
-    {"gemma", "gemma", false, false, false, true, 256},
-    {"gemma2", "gemma2", false, false, true, true, 256},
-    {"gemma3", "gemma3_text", false, true, true, true, 256},
-    {"gemma3", "gemma3", false, true, true, true, 256},
-};
-
 /// The row of an architecture; Llama's for one that has none.
-[[nodiscard]] constexpr const model_family_row& family_of(std::string_view architecture) noexcept {
-  for (const auto& row : model_family_table)
-    if (row.architecture == architecture) return row;
-  return model_family_table[0];
+[[nodiscard]] constexpr const architecture_row& family_of(std::string_view architecture) noexcept {
+  const auto* row = find_architecture(architecture);
+  return row != nullptr ? *row : architecture_table[0];
 }
 
 /// A tensor's GGUF name and shape; dims[0] is the length of a row.

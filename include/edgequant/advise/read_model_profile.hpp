@@ -27,7 +27,7 @@ namespace edgequant::inline EDGEQUANT_ABI {
 [[nodiscard]] model_profile profile_of(const gguf_file& file);
 
 /// The profile of a Hugging Face config.json (or of its text_config); the parameters are computed.
-/// Model types without a row in model_family_table count like Llama, and `source` says so. bad_file
+/// Model types without a row in architecture_table count like Llama, and `source` says so. bad_file
 /// with the field for missing ones, for mixtures of experts and for biases that the family has not.
 [[nodiscard]] model_profile profile_of_config(const nlohmann::json& config,
                                               const std::string& place, std::string name);
@@ -89,14 +89,14 @@ inline void count_tensors(const gguf_file& file, model_profile& model) {
 }
 
 /// The name of the family's row, or what stands for it, in a profile's source.
-[[nodiscard]] inline const model_family_row* find_model_type(std::string_view type) {
-  for (const auto& row : model_family_table)
+[[nodiscard]] inline const architecture_row* find_model_type(std::string_view type) {
+  for (const auto& row : architecture_table)
     if (row.model_type == type) return &row;
   return nullptr;
 }
 
 inline void refuse_other_parameters(const model::detail::json_fields& fields,
-                                    const model_family_row& family) {
+                                    const architecture_row& family) {
   for (const char* name : {"num_local_experts", "num_experts", "n_routed_experts"})
     if (fields.integer(name).value_or(0) > 1)
       fields.refuse(name, "a mixture of experts cannot be counted; its GGUF can");
@@ -143,11 +143,11 @@ inline model_profile profile_of_config(const nlohmann::json& config, const std::
   const model::detail::json_fields fields(config, place);
   const auto type = model_type_of(config);
   const auto* row = advisor::detail::find_model_type(type);
-  const model_family_row& family = row != nullptr ? *row : model_family_table[0];
+  const architecture_row& family = row != nullptr ? *row : architecture_table[0];
   advisor::detail::refuse_other_parameters(fields, family);
   model_profile model;
   model.name = std::move(name);
-  model.architecture = row != nullptr || type.empty() ? std::string(family.architecture) : type;
+  model.architecture = row != nullptr || type.empty() ? std::string(family.name) : type;
   model.hidden_size = fields.required_size("hidden_size");
   model.feed_forward_size = fields.required_size("intermediate_size");
   model.layers = fields.required_size("num_hidden_layers");

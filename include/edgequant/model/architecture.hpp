@@ -16,17 +16,39 @@ enum class rope_order {
   halves, ///< i and i + size / 2
 };
 
-/// A row an architecture that the engine runs.
+/// A row an architecture: how it differs from Llama. Source: the modeling files of Hugging Face
+/// transformers; the counts of parameters that follow equal the published ones.
 struct architecture_row {
-  std::string_view name; ///< general.architecture, and the prefix of its keys
-  rope_order rope;
-  bool qkv_bias; ///< q, k and v have biases; where not, they may
+  std::string_view name;       ///< general.architecture, and the prefix of its keys
+  std::string_view model_type; ///< of config.json
+  rope_order rope = rope_order::halves;
+  bool qkv_bias = false;        ///< q, k and v have biases; where not, they may
+  bool qk_norms = false;        ///< a norm of head_size for q and one for k
+  bool post_norms = false;      ///< norms behind attention and feed-forward too
+  bool tied_embeddings = false; ///< where config.json does not say
+  std::uint64_t head_size = 0;  ///< likewise; 0: hidden_size / heads
+  bool runs = false;            ///< the built-in engine runs it
 };
 
+/// Phi-3 keeps q, k and v in one matrix, gate and up in another: no other number of values.
 inline constexpr architecture_row architecture_table[] = {
-    {"llama", rope_order::pairs, false},
-    {"qwen2", rope_order::halves, true},
+    {"llama", "llama", rope_order::pairs, false, false, false, false, 0, true},
+    {"llama", "mistral", rope_order::pairs, false, false, false, false, 0, true},
+    {"qwen2", "qwen2", rope_order::halves, true, false, false, false, 0, true},
+    {"qwen3", "qwen3", rope_order::halves, false, true, false, false, 128},
+    {"phi3", "phi3"},
+    {"gemma", "gemma", rope_order::halves, false, false, false, true, 256},
+    {"gemma2", "gemma2", rope_order::halves, false, false, true, true, 256},
+    {"gemma3", "gemma3_text", rope_order::halves, false, true, true, true, 256},
+    {"gemma3", "gemma3", rope_order::halves, false, true, true, true, 256},
 };
+
+/// The first row of a general.architecture, or null.
+[[nodiscard]] constexpr const architecture_row* find_architecture(std::string_view name) noexcept {
+  for (const auto& row : architecture_table)
+    if (row.name == name) return &row;
+  return nullptr;
+}
 
 struct model_shape {
   const architecture_row* architecture = nullptr;
@@ -92,15 +114,17 @@ private:
   std::string prefix_;
 };
 
-inline const architecture_row& find_architecture(const gguf_metadata& metadata) {
+/// The row of a file that the engine runs.
+inline const architecture_row& architecture_of(const gguf_metadata& metadata) {
   const auto name = metadata.get_string("general.architecture");
   const std::string place = place_of(metadata.place(), "key", "general.architecture");
   if (!name) fail(error_code::bad_file, place, "the key is missing");
+  const auto* found = find_architecture(*name);
+  if (found != nullptr && found->runs) return *found;
   std::string known;
-  for (const auto& row : architecture_table) {
-    if (row.name == *name) return row;
-    known += (known.empty() ? "" : " and ") + std::string(row.name);
-  }
+  for (const auto& row : architecture_table)
+    if (row.runs && find_architecture(row.name) == &row) // the first of its name
+      known += (known.empty() ? "" : " and ") + std::string(row.name);
   fail(error_code::bad_file, place, "'" + escaped(*name) + "' cannot be run; " + known + " can");
 }
 
@@ -108,7 +132,7 @@ inline const architecture_row& find_architecture(const gguf_metadata& metadata) 
 
 inline model_shape read_model_shape(const gguf_metadata& metadata) {
   model_shape shape;
-  shape.architecture = &model::detail::find_architecture(metadata);
+  shape.architecture = &model::detail::architecture_of(metadata);
   const model::detail::shape_reader keys(metadata, shape.architecture->name);
   shape.hidden = keys.size("embedding_length");
   shape.feed_forward = keys.size("feed_forward_length");
