@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A matrix in, INT8 and INT4 out: how large, and how wrong?
-#include <edgequant/edgequant.hpp>
+#include <edgequant/quantize.hpp>
 
 #include <iostream>
 

@@ -89,7 +89,11 @@ void run_matrix(const codec_input& in, const eq::scale_choice& choice, codec_out
   eq::matrix_f weights(static_cast<Eigen::Index>(rows), static_cast<Eigen::Index>(cols));
   std::copy_n(in.values.data(), rows * cols, weights.data());
   const auto importance = in.importance.empty() ? in.importance : in.importance.first(cols);
-  const auto q = eq::quantize<F>(weights, {choice, importance, "matrix", 1});
+  const eq::quantize_options options{choice, "matrix", 1};
+  // Under the other rules the rows' importance must not count, and the matrix takes none.
+  const bool weighted = !importance.empty() && choice.rule == eq::scale_rule::mse;
+  const auto q = weighted ? eq::quantize_weighted<F>(weights, importance, options)
+                          : eq::quantize<F>(weights, options);
   const auto& storage = q.storage();
   for (const auto s : storage.scales) out.scales.push_back(static_cast<float>(s));
   const auto raw = std::as_bytes(std::span(storage.codes));

@@ -69,7 +69,8 @@ template <class F>
 void add_matrix(std::map<std::string, std::uint64_t>& out, const std::string& name,
                 const eq::matrix_f& w, const eq::scale_choice& rule,
                 std::span<const float> importance) {
-  const auto q = eq::quantize<F>(w, {.scale = rule, .importance = importance});
+  const auto q = importance.empty() ? eq::quantize<F>(w, {.scale = rule})
+                                    : eq::quantize_weighted<F>(w, importance, {.scale = rule});
   const eq::matrix_f back = q.dequantize();
   hasher h;
   const auto& storage = q.storage();

@@ -243,10 +243,9 @@ TEST(quantize, refuses_what_it_cannot_hold) {
         << eq::to_string(rule);
   EXPECT_NO_THROW((void)(eq::quantize<eq::symmetric<8, 32>>(w)));
   const std::vector<float> short_importance(63, 1.0f), negative(64, -1.0f);
-  EXPECT_THROW((void)eq::quantize<eq::q8_0>(matrix(3, 64), {.importance = short_importance}),
+  EXPECT_THROW((void)eq::quantize_weighted<eq::q8_0>(matrix(3, 64), short_importance),
                eq::exception);
-  EXPECT_THROW((void)eq::quantize<eq::q8_0>(matrix(3, 64), {.importance = negative}),
-               eq::exception);
+  EXPECT_THROW((void)eq::quantize_weighted<eq::q8_0>(matrix(3, 64), negative), eq::exception);
 }
 
 TEST(quantize, mse_with_importance_lowers_the_weighted_error) {
@@ -254,9 +253,7 @@ TEST(quantize, mse_with_importance_lowers_the_weighted_error) {
   std::vector<float> importance(64, 0.01f);
   importance[3] = importance[40] = 10.0f;
   const auto plain = eq::quantize<eq::q4_0>(w, {.scale = eq::scale_rule::mse}).dequantize();
-  const auto weighted =
-      eq::quantize<eq::q4_0>(w, {.scale = eq::scale_rule::mse, .importance = importance})
-          .dequantize();
+  const auto weighted = eq::quantize_weighted<eq::q4_0>(w, importance).dequantize();
   const auto error = [&](const eq::matrix_f& v) {
     const Eigen::Map<const Eigen::RowVectorXf> c(importance.data(), 64);
     return ((v - w).array().square().rowwise() * c.array()).sum();

@@ -41,7 +41,7 @@ public:
 
   /// Makes the codes if they are not there yet, of one value or more; groups: the length is a
   /// multiple of 32.
-  void encode(activation_coding coding, unsigned threads);
+  template <simd::backend S = simd::native> void encode(activation_coding coding, unsigned threads);
   /// The codes of columns first .. first + N, a tile that for_each_tile() names or a wide one.
   template <std::size_t N>
   [[nodiscard]] const gemm::activation_group<N>* tile(std::size_t first) const {
@@ -52,7 +52,7 @@ public:
     return *reinterpret_cast<const gemm::per_token_tile*>(place(first));
   }
   /// Places the values so that sixteen vectors lie side by side, for products in float.
-  void interleave(unsigned threads);
+  template <simd::backend S = simd::native> void interleave(unsigned threads);
   /// Value k of vectors first .. first + 16, which begin a multiple of 16, is at [k * 16]; zeros
   /// stand for those that are missing.
   [[nodiscard]] const float* interleaved(std::size_t first) const noexcept {
@@ -84,6 +84,7 @@ private:
     return const_cast<activations*>(this)->place(column);
   }
   template <std::size_t N> void encode_tile(std::size_t first, std::size_t columns) noexcept;
+  template <simd::backend S>
   void quantize_per_token_tile(std::size_t first, std::size_t columns) noexcept;
 
   const float* values_ = nullptr;
@@ -105,11 +106,11 @@ void activations::for_each_tile(std::size_t begin, std::size_t end, Body body) {
   tiles_of(std::integral_constant<std::size_t, 1>{});
 }
 
-inline void activations::encode(activation_coding coding, unsigned threads) {
+template <simd::backend S> void activations::encode(activation_coding coding, unsigned threads) {
   if (coding_ == coding) return;
   const bool per_token = coding == activation_coding::per_token;
   const bool wide = count_ >= (per_token ? min_matrix_tokens_per_token : min_matrix_tokens) &&
-                    gemm::matrix_unit_ready();
+                    gemm::matrix_unit_ready<S>();
   const std::size_t width = wide ? gemm::matrix_tile_tokens : widest_tile;
   const std::size_t tiles = (count_ + width - 1) / width;
   const std::size_t bytes = offset(wide ? tiles * width : count_, wide && per_token);
@@ -120,7 +121,7 @@ inline void activations::encode(activation_coding coding, unsigned threads) {
   parallel_for(tiles, count_ < 8 ? 1 : threads, [&](std::size_t t) {
     const std::size_t begin = t * width, end = std::min(count_, begin + width);
     if (wide && per_token)
-      quantize_per_token_tile(begin, end - begin);
+      quantize_per_token_tile<S>(begin, end - begin);
     else if (wide)
       encode_tile<gemm::matrix_tile_tokens>(begin, end - begin);
     else
@@ -130,7 +131,7 @@ inline void activations::encode(activation_coding coding, unsigned threads) {
   });
 }
 
-inline void activations::interleave(unsigned threads) {
+template <simd::backend S> void activations::interleave(unsigned threads) {
   if (interleaved_valid_) return;
   const std::size_t panels = (count_ + 15) / 16;
   interleaved_.resize(panels * 16 * length_);
@@ -157,14 +158,15 @@ void activations::encode_tile(std::size_t first, std::size_t columns) noexcept {
   }
 }
 
-inline void activations::quantize_per_token_tile(std::size_t first, std::size_t columns) noexcept {
+template <simd::backend S>
+void activations::quantize_per_token_tile(std::size_t first, std::size_t columns) noexcept {
   auto* to = reinterpret_cast<gemm::per_token_tile*>(place(first));
   if (columns < gemm::matrix_tile_tokens)
     std::memset(to, 0, gemm::per_token_tile::bytes(length_));
   else if (length_ % 64 != 0)
     std::memset(to->chunks() + length_ / 64, 0, sizeof(gemm::per_token_tile::chunk));
   for (std::size_t c = 0; c < columns; ++c)
-    gemm::quantize_token_per_token(values_ + (first + c) * length_, length_, *to, c);
+    gemm::quantize_token_per_token<S>(values_ + (first + c) * length_, length_, *to, c);
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -14,14 +14,20 @@ namespace edgequant::inline EDGEQUANT_ABI {
 /// instruction set the result depends neither on the layout nor on the number of threads; that of
 /// quantized weights not on the other vectors, that of plain numbers on whether they are few or
 /// many.
+///
+/// Both are templates so that programs that multiply nothing do not compile the products.
+template <simd::backend S = simd::native>
 void multiply(std::span<const weight_product> products, activations& x, unsigned threads);
 
-inline void multiply(const weight_view& w, activations& x, float* y, unsigned threads) {
+template <simd::backend S = simd::native>
+void multiply(const weight_view& w, activations& x, float* y, unsigned threads) {
   const weight_product one{w, y};
-  multiply({&one, 1}, x, threads);
+  multiply<S>(std::span<const weight_product>(&one, 1), x, threads);
 }
 
-inline void multiply(std::span<const weight_product> products, activations& x, unsigned threads) {
+template <simd::backend S>
+void multiply(std::span<const weight_product> products, activations& x, unsigned threads) {
+  static_assert(std::same_as<S, simd::native>);
   if (x.length() == 0) {
     for (const auto& p : products) std::fill_n(p.y, x.count() * p.w.rows, 0.0f);
     return;
@@ -32,10 +38,11 @@ inline void multiply(std::span<const weight_product> products, activations& x, u
     assert((p.w.type == format::i8) == (products[0].w.type == format::i8));
     assert(p.w.type != format::i8 || p.w.columns <= gemm::most_channel_columns);
     if (can_pack(p.w.type))
-      x.encode(p.w.type == format::i8 ? activation_coding::per_token : activation_coding::per_group,
-               threads);
+      x.template encode<S>(p.w.type == format::i8 ? activation_coding::per_token
+                                                  : activation_coding::per_group,
+                           threads);
     else if (x.count() >= gemm::min_float_tile_tokens)
-      x.interleave(threads);
+      x.template interleave<S>(threads);
     gemm::detail::visit_product(p, x, [&](const auto& product) { tasks += product.tasks(); });
   }
   parallel_for(tasks, threads, [&](std::size_t task) {

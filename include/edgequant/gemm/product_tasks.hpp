@@ -26,8 +26,9 @@ public:
       return reinterpret_cast<const panel*>(w_->data) + begin / 16 * groups;
     static thread_local std::vector<panel> packed;
     packed.resize((rows + 15) / 16 * groups);
-    pack_panels<Block>({w_->type, rows, w_->columns, w_->data + begin * groups * sizeof(Block)},
-                       reinterpret_cast<std::byte*>(packed.data()), 1);
+    pack_blocks<Block, simd::native>(
+        {w_->type, rows, w_->columns, w_->data + begin * groups * sizeof(Block)},
+        reinterpret_cast<std::byte*>(packed.data()), 1);
     return packed.data();
   }
 

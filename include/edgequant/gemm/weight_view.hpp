@@ -52,36 +52,40 @@ struct weight_view {
 }
 
 /// Copies a matrix into panels at `to`, panel_bytes(w) bytes. Returns the view of them.
+/// A template so that programs that pack nothing do not compile it.
+template <simd::backend S = simd::native>
 weight_view pack_panels(const weight_view& w, std::byte* to, unsigned threads);
 
 namespace gemm::detail {
 
-template <class Block> void pack_panels(const weight_view& w, std::byte* to, unsigned threads) {
+template <class Block, simd::backend S>
+void pack_blocks(const weight_view& w, std::byte* to, unsigned threads) {
   using panel = typename gemm::panel_of<Block>::type;
   const std::size_t groups = w.columns / 32;
   parallel_for((w.rows + 15) / 16, threads, [&](std::size_t p) {
-    gemm::pack_panel(reinterpret_cast<const Block*>(w.data) + p * 16 * groups,
-                     std::min<std::size_t>(16, w.rows - p * 16), groups,
-                     reinterpret_cast<panel*>(to) + p * groups);
+    gemm::pack_panel<S>(reinterpret_cast<const Block*>(w.data) + p * 16 * groups,
+                        std::min<std::size_t>(16, w.rows - p * 16), groups,
+                        reinterpret_cast<panel*>(to) + p * groups);
   });
 }
 
 } // namespace gemm::detail
 
-inline weight_view pack_panels(const weight_view& w, std::byte* to, unsigned threads) {
+template <simd::backend S>
+weight_view pack_panels(const weight_view& w, std::byte* to, unsigned threads) {
   assert(can_pack(w.type) && w.layout == weight_layout::rows);
   if (w.type == format::i8) {
     auto* panels = reinterpret_cast<gemm::channel_panel*>(to);
     const auto* codes = reinterpret_cast<const std::int8_t*>(w.data);
     const std::size_t groups = (w.columns + 31) / 32;
     parallel_for((w.rows + 15) / 16, threads, [&](std::size_t p) {
-      gemm::pack_channel_panel(codes + p * 16 * w.columns,
-                               std::min<std::size_t>(16, w.rows - p * 16), w.columns,
-                               panels + p * groups);
+      gemm::pack_channel_panel<S>(codes + p * 16 * w.columns,
+                                  std::min<std::size_t>(16, w.rows - p * 16), w.columns,
+                                  panels + p * groups);
     });
   }
   visit_block_format(
-      w.type, [&]<class F>(F) { gemm::detail::pack_panels<typename F::block>(w, to, threads); });
+      w.type, [&]<class F>(F) { gemm::detail::pack_blocks<typename F::block, S>(w, to, threads); });
   return {w.type, w.rows, w.columns, to, weight_layout::panels, w.scales};
 }
 

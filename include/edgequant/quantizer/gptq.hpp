@@ -92,7 +92,7 @@ private:
   const gptq_columns& inputs_;
   const gptq_options& options_;
   std::string_view name_;
-  scale_chooser<F::bits, typename F::scale> chooser_;
+  scale_chooser<F::bits, typename F::scale, F::group_length> chooser_;
   std::vector<float> importance_;
   matrix weights_; ///< columns x rows from here on: a row of the tensor is contiguous
   matrix codes_, scales_, inverses_;
@@ -154,7 +154,7 @@ void gptq_job<F>::require_scales(const float* weights, Eigen::Index rows, std::u
   group_encoder<F> rounding(scale_rule::absmax, name_);
   const auto values = static_cast<std::size_t>(rows * inputs_.size());
   for (std::size_t i = 0; i < values; i += F::group_length)
-    (void)rounding.choose({weights + i, F::group_length}, {}, first + i);
+    (void)rounding.choose({weights + i, F::group_length}, no_importance{}, first + i);
 }
 
 template <class F> void gptq_job<F>::choose_scales(const matrix& w, Eigen::Index g) {

@@ -37,7 +37,8 @@ public:
 
   /// Chooses the scale of one group; bad_value if the stored type cannot hold it. `first` is the
   /// index of values[0] in the tensor.
-  [[nodiscard]] group_scale choose(std::span<const float> values, std::span<const float> importance,
+  template <class Importance>
+  [[nodiscard]] group_scale choose(std::span<const float> values, Importance importance,
                                    std::uint64_t first);
 
   /// Codes of one group at a scale that choose() returned.
@@ -45,9 +46,9 @@ public:
 
   /// Encodes a row into blocks. A last block that the row does not fill holds codes of 0 behind
   /// its values; its scale follows from the values alone.
-  template <class Block>
-  void encode_row(std::span<const float> row, std::span<const float> importance,
-                  std::uint64_t first, Block* blocks);
+  template <class Importance, class Block>
+  void encode_row(std::span<const float> row, Importance importance, std::uint64_t first,
+                  Block* blocks);
 
 private:
   [[noreturn]] void refuse_scale(std::uint64_t first) const;
@@ -56,19 +57,14 @@ private:
   void encode_block(const float* values, float inverse, Block& block) const noexcept;
 
   scale_choice choice_;
-  scale_chooser<bits, scale> chooser_;
+  scale_chooser<bits, scale, longest_group(F::group_length)> chooser_;
   std::string_view name_;
 };
 
-/// The part of per-column data that belongs to a group; nothing stays nothing.
-[[nodiscard]] inline std::span<const float> part_of(std::span<const float> all, std::size_t begin,
-                                                    std::size_t length) noexcept {
-  return all.empty() ? all : all.subspan(begin, length);
-}
-
 template <group_format F>
-group_scale group_encoder<F>::choose(std::span<const float> values,
-                                     std::span<const float> importance, std::uint64_t first) {
+template <class Importance>
+group_scale group_encoder<F>::choose(std::span<const float> values, Importance importance,
+                                     std::uint64_t first) {
   const group_scale s = chooser_(values, importance);
   if (!is_finite(s.stored)) refuse_scale(first);
   return s;
@@ -90,8 +86,8 @@ void group_encoder<F>::encode(std::span<const float> values, group_scale s,
 }
 
 template <group_format F>
-template <class Block>
-void group_encoder<F>::encode_row(std::span<const float> row, std::span<const float> importance,
+template <class Importance, class Block>
+void group_encoder<F>::encode_row(std::span<const float> row, Importance importance,
                                   std::uint64_t first, Block* blocks) {
   constexpr std::size_t length = F::group_length, batch = 16 * length;
   std::size_t begin = 0;

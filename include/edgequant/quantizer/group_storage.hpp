@@ -15,8 +15,9 @@ template <block_format F> struct block_storage {
   std::vector<block> blocks; ///< rows one after another
 
   void resize(std::size_t rows, std::size_t cols);
-  void encode_row(group_encoder<F>& encoder, std::span<const float> row,
-                  std::span<const float> importance, std::size_t index);
+  template <class Importance>
+  void encode_row(group_encoder<F>& encoder, std::span<const float> row, Importance importance,
+                  std::size_t index);
   void decode_row(std::size_t index, std::span<float> row) const noexcept;
   [[nodiscard]] std::size_t bytes() const noexcept { return blocks.size() * sizeof(block); }
 };
@@ -32,8 +33,9 @@ template <int Bits, std::size_t GroupLength, class Scale> struct split_storage {
   std::vector<Scale> scales;
 
   void resize(std::size_t rows, std::size_t cols);
-  void encode_row(group_encoder<F>& encoder, std::span<const float> row,
-                  std::span<const float> importance, std::size_t index);
+  template <class Importance>
+  void encode_row(group_encoder<F>& encoder, std::span<const float> row, Importance importance,
+                  std::size_t index);
   void decode_row(std::size_t index, std::span<float> row) const noexcept;
   [[nodiscard]] std::size_t bytes() const noexcept {
     return codes.size() + scales.size() * sizeof(Scale);
@@ -59,8 +61,9 @@ template <block_format F> void block_storage<F>::resize(std::size_t rows, std::s
 }
 
 template <block_format F>
+template <class Importance>
 void block_storage<F>::encode_row(group_encoder<F>& encoder, std::span<const float> row,
-                                  std::span<const float> importance, std::size_t index) {
+                                  Importance importance, std::size_t index) {
   encoder.encode_row(row, importance, index * row.size(), blocks.data() + index * blocks_per_row);
 }
 
@@ -78,8 +81,8 @@ void block_storage<F>::decode_row(std::size_t index, std::span<float> row) const
 
 template <int Bits, std::size_t GroupLength, class Scale>
 void split_storage<Bits, GroupLength, Scale>::resize(std::size_t rows, std::size_t cols) {
-  constexpr bool whole = GroupLength == per_channel || GroupLength == per_tensor;
-  group_length = whole ? cols : std::min(GroupLength, cols);
+  constexpr bool row_long = GroupLength == per_channel || GroupLength == per_tensor;
+  group_length = row_long ? cols : std::min(GroupLength, cols);
   groups_per_row = GroupLength == per_tensor || cols == 0 ? 0 : ceil_divide(cols, group_length);
   code_bytes_per_row = Bits == 8 ? cols : kernel::packed_bytes(cols);
   codes.resize(rows * code_bytes_per_row);
@@ -87,10 +90,10 @@ void split_storage<Bits, GroupLength, Scale>::resize(std::size_t rows, std::size
 }
 
 template <int Bits, std::size_t GroupLength, class Scale>
+template <class Importance>
 void split_storage<Bits, GroupLength, Scale>::encode_row(group_encoder<F>& encoder,
                                                          std::span<const float> row,
-                                                         std::span<const float> importance,
-                                                         std::size_t index) {
+                                                         Importance importance, std::size_t index) {
   std::vector<std::int8_t> unpacked;
   std::int8_t* out = nullptr;
   if constexpr (Bits == 8)

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <bit>
+#include <cassert>
 #include <cstdint>
 #include <limits>
 #include <numeric>
@@ -51,10 +52,11 @@ namespace edgequant::inline EDGEQUANT_ABI {
 /// scores are compared, so the answer is the same on every machine.
 template <int Bits> class half_search {
 public:
-  /// The best scale; 0 where nothing beats a group of zeros.
-  [[nodiscard]] float operator()(const weighted_group& group) {
+  /// The best scale; 0 where nothing beats a group of zeros. `Weighted`: the group has importance.
+  template <bool Weighted> [[nodiscard]] float find(const weighted_group& group) {
+    assert(group.importance.empty() != Weighted);
     group_ = group;
-    return group.importance.empty() ? search<false>() : search<true>();
+    return search<Weighted>();
   }
 
 private:

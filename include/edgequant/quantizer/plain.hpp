@@ -16,15 +16,19 @@ struct quantized_values {
 /// Symmetric INT8: scale = absmax / 127 under the default rule. Empty input, zeros and values so
 /// small that 1/scale overflows give codes of 0 and scale 0. NaN or infinity: bad_value with
 /// `name` and the index.
-[[nodiscard]] inline quantized_values quantize_int8(std::span<const float> values,
-                                                    const scale_choice& rule = {},
-                                                    std::string_view name = "weights");
+///
+/// A template, as quantize_int4, so that programs that do not call it do not compile it.
+template <int Bits = 8>
+[[nodiscard]] quantized_values quantize_int8(std::span<const float> values,
+                                             const scale_choice& rule = {},
+                                             std::string_view name = "weights");
 
 /// Symmetric INT4, one code a byte (pack_int4 halves that): scale = absmax / 7 under the default
 /// rule, codes -8..7. Otherwise as quantize_int8.
-[[nodiscard]] inline quantized_values quantize_int4(std::span<const float> values,
-                                                    const scale_choice& rule = {},
-                                                    std::string_view name = "weights");
+template <int Bits = 4>
+[[nodiscard]] quantized_values quantize_int4(std::span<const float> values,
+                                             const scale_choice& rule = {},
+                                             std::string_view name = "weights");
 
 /// values[i] = codes[i] * scale.
 [[nodiscard]] inline std::vector<float> dequantize_int8(std::span<const std::int8_t> codes,
@@ -69,20 +73,24 @@ template <int Bits>
                                                const scale_choice& rule, std::string_view name) {
   require_finite(values, name);
   group_encoder<symmetric<Bits, per_tensor>> encoder(rule, name);
-  const group_scale s = encoder.choose(values, {}, 0);
+  const group_scale s = encoder.choose(values, no_importance{}, 0);
   quantized_values result{std::vector<std::int8_t>(values.size()), s.stored, 0};
   encoder.encode(values, s, result.codes.data());
   return result;
 }
 
-inline quantized_values quantize_int8(std::span<const float> values, const scale_choice& rule,
-                                      std::string_view name) {
-  return quantize_values<8>(values, rule, name);
+template <int Bits>
+quantized_values quantize_int8(std::span<const float> values, const scale_choice& rule,
+                               std::string_view name) {
+  static_assert(Bits == 8);
+  return quantize_values<Bits>(values, rule, name);
 }
 
-inline quantized_values quantize_int4(std::span<const float> values, const scale_choice& rule,
-                                      std::string_view name) {
-  return quantize_values<4>(values, rule, name);
+template <int Bits>
+quantized_values quantize_int4(std::span<const float> values, const scale_choice& rule,
+                               std::string_view name) {
+  static_assert(Bits == 4);
+  return quantize_values<Bits>(values, rule, name);
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

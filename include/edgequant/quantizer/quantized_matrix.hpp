@@ -9,10 +9,9 @@
 namespace edgequant::inline EDGEQUANT_ABI {
 
 struct quantize_options {
-  scale_choice scale = scale_rule::absmax;
-  std::span<const float> importance = {}; ///< column weights of the mse rule, one a column, or none
-  std::string_view name = "weights";      ///< the tensor's name in messages
-  unsigned threads = 0;                   ///< 0: all
+  scale_choice scale = scale_rule::mse; ///< as compress(): the least squared error
+  std::string_view name = "weights";    ///< the tensor's name in messages
+  unsigned threads = 0;                 ///< 0: all
 };
 
 /// rows x cols weights in format F, one output channel a row.
@@ -51,16 +50,23 @@ private:
 /// Quantizes `weights` (rows are output channels, any shape, also empty). The result depends on the
 /// weights and options alone, not on the machine or the number of threads.
 /// bad_value: NaN or infinity, or a group whose scale the format cannot hold; what() names
-/// options.name and the row-major index. bad_argument: importance of the wrong length, negative,
-/// NaN or infinite.
+/// options.name and the row-major index.
 template <group_format F>
 [[nodiscard]] quantized_matrix<F> quantize(const matrix_view& weights,
                                            const quantize_options& options = {});
 
-/// bad_argument unless there is no importance, or one finite and non-negative number a column.
+/// The same by the least weighted squared error: the sum of importance[c] * (w - q)^2 over a group,
+/// c its columns. `importance`: one number a column, such as the mean square of the column's
+/// inputs; all zeros count as ones. bad_argument: another rule than mse, the wrong length, a number
+/// that is negative, NaN or infinite.
+template <group_format F>
+[[nodiscard]] quantized_matrix<F> quantize_weighted(const matrix_view& weights,
+                                                    std::span<const float> importance,
+                                                    const quantize_options& options = {});
+
+/// bad_argument unless importance is one finite and non-negative number a column.
 inline void require_importance(std::span<const float> importance, std::size_t cols,
                                std::string_view name) {
-  if (importance.empty()) return;
   if (importance.size() != cols)
     fail(error_code::bad_argument, std::string(name),
          std::to_string(importance.size()) + " importance values for " + std::to_string(cols) +
@@ -71,11 +77,23 @@ inline void require_importance(std::span<const float> importance, std::size_t co
            "importance of column " + std::to_string(i) + " is negative, NaN or infinite");
 }
 
-template <group_format F>
-quantized_matrix<F> quantize(const matrix_view& weights, const quantize_options& options) {
+namespace quantizer::detail {
+
+/// Importance of the values of all rows, from that of the columns.
+[[nodiscard]] constexpr no_importance repeat_rows(no_importance none, std::size_t) noexcept {
+  return none;
+}
+[[nodiscard]] inline std::vector<float> repeat_rows(std::span<const float> row, std::size_t rows) {
+  std::vector<float> all;
+  for (std::size_t r = 0; r < rows; ++r) all.insert(all.end(), row.begin(), row.end());
+  return all;
+}
+
+template <group_format F, class Importance>
+quantized_matrix<F> quantize(const matrix_view& weights, const Importance& importance,
+                             const quantize_options& options) {
   const auto rows = static_cast<std::size_t>(weights.rows());
   const auto cols = static_cast<std::size_t>(weights.cols());
-  require_importance(options.importance, cols, options.name);
   quantized_matrix<F> result(rows, cols);
   if (rows == 0 || cols == 0) return result;
   const auto check_row = [&](std::size_t r) {
@@ -83,14 +101,14 @@ quantized_matrix<F> quantize(const matrix_view& weights, const quantize_options&
   };
   if constexpr (F::group_length == per_tensor) { // one group: gather it first
     parallel_for(rows, options.threads, check_row);
-    std::vector<float> values, importance; // no Eigen matrix: how it is allocated depends on -m
+    std::vector<float> values; // no Eigen matrix: how it is allocated depends on -m
     for (std::size_t r = 0; r < rows; ++r) {
       const auto row = row_of(weights, static_cast<Eigen::Index>(r));
       values.insert(values.end(), row.begin(), row.end());
-      importance.insert(importance.end(), options.importance.begin(), options.importance.end());
     }
     group_encoder<F> encoder(options.scale, options.name);
-    result.storage().set_tensor_scale(encoder.choose(values, importance, 0));
+    const auto each = repeat_rows(importance, rows);
+    result.storage().set_tensor_scale(encoder.choose(values, part_of(each, 0, values.size()), 0));
   }
   const std::size_t rows_at_once = std::max<std::size_t>(1, 65536 / cols);
   parallel_for(ceil_divide(rows, rows_at_once), options.threads, [&](std::size_t chunk) {
@@ -99,10 +117,27 @@ quantized_matrix<F> quantize(const matrix_view& weights, const quantize_options&
     for (std::size_t r = chunk * rows_at_once; r < end; ++r) {
       if constexpr (F::group_length != per_tensor) check_row(r);
       result.storage().encode_row(encoder, row_of(weights, static_cast<Eigen::Index>(r)),
-                                  options.importance, r);
+                                  importance, r);
     }
   });
   return result;
+}
+
+} // namespace quantizer::detail
+
+template <group_format F>
+quantized_matrix<F> quantize(const matrix_view& weights, const quantize_options& options) {
+  return quantizer::detail::quantize<F>(weights, no_importance{}, options);
+}
+
+template <group_format F>
+quantized_matrix<F> quantize_weighted(const matrix_view& weights, std::span<const float> importance,
+                                      const quantize_options& options) {
+  require_importance(importance, static_cast<std::size_t>(weights.cols()), options.name);
+  if (options.scale.rule != scale_rule::mse)
+    fail(error_code::bad_argument, std::string(options.name),
+         "importance does not count under the rule " + to_string(options.scale));
+  return quantizer::detail::quantize<F>(weights, importance, options);
 }
 
 template <group_format F> matrix_f quantized_matrix<F>::dequantize() const {

@@ -17,13 +17,17 @@ inline constexpr std::size_t longest_exact_group = 1024;
 /// float, is the answer. At most longest_exact_group values.
 template <int Bits> class real_search {
 public:
-  [[nodiscard]] float operator()(const weighted_group& group);
+  /// The best scale. Weights are looked at as they come: `Weighted` changes nothing.
+  template <bool Weighted> [[nodiscard]] float find(const weighted_group& group) {
+    return search(group);
+  }
 
 private:
   using range = kernel::code_range<Bits>;
   static constexpr bool both_signs = range::lowest != -range::highest;
   static constexpr int levels = -range::lowest;
 
+  [[nodiscard]] float search(const weighted_group& group);
   void collect_breakpoints(double lowest);
   void sweep(bool negative);
 
@@ -35,7 +39,7 @@ private:
   std::vector<std::uint64_t> breakpoints_;
 };
 
-template <int Bits> float real_search<Bits>::operator()(const weighted_group& group) {
+template <int Bits> float real_search<Bits>::search(const weighted_group& group) {
   group_ = group;
   best_ = group.template score<Bits>(0);
   signal_ = best_.error;

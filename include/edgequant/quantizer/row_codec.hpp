@@ -107,8 +107,9 @@ inline void row_encoder::operator()(std::span<const float> row, std::span<const 
     break;
   }
   visit_block_format(type_, [&]<class F>(F) {
-    std::get<group_encoder<F>>(groups_).encode_row(row, importance, first,
-                                                   reinterpret_cast<typename F::block*>(bytes));
+    auto& encoder = std::get<group_encoder<F>>(groups_);
+    auto* blocks = reinterpret_cast<typename F::block*>(bytes);
+    encoder.encode_row(row, importance, first, blocks);
   });
 }
 

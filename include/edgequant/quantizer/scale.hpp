@@ -11,22 +11,22 @@
 namespace edgequant::inline EDGEQUANT_ABI {
 
 /// Chooses the scales of a tensor's groups by one rule. An object is scratch memory for one thread.
-template <int Bits, scale_type Scale> class scale_chooser {
+template <int Bits, scale_type Scale, std::size_t Longest = per_tensor> class scale_chooser {
 public:
   explicit scale_chooser(const scale_choice& choice) : choice_(choice) {}
 
   /// The scale of one group of finite values. `importance` is used by the mse rule only: one
-  /// finite, non-negative number per value, or empty. A result with an infinite `stored` says that
-  /// the scale is beyond the stored type's range.
-  [[nodiscard]] group_scale operator()(std::span<const float> values,
-                                       std::span<const float> importance);
+  /// finite, non-negative number per value, an empty span, or no_importance. A result with an
+  /// infinite `stored` says that the scale is beyond the stored type's range.
+  template <class Importance>
+  [[nodiscard]] group_scale operator()(std::span<const float> values, Importance importance);
 
 private:
   [[nodiscard]] float percentile(std::span<const float> values);
   [[nodiscard]] static float clipping_scale(std::span<const float> values, float scale);
 
   scale_choice choice_;
-  scale_search<Bits, Scale> search_;
+  scale_search<Bits, Scale, Longest> search_;
   std::vector<std::uint32_t> magnitudes_;
 };
 
@@ -42,9 +42,10 @@ template <int Bits, scale_type Scale>
   return {static_cast<float>(static_cast<Scale>(scale)), inverse};
 }
 
-template <int Bits, scale_type Scale>
-group_scale scale_chooser<Bits, Scale>::operator()(std::span<const float> values,
-                                                   std::span<const float> importance) {
+template <int Bits, scale_type Scale, std::size_t Longest>
+template <class Importance>
+group_scale scale_chooser<Bits, Scale, Longest>::operator()(std::span<const float> values,
+                                                            Importance importance) {
   constexpr float top = kernel::code_range<Bits>::highest;
   constexpr float bottom = kernel::code_range<Bits>::lowest;
   const auto store = [](float scale, float code) { return store_scale<Scale>(scale, code); };
@@ -70,8 +71,9 @@ group_scale scale_chooser<Bits, Scale>::operator()(std::span<const float> values
 }
 
 /// `scale`, or less where a value that it clips would have the lowest code and overflow with it.
-template <int Bits, scale_type Scale>
-float scale_chooser<Bits, Scale>::clipping_scale(std::span<const float> values, float scale) {
+template <int Bits, scale_type Scale, std::size_t Longest>
+float scale_chooser<Bits, Scale, Longest>::clipping_scale(std::span<const float> values,
+                                                          float scale) {
   constexpr float bottom = kernel::code_range<Bits>::lowest;
   if (is_finite(scale * bottom)) return scale;
   const bool lowest = std::any_of(values.begin(), values.end(),
@@ -81,8 +83,8 @@ float scale_chooser<Bits, Scale>::clipping_scale(std::span<const float> values, 
 
 /// Nearest-rank percentile of the magnitudes. Where it is zero but not all values are, the largest
 /// magnitude takes its place: a sparse group is not erased.
-template <int Bits, scale_type Scale>
-float scale_chooser<Bits, Scale>::percentile(std::span<const float> values) {
+template <int Bits, scale_type Scale, std::size_t Longest>
+float scale_chooser<Bits, Scale, Longest>::percentile(std::span<const float> values) {
   if (values.empty()) return 0;
   magnitudes_.resize(values.size());
   std::transform(values.begin(), values.end(), magnitudes_.begin(), abs_bits);

@@ -26,12 +26,27 @@ struct scored_scale {
   return x != y ? x < y : a.scale > b.scale;
 }
 
+/// In the place of importance: every value counts the same. A type of its own, so that programs
+/// that never weigh values do not compile the weighted searches.
+struct no_importance {};
+
+/// The part of per-column importance that belongs to a group.
+[[nodiscard]] constexpr no_importance part_of(no_importance, std::size_t, std::size_t) noexcept {
+  return {};
+}
+[[nodiscard]] inline std::span<const float> part_of(std::span<const float> all, std::size_t begin,
+                                                    std::size_t length) noexcept {
+  return all.empty() ? all : all.subspan(begin, length);
+}
+
 /// Values w and their importance c. Importance that is all zeros counts as none: c = 1.
 struct weighted_group {
   std::span<const float> values, importance;
   float largest = 0; ///< the value of largest magnitude that has c > 0; the first of several
 
   weighted_group() = default;
+  weighted_group(std::span<const float> w, no_importance)
+      : values(w), largest(kernel::largest_value(w)) {}
   weighted_group(std::span<const float> w, std::span<const float> c);
 
   [[nodiscard]] double weight(std::size_t i) const noexcept {
