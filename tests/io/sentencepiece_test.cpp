@@ -46,16 +46,32 @@ TEST(sentencepiece, skips_fields_of_other_numbers_by_wire_type) {
   const std::string others =
       "\x20\xff\x01"s + "\x29"s + "12345678" + field(6, "xyz") + "\x3d" + "1234" + "\x80\x7d\x05";
   const auto model = eq::parse_sentencepiece(
-      bytes_of(others + piece(others + a + others) + field(3, others + "\x18\x00"s)), "t.model");
+      bytes_of(others + piece(others + a + others) + field(3, field(6, "xyz") + "\x18\x00"s)),
+      "t.model");
   ASSERT_EQ(model.pieces.size(), 1u);
   EXPECT_EQ(model.pieces[0].text, "a");
   EXPECT_FALSE(model.add_dummy_prefix);
 }
 
+// TrainerSpec is field 2, its model_type 3; of NormalizerSpec 2 is the table of characters, 4
+// removes spaces, 5 spells them as U+2581.
+TEST(sentencepiece, what_gguf_cannot_say_is_refused_or_noted) {
+  const auto notes = [](const std::string& more) {
+    return eq::parse_sentencepiece(bytes_of(piece(a) + more), "t.model").notes.size();
+  };
+  EXPECT_EQ(notes(field(2, "\x18\x02") + field(3, "\x18\x01\x20\x00"s)), 0u);
+  EXPECT_EQ(notes(field(3, "\x20\x01")), 1u);
+  EXPECT_EQ(notes(field(3, field(2, "table") + "\x20\x01")), 2u);
+  for (const char type : {'\1', '\3', '\4'})
+    EXPECT_NE(refusal(piece(a) + field(2, "\x18"s + type)).find("model_type"), std::string::npos);
+  EXPECT_NE(refusal(piece(a) + field(3, "\x28\x00"s)).find("escape_whitespaces"),
+            std::string::npos);
+}
+
 TEST(sentencepiece, refuses) {
   const std::string t = "t.model at byte ";
   EXPECT_EQ(refusal(""), t + "0: no pieces");
-  EXPECT_EQ(refusal(field(2, "x")), t + "3: no pieces");
+  EXPECT_EQ(refusal(field(4, "x")), t + "3: no pieces");
   EXPECT_EQ(refusal(piece("")), t + "2: a piece without text");
   EXPECT_EQ(refusal(piece(a + "\x18\x00"s)), t + "5: piece type 0");
   EXPECT_EQ(refusal(piece(a + "\x18\x07")), t + "5: piece type 7");
