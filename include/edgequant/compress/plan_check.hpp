@@ -3,6 +3,7 @@
 /// calibration nor sensitivity has seen.
 #pragma once
 
+#include "../core/number_text.hpp"
 #include "../model/evaluate.hpp"
 #include "../plan/budget.hpp"
 #include "calibrated_model.hpp"
@@ -89,13 +90,11 @@ inline std::optional<plan_check::verdict> plan_check::compare(const encoded_tens
   const double by_plan = divergence(model_.weights, plan_, encoded);
   const double by_uniform = divergence(uniform_weights, uniform, other);
   verdict result{by_uniform < by_plan, {}};
-  char text[256];
-  std::snprintf(text, sizeof text,
-                "on %zu tokens behind the calibration text the plan has a KL divergence of %.4g "
-                "nats, %s everywhere %.4g: the %s is written",
-                model_.held_out.size(), by_plan, std::string(name_of(uniform.type)).c_str(),
-                by_uniform, result.uniform_wins ? "latter" : "plan");
-  result.note = text;
+  result.note = "on " + std::to_string(model_.held_out.size()) +
+                " tokens behind the calibration text the plan has a KL divergence of " +
+                general_text(by_plan, 4) + " nats, " + std::string(name_of(uniform.type)) +
+                " everywhere " + general_text(by_uniform, 4) + ": the " +
+                (result.uniform_wins ? "latter" : "plan") + " is written";
   return result;
 }
 

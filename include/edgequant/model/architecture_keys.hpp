@@ -3,10 +3,10 @@
 /// because it would compute something else.
 #pragma once
 
+#include "../core/number_text.hpp"
 #include "architecture.hpp"
 
 #include <cmath>
-#include <cstdio>
 #include <initializer_list>
 
 namespace edgequant::inline EDGEQUANT_ABI {
@@ -106,11 +106,7 @@ private:
     return *metadata_.get_float(item.key);
   }
   /// Without an exponent or zeros at the end where it is short.
-  [[nodiscard]] static std::string text_of(double value) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%g", value);
-    return text;
-  }
+  [[nodiscard]] static std::string text_of(double value) { return general_text(value, 6); }
   void require(const gguf_metadata::entry& item, bool holds, const std::string& expected) const {
     if (!holds) refuse(item, text_of(number(item)) + " cannot be run; " + expected + " can");
   }

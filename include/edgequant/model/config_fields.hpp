@@ -3,9 +3,9 @@
 /// over, and which change what the network computes.
 #pragma once
 
+#include "../core/number_parse.hpp"
 #include "../io/json_object.hpp"
 
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -163,9 +163,8 @@ namespace model::detail {
   if (value.is_string()) return value.get_ref<const std::string&>() == word;
   if (value.is_boolean()) return word == (value.get<bool>() ? "true" : "false");
   if (!value.is_number()) return false;
-  char* end = nullptr;
-  const double number = std::strtod(word.c_str(), &end);
-  return end != word.c_str() && *end == '\0' && value.get<double>() == number;
+  const auto number = read_number(word);
+  return number && value.get<double>() == *number;
 }
 
 } // namespace model::detail

@@ -56,7 +56,7 @@ inline void print_lost_page(const char* place) noexcept {
 }
 
 inline void end_after_lost_page(int signal, siginfo_t* facts, void*) noexcept {
-  static std::atomic_flag begun = ATOMIC_FLAG_INIT;
+  static std::atomic_flag begun; // clear
   const auto address = reinterpret_cast<std::uintptr_t>(facts->si_addr);
   const char* place = nullptr;
   mapping_records.for_each([&](const mapping_record& record) {
