@@ -32,6 +32,7 @@ struct layer_method {
 /// that are there already are taken as they are. The weights end as the encoded ones, which must
 /// live as long as them. Memory: the encoded tensors, a sublayer in float, what compensation and
 /// gptq_columns say of its columns, and twice the hidden floats of every token.
+template <class = void>
 void encode_layers(model_weights& weights, const calibration_text& text,
                    const named_formats& formats, const layer_method& method,
                    encoded_tensors& encoded, const progress_callback& listener = {});
@@ -51,6 +52,7 @@ public:
   /// Whether something of it is still to be encoded.
   [[nodiscard]] bool is_open() const;
   /// Encodes what is open. Both walks stand before it.
+  template <class = void>
   void encode(layer_walk& walk, layer_walk& original,
               const std::function<void(const std::string&)>& on_tensor);
   /// Gives the model's weights the encoded values.
@@ -65,9 +67,10 @@ private:
   }
   [[nodiscard]] std::vector<const named_weight*> all() const;
   [[nodiscard]] std::vector<std::string> vectors() const;
-  void scale(sublayer_end end, const Eigen::MatrixXd& gram);
+  template <class = void> void scale(sublayer_end end, const Eigen::MatrixXd& gram);
   void divide_feeders(sublayer_end end, const shared_columns& shared,
                       std::span<const float> factors);
+  template <class = void>
   void encode_end(sublayer_end end, layer_walk& walk, layer_walk& original,
                   const std::function<void(const std::string&)>& on_tensor);
   void encode_vectors();
@@ -132,7 +135,7 @@ inline bool sublayer_encoder::is_open() const {
 }
 
 /// Scales the columns of the matrices at one end, and the other way round what feeds them.
-inline void sublayer_encoder::scale(sublayer_end end, const Eigen::MatrixXd& gram) {
+template <class> void sublayer_encoder::scale(sublayer_end end, const Eigen::MatrixXd& gram) {
   const auto& shape = weights_.shape();
   const bool by_heads = part_ == sublayer::attention && end == sublayer_end::out;
   const shared_columns shared =
@@ -165,8 +168,9 @@ inline void sublayer_encoder::divide_feeders(sublayer_end end, const shared_colu
   }
 }
 
-inline void sublayer_encoder::encode(layer_walk& walk, layer_walk& original,
-                                     const std::function<void(const std::string&)>& on_tensor) {
+template <class>
+void sublayer_encoder::encode(layer_walk& walk, layer_walk& original,
+                              const std::function<void(const std::string&)>& on_tensor) {
   for (const auto* w : all()) {
     values_[w->name] = decode_matrix(w->view.type, w->view.data, w->view.rows, w->view.columns,
                                      method_.options.threads);
@@ -192,8 +196,9 @@ inline void sublayer_encoder::encode(layer_walk& walk, layer_walk& original,
     if (encoded_.find(name) == nullptr) weights_.replace(name, view);
 }
 
-inline void sublayer_encoder::encode_end(sublayer_end end, layer_walk& walk, layer_walk& original,
-                                         const std::function<void(const std::string&)>& on_tensor) {
+template <class>
+void sublayer_encoder::encode_end(sublayer_end end, layer_walk& walk, layer_walk& original,
+                                  const std::function<void(const std::string&)>& on_tensor) {
   const auto group = matrices_.at(end);
   if (std::none_of(group.begin(), group.end(), [&](auto* w) { return is_open(w->name); })) return;
   const unsigned threads = method_.options.threads;
@@ -251,9 +256,10 @@ inline void sublayer_encoder::install() {
 
 } // namespace compression::detail
 
-inline void encode_layers(model_weights& weights, const calibration_text& text,
-                          const named_formats& formats, const layer_method& method,
-                          encoded_tensors& encoded, const progress_callback& listener) {
+template <class>
+void encode_layers(model_weights& weights, const calibration_text& text,
+                   const named_formats& formats, const layer_method& method,
+                   encoded_tensors& encoded, const progress_callback& listener) {
   const std::size_t context = chunk_context(weights, text);
   const unsigned threads = method.options.threads;
   const model_weights exact(weights.file());

@@ -27,6 +27,7 @@ using compensation = std::array<compensation_sums, 2>;
 
 /// Both walks stand before the same sublayer. The sums do not depend on the number of threads.
 /// Memory: four columns x columns matrices of doubles, and two of hidden x columns.
+template <class = void>
 [[nodiscard]] compensation measure_compensation(layer_walk& encoded, layer_walk& original,
                                                 sublayer_end end, unsigned threads = 0);
 
@@ -34,6 +35,7 @@ using compensation = std::array<compensation_sums, 2>;
 /// units. Returns current + a D, where D takes most of the squared difference between the outputs
 /// away, and a, 0 to 1, is what holds of D on tokens that it does not come from. `damping`: share
 /// of the mean diagonal that is added to the Gram matrix.
+template <class = void>
 [[nodiscard]] matrix_f compensated(const matrix_f& current, const matrix_f& target,
                                    const compensation& d, double damping = 0.01,
                                    unsigned threads = 0);
@@ -43,14 +45,15 @@ namespace compression::detail {
 /// Columns of a sum that are added together.
 inline constexpr Eigen::Index compensation_columns = 64;
 
-[[nodiscard]] inline Eigen::MatrixXd columns_of(std::span<const float> x, Eigen::Index length) {
+template <class = void>
+[[nodiscard]] Eigen::MatrixXd columns_of(std::span<const float> x, Eigen::Index length) {
   using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic>;
   return Eigen::Map<const matrix>(x.data(), length, static_cast<Eigen::Index>(x.size()) / length)
       .cast<double>();
 }
 
 /// Solves D (gram + damping) = off for rows D; false where the factorisation fails.
-class damped_gram {
+template <class = void> class damped_gram {
 public:
   damped_gram(Eigen::MatrixXd gram, double damping) : gram_(std::move(gram)) {
     gram_.diagonal().array() += damping * gram_.diagonal().mean();
@@ -68,10 +71,10 @@ private:
 };
 
 /// What the outputs of some rows are off by, times the inputs.
-[[nodiscard]] inline Eigen::MatrixXd output_residual(const Eigen::MatrixXd& now,
-                                                     const Eigen::MatrixXd& wanted,
-                                                     const compensation_sums& s,
-                                                     Eigen::Index first) {
+template <class = void>
+[[nodiscard]] Eigen::MatrixXd output_residual(const Eigen::MatrixXd& now,
+                                              const Eigen::MatrixXd& wanted,
+                                              const compensation_sums& s, Eigen::Index first) {
   Eigen::MatrixXd sum = wanted * s.cross - now * s.gram;
   if (s.residual.rows() != 0) sum += s.residual.middleRows(first, now.rows());
   return sum;
@@ -79,8 +82,9 @@ private:
 
 } // namespace compression::detail
 
-inline compensation measure_compensation(layer_walk& encoded, layer_walk& original,
-                                         sublayer_end end, unsigned threads) {
+template <class>
+compensation measure_compensation(layer_walk& encoded, layer_walk& original, sublayer_end end,
+                                  unsigned threads) {
   compensation sums;
   for (std::size_t chunk = 0; chunk < encoded.chunks(); ++chunk) {
     const auto tokens = encoded.inputs(chunk, end);
@@ -115,8 +119,9 @@ inline compensation measure_compensation(layer_walk& encoded, layer_walk& origin
   return sums;
 }
 
-inline matrix_f compensated(const matrix_f& current, const matrix_f& target, const compensation& d,
-                            double damping, unsigned threads) {
+template <class>
+matrix_f compensated(const matrix_f& current, const matrix_f& target, const compensation& d,
+                     double damping, unsigned threads) {
   if (d[1].gram.size() == 0) return current; // one chunk: nothing to try it on
   struct panel {                             // rows that are handled together
     Eigen::MatrixXd off[2];
@@ -154,7 +159,8 @@ inline matrix_f compensated(const matrix_f& current, const matrix_f& target, con
   const double strength = std::min(1.0, slope / curvature);
   matrix_f result = current;
   for_each_panel([&](panel& p, Eigen::Index first, Eigen::Index rows) {
-    result.middleRows(first, rows) += (strength * whole.solve(p.off[0] + p.off[1])).cast<float>();
+    result.middleRows(first, rows) +=
+        (strength * whole.solve(p.off[0] + p.off[1])).template cast<float>();
   });
   return result.allFinite() ? result : current;
 }

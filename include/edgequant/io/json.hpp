@@ -24,6 +24,20 @@ namespace edgequant::inline EDGEQUANT_ABI {
 [[nodiscard]] nlohmann::json parse_json(std::string_view text, std::string_view place,
                                         int max_depth = 16, std::uint64_t base = 0);
 
+/// Whether a value is this number. (nlohmann's own comparisons with numbers, flags and text cost
+/// each file that includes them seconds of compile time.)
+[[nodiscard]] inline bool is_number(const nlohmann::json& value, double number) {
+  return value.is_number() && value.get<double>() == number;
+}
+/// Whether a value is this text.
+[[nodiscard]] inline bool is_text(const nlohmann::json& value, std::string_view text) {
+  return value.is_string() && value.get_ref<const std::string&>() == text;
+}
+/// Whether a value is this flag.
+[[nodiscard]] inline bool is_flag(const nlohmann::json& value, bool flag) {
+  return value.is_boolean() && value.get<bool>() == flag;
+}
+
 namespace io::detail {
 
 /// Watches the parser: nesting, and the keys of every object that is open.

@@ -175,7 +175,7 @@ private:
         text(part, "content") == " ")
       return;
     if (!byte_level && is_type(part, "Strip") && text(part, "content") == " " && start != nullptr &&
-        *start == 1)
+        is_number(*start, 1))
       return;
     refuse_part("decoder", part);
   }

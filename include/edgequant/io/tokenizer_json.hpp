@@ -106,7 +106,7 @@ public:
     const auto& model = field(root, "model");
     const auto* type =
         find(model, "type"); // absent in old files, which are BPE if they have merges
-    if (type != nullptr && *type != "BPE") refuse("model.type", "only BPE is supported");
+    if (type != nullptr && !is_text(*type, "BPE")) refuse("model.type", "only BPE is supported");
     const auto added = read_added_tokens(root, fields_);
     const auto& vocabulary = field(model, "vocab");
     id_limit_ = std::min(id_limit_, vocabulary.size() + added.size() + most_unused_ids);

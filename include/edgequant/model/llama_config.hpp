@@ -164,7 +164,8 @@ inline void check_window(json_object& fields, const std::vector<std::string>& cl
                          llama_config& config) {
   const auto enabled = fields.flag("use_sliding_window");
   const auto* value = fields.find("sliding_window");
-  if (value == nullptr || enabled == false || *value == false || *value == -1) return;
+  if (value == nullptr || enabled == false || is_flag(*value, false) || is_number(*value, -1))
+    return;
   const auto window = fields.integer("sliding_window", 0, 0x7fffffff);
   if (*window == 0 || *window >= config.context) return;
   bool windowed = enabled.value_or(false);

@@ -39,12 +39,14 @@ inline constexpr format default_candidates[] = {format::q4_0, format::q5_0, form
 /// Cost: columns^2 x rows a candidate, however many inputs there were. bad_value for weights that
 /// are not finite, naming the matrix; bad_argument for a candidate that cannot be written, and for
 /// inputs of another length. A format whose groups do not fit the rows is left out.
+template <class = void>
 [[nodiscard]] layer_sensitivity
 analyze_sensitivity(std::string name, Eigen::Ref<const matrix_f> weights,
                     const input_statistics& inputs = {},
                     std::span<const format> candidates = default_candidates, unsigned threads = 0);
 
 /// The same with what a calibration has seen under this name; bad_argument if it has not.
+template <class = void>
 [[nodiscard]] layer_sensitivity
 analyze_sensitivity(const std::string& name, Eigen::Ref<const matrix_f> weights,
                     const calibration& seen,
@@ -54,6 +56,7 @@ analyze_sensitivity(const std::string& name, Eigen::Ref<const matrix_f> weights,
 /// embedding that is not the output matrix has no inputs, and a text without tokens says nothing of
 /// any matrix. A tied embedding stands for the output matrix. Memory: the Gram matrices of one
 /// layer, or that of the output matrix.
+template <class = void>
 [[nodiscard]] std::vector<layer_sensitivity>
 analyze_model(const model_weights& weights, const calibration_text& text,
               std::span<const format> candidates = default_candidates, unsigned threads = 0,
@@ -72,8 +75,8 @@ struct loss_sums {
 };
 
 /// Squared norms of some rows under the three measures.
-[[nodiscard]] inline loss_sums measure_rows(const Eigen::MatrixXd& rows,
-                                            const input_statistics& inputs) {
+template <class = void>
+[[nodiscard]] loss_sums measure_rows(const Eigen::MatrixXd& rows, const input_statistics& inputs) {
   loss_sums s;
   s.weight = rows.squaredNorm();
   s.column = s.weight;
@@ -103,7 +106,7 @@ template <class Rows>
   return sum;
 }
 
-[[nodiscard]] inline double kurtosis_of(Eigen::Ref<const matrix_f> weights) {
+template <class = void> [[nodiscard]] double kurtosis_of(Eigen::Ref<const matrix_f> weights) {
   const auto values = weights.cast<double>().array();
   const double mean = values.mean(), count = static_cast<double>(weights.size());
   const double square = (values - mean).square().sum() / count;
@@ -112,9 +115,10 @@ template <class Rows>
 
 } // namespace plan::detail
 
-inline layer_sensitivity analyze_sensitivity(std::string name, Eigen::Ref<const matrix_f> weights,
-                                             const input_statistics& inputs,
-                                             std::span<const format> candidates, unsigned threads) {
+template <class>
+layer_sensitivity analyze_sensitivity(std::string name, Eigen::Ref<const matrix_f> weights,
+                                      const input_statistics& inputs,
+                                      std::span<const format> candidates, unsigned threads) {
   const auto rows = static_cast<std::size_t>(weights.rows());
   const auto columns = static_cast<std::size_t>(weights.cols());
   if (inputs.squares.size() != 0 && inputs.squares.size() != weights.cols())
@@ -146,21 +150,21 @@ inline layer_sensitivity analyze_sensitivity(std::string name, Eigen::Ref<const 
   return result;
 }
 
-inline layer_sensitivity analyze_sensitivity(const std::string& name,
-                                             Eigen::Ref<const matrix_f> weights,
-                                             const calibration& seen,
-                                             std::span<const format> candidates, unsigned threads) {
+template <class>
+layer_sensitivity analyze_sensitivity(const std::string& name, Eigen::Ref<const matrix_f> weights,
+                                      const calibration& seen, std::span<const format> candidates,
+                                      unsigned threads) {
   const auto found = seen.all().find(name);
   if (found == seen.all().end())
     fail(error_code::bad_argument, name, "the calibration has not seen it");
   return analyze_sensitivity(name, weights, found->second, candidates, threads);
 }
 
-inline std::vector<layer_sensitivity> analyze_model(const model_weights& weights,
-                                                    const calibration_text& text,
-                                                    std::span<const format> candidates,
-                                                    unsigned threads,
-                                                    const progress_callback& listener) {
+template <class>
+std::vector<layer_sensitivity> analyze_model(const model_weights& weights,
+                                             const calibration_text& text,
+                                             std::span<const format> candidates, unsigned threads,
+                                             const progress_callback& listener) {
   std::vector<layer_sensitivity> result;
   const auto analyze = [&](const named_weight& w, const input_statistics& inputs) {
     result.push_back(analyze_sensitivity(

@@ -37,17 +37,18 @@ struct shared_columns {
 /// relative squared output errors, measured on up to 512 rows a matrix. Rounding is the mse rule
 /// with a = 0, 1/20, ..., 1, or where `gptq` is given GPTQ with a = 0, 1/5, ..., 1. `gram`: X^T X,
 /// lower triangle. Factors of 1 where that is best, or where the inputs say nothing.
-[[nodiscard]] std::vector<float> awq_factors(std::span<const rounded_weight> weights,
-                                             const Eigen::MatrixXd& gram,
-                                             const shared_columns& shared = {},
-                                             const gptq_options* gptq = nullptr,
-                                             unsigned threads = 0);
+template <class = void>
+[[nodiscard]] std::vector<float>
+awq_factors(std::span<const rounded_weight> weights, const Eigen::MatrixXd& gram,
+            const shared_columns& shared = {}, const gptq_options* gptq = nullptr,
+            unsigned threads = 0);
 
 namespace quantizer::detail {
 
 /// Sums of the squares of each column's inputs, and their mean where columns share.
-[[nodiscard]] inline Eigen::VectorXd input_powers(const Eigen::MatrixXd& gram,
-                                                  const shared_columns& shared) {
+template <class = void>
+[[nodiscard]] Eigen::VectorXd input_powers(const Eigen::MatrixXd& gram,
+                                           const shared_columns& shared) {
   Eigen::VectorXd powers = gram.diagonal();
   const auto length = static_cast<Eigen::Index>(shared.length);
   const Eigen::Index block = length * static_cast<Eigen::Index>(shared.copies);
@@ -60,7 +61,8 @@ namespace quantizer::detail {
 }
 
 /// Some rows of a matrix, evenly spaced.
-[[nodiscard]] inline matrix_f sample_rows(const matrix_f& values, Eigen::Index most) {
+template <class = void>
+[[nodiscard]] matrix_f sample_rows(const matrix_f& values, Eigen::Index most) {
   const Eigen::Index step = (values.rows() + most - 1) / most;
   matrix_f rows((values.rows() + step - 1) / step, values.cols());
   for (Eigen::Index r = 0; r < rows.rows(); ++r) rows.row(r) = values.row(r * step);
@@ -68,17 +70,19 @@ namespace quantizer::detail {
 }
 
 /// The lower triangle of the Gram matrix of inputs that are divided by factors.
-[[nodiscard]] inline Eigen::MatrixXd divided_gram(const Eigen::MatrixXd& gram,
-                                                  const Eigen::VectorXf& factors) {
+template <class = void>
+[[nodiscard]] Eigen::MatrixXd divided_gram(const Eigen::MatrixXd& gram,
+                                           const Eigen::VectorXf& factors) {
   const Eigen::VectorXd shrink = factors.cast<double>().cwiseInverse();
   return shrink.asDiagonal() * gram * shrink.asDiagonal();
 }
 
 } // namespace quantizer::detail
 
-inline std::vector<float> awq_factors(std::span<const rounded_weight> weights,
-                                      const Eigen::MatrixXd& gram, const shared_columns& shared,
-                                      const gptq_options* gptq, unsigned threads) {
+template <class>
+std::vector<float> awq_factors(std::span<const rounded_weight> weights, const Eigen::MatrixXd& gram,
+                               const shared_columns& shared, const gptq_options* gptq,
+                               unsigned threads) {
   std::vector<float> best(static_cast<std::size_t>(gram.rows()), 1.0f);
   const Eigen::VectorXd powers = quantizer::detail::input_powers(gram, shared);
   if (!gram.allFinite() || !(powers.maxCoeff() > 0)) return best;

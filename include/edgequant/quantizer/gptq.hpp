@@ -31,15 +31,19 @@ struct gptq_report {
 /// row for which that comes out worse than plain rounding by the mse rule is rounded plainly. The
 /// bytes do not depend on the number of threads. `name` is for messages; bad_argument for a format
 /// without groups and rows that are no multiple of 32; bad_value as in row_encoder.
+///
+/// Here and below `template <class = void>` stands where only programs that call a function shall
+/// compile it.
+template <class = void>
 gptq_report gptq_encode(format type, const float* weights, std::size_t rows,
                         const gptq_columns& inputs, const gptq_options& options,
                         std::string_view name, std::byte* bytes);
 
 /// The same for a whole matrix, to bytes of its own.
-[[nodiscard]] inline std::vector<std::byte> gptq_matrix(format type, const matrix_f& weights,
-                                                        const gptq_columns& inputs,
-                                                        const gptq_options& options,
-                                                        std::string_view name) {
+template <class = void>
+[[nodiscard]] std::vector<std::byte>
+gptq_matrix(format type, const matrix_f& weights, const gptq_columns& inputs,
+            const gptq_options& options, std::string_view name) {
   const auto rows = static_cast<std::size_t>(weights.rows());
   std::vector<std::byte> bytes(rows * row_bytes(type, static_cast<std::uint64_t>(weights.cols())));
   (void)gptq_encode(type, weights.data(), rows, inputs, options, name, bytes.data());
@@ -299,9 +303,10 @@ template <class F> void gptq_job<F>::store(Eigen::Index row, typename F::block* 
 
 } // namespace quantizer::detail
 
-inline gptq_report gptq_encode(format type, const float* weights, std::size_t rows,
-                               const gptq_columns& inputs, const gptq_options& options,
-                               std::string_view name, std::byte* bytes) {
+template <class>
+gptq_report gptq_encode(format type, const float* weights, std::size_t rows,
+                        const gptq_columns& inputs, const gptq_options& options,
+                        std::string_view name, std::byte* bytes) {
   const auto columns = static_cast<std::size_t>(inputs.size());
   if (columns % 32 != 0)
     fail(error_code::bad_argument, std::string(name),

@@ -22,6 +22,7 @@ public:
   /// A column that is never used counts like the average one. Damping is raised tenfold until the
   /// factorisation succeeds; a matrix that is not finite, or all zeros, says nothing: every column
   /// then counts the same.
+  template <class = void> // compiled where it is called
   explicit gptq_columns(const Eigen::MatrixXd& gram, double damping = 0.01);
 
   [[nodiscard]] Eigen::Index size() const noexcept { return gram_.rows(); }
@@ -37,7 +38,7 @@ public:
 
 private:
   void sort_columns();
-  [[nodiscard]] bool factorise();
+  template <class = void> [[nodiscard]] bool factorise();
 
   double damping_;
   Eigen::MatrixXd gram_;
@@ -45,7 +46,8 @@ private:
   std::vector<Eigen::Index> order_;
 };
 
-inline gptq_columns::gptq_columns(const Eigen::MatrixXd& gram, double damping)
+template <class>
+gptq_columns::gptq_columns(const Eigen::MatrixXd& gram, double damping)
     : damping_(damping), gram_(gram.selfadjointView<Eigen::Lower>()) {
   const Eigen::Index n = gram_.rows();
   const double largest = n == 0 ? 0 : gram_.diagonal().maxCoeff();
@@ -81,7 +83,7 @@ inline void gptq_columns::sort_columns() {
 
 /// With the order of columns turned round, gram = L L^T; turned back, gram = R R^T with R upper
 /// triangular, so that U = R^-1: one factorisation, where inverse and factor would take three.
-inline bool gptq_columns::factorise() {
+template <class> bool gptq_columns::factorise() {
   const Eigen::Index n = gram_.rows();
   Eigen::MatrixXd turned(n, n);
   const auto from = [&](Eigen::Index i) { return order_[static_cast<std::size_t>(n - 1 - i)]; };

@@ -11,15 +11,17 @@
 namespace edgequant::inline EDGEQUANT_ABI {
 
 /// |X D^T|^2 for the rows D and the lower triangle of X^T X.
-[[nodiscard]] inline double output_power(const Eigen::MatrixXd& rows, const Eigen::MatrixXd& gram) {
+template <class = void>
+[[nodiscard]] double output_power(const Eigen::MatrixXd& rows, const Eigen::MatrixXd& gram) {
   const serial_products one;
   return (rows * gram.selfadjointView<Eigen::Lower>()).cwiseProduct(rows).sum();
 }
 
 /// |X (W - Q)^T| / |X W^T|, Frobenius norms; 0 where nothing is lost. Equal bits on any number of
 /// threads.
-[[nodiscard]] inline double output_error(const matrix_f& weights, const matrix_f& quantized,
-                                         const Eigen::MatrixXd& gram, unsigned threads = 0) {
+template <class = void>
+[[nodiscard]] double output_error(const matrix_f& weights, const matrix_f& quantized,
+                                  const Eigen::MatrixXd& gram, unsigned threads = 0) {
   constexpr Eigen::Index height = 64; // rows that are handled together
   std::vector<double> lost(static_cast<std::size_t>((weights.rows() + height - 1) / height));
   std::vector<double> total(lost.size());

@@ -56,8 +56,8 @@ inline std::vector<std::uint64_t> token_ids_of(json_object& fields, const char* 
   std::vector<std::uint64_t> ids;
   const auto add = [&](const nlohmann::json& value) {
     if (!value.is_number_integer()) fields.refuse(name, "the number of a token or a list of them");
-    if (value == -1) return;
-    if (value < 0 || value >= limit)
+    if (is_number(value, -1)) return;
+    if (!value.is_number_unsigned() || value.get<std::uint64_t>() >= limit)
       fields.refuse(name, "a token below the vocabulary's size of " + std::to_string(limit));
     ids.push_back(value.get<std::uint64_t>());
   };
