@@ -135,7 +135,7 @@ inline void model_weights::read_rope_divisors() {
   for (std::size_t i = 0; i < file_.tensors.size(); ++i) {
     const auto& t = file_.tensors[i];
     if (t.name.starts_with("blk.") && t.name.ends_with("." + name) && t.type == divisors->type &&
-        std::ranges::equal(t.data, divisors->data))
+        std::equal(t.data.begin(), t.data.end(), divisors->data.begin(), divisors->data.end()))
       used_[i] = true;
   }
 }
