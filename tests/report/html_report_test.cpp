@@ -387,8 +387,8 @@ TEST(html_text, writes_numbers_for_people) {
   EXPECT_EQ(short_text(0), "0");
   EXPECT_EQ(short_text(1e-4), "10\u207b\u2074");
   EXPECT_EQ(short_text(2.5e7), "2.5\u00d710\u2077");
-  EXPECT_EQ(fixed_text(-0.001, 2), "0.00");
-  EXPECT_EQ(fixed_text(1e300, 2).size(), 301u + 3);
+  EXPECT_EQ(figure_text(-0.001, 2), "0.00");
+  EXPECT_EQ(figure_text(1e300, 2).size(), 301u + 3);
   EXPECT_EQ(percent_text(0.0832), "8.32\u00a0%");
   EXPECT_EQ(percent_text(1e-9), "&lt;0.01\u00a0%");
   EXPECT_EQ(percent_text(0), "0.00\u00a0%");
