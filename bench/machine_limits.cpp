@@ -174,7 +174,7 @@ double bench::float_peak(unsigned threads) {
 }
 
 double bench::matrix_peak(unsigned threads) {
-  if constexpr (eq::gemm::multiplies_tiles<S>)
+  if constexpr (eq::simd::tile_backend<S>)
     if (eq::gemm::matrix_unit_ready()) return rate(2.0 * 4 * 16 * 16 * 64, threads, run_tiles<S>);
   return 0;
 }

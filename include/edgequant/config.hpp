@@ -13,26 +13,39 @@
 #error "EdgeQuant needs IEEE arithmetic: compile without -ffast-math and its parts"
 #endif
 
-// The word below becomes part of the inline namespace, so that translation units built with
-// different -m flags can be linked into one program. simd/simd.hpp picks the backend by it.
-#if defined(EDGEQUANT_FORCE_SCALAR)
-#define EDGEQUANT_ISA scalar
-#elif defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) &&                    \
-    defined(__AVX512VNNI__) && defined(__AMX_TILE__) && defined(__AMX_INT8__) &&                   \
-    defined(__linux__) && defined(__x86_64__)
-#define EDGEQUANT_ISA avx512_amx
-#elif defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) &&                    \
+// The instruction sets of this translation unit: found here and nowhere else. Each has a backend in
+// simd/.
+#if !defined(EDGEQUANT_FORCE_SCALAR)
+#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#define EDGEQUANT_HAS_AVX2 1
+#endif
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) &&                      \
     defined(__AVX512VNNI__)
+#define EDGEQUANT_HAS_AVX512 1
+#if defined(__AMX_TILE__) && defined(__AMX_INT8__) && defined(__linux__) && defined(__x86_64__)
+#define EDGEQUANT_HAS_AMX 1
+#endif
+#endif
+#if defined(__aarch64__)
+#define EDGEQUANT_HAS_NEON 1
+#endif
+#endif
+
+// This word becomes part of the inline namespace, so that translation units built with different
+// -m flags can be linked into one program.
+#if defined(EDGEQUANT_HAS_AMX)
+#define EDGEQUANT_ISA avx512_amx
+#elif defined(EDGEQUANT_HAS_AVX512)
 #define EDGEQUANT_ISA avx512
-#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__) && defined(__AVXVNNI__)
+#elif defined(EDGEQUANT_HAS_AVX2) && defined(__AVXVNNI__)
 #define EDGEQUANT_ISA avx2_vnni
-#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#elif defined(EDGEQUANT_HAS_AVX2)
 #define EDGEQUANT_ISA avx2
-#elif defined(__aarch64__) && defined(__ARM_FEATURE_MATMUL_INT8)
+#elif defined(EDGEQUANT_HAS_NEON) && defined(__ARM_FEATURE_MATMUL_INT8)
 #define EDGEQUANT_ISA neon_i8mm
-#elif defined(__aarch64__) && defined(__ARM_FEATURE_DOTPROD)
+#elif defined(EDGEQUANT_HAS_NEON) && defined(__ARM_FEATURE_DOTPROD)
 #define EDGEQUANT_ISA neon_dotprod
-#elif defined(__aarch64__)
+#elif defined(EDGEQUANT_HAS_NEON)
 #define EDGEQUANT_ISA neon
 #else
 #define EDGEQUANT_ISA scalar

@@ -26,7 +26,7 @@ public:
     const std::size_t last = std::min(x_->count(), first + task_vectors_);
     const std::size_t begin = task % row_tasks_ * task_rows;
     const std::size_t end = std::min(w_->rows, begin + task_rows);
-    if constexpr (gemm::multiplies_tiles<simd::native>)
+    if constexpr (simd::tile_backend<simd::native>)
       if (x_->wide()) return multiply_tiles<simd::native>(begin, end, first, last);
     constexpr std::size_t most = gemm::channel_tile_panels<simd::native>;
     for (std::size_t row = begin; row < end;) {

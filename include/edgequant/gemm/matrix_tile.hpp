@@ -8,15 +8,9 @@
 
 namespace edgequant::inline EDGEQUANT_ABI::gemm {
 
-/// Whether a backend has such a unit; simd::avx512_amx has.
-template <class S>
-concept multiplies_tiles = simd::backend<S> && requires {
-  S::tiles_ready();
-};
-
-/// Whether there is one, and the operating system lets this process use it.
+/// Whether there is such a unit, and the operating system lets this process use it.
 template <simd::backend S = simd::native> [[nodiscard]] bool matrix_unit_ready() noexcept {
-  if constexpr (multiplies_tiles<S>)
+  if constexpr (simd::tile_backend<S>)
     return S::tiles_ready();
   else
     return false;
@@ -53,7 +47,7 @@ void quantize_token_per_token(const float* values, std::size_t length, per_token
 }
 
 /// Makes `groups` groups of a panel ready for tiles: codes with a sign, a float a scale.
-template <multiplies_tiles S, class Panel>
+template <simd::tile_backend S, class Panel>
 void expand_for_tiles(const Panel* from, std::size_t groups,
                       expanded_panel<Panel::bits>* to) noexcept {
   for (std::size_t g = 0; g < groups; ++g) {
@@ -69,7 +63,7 @@ void expand_for_tiles(const Panel* from, std::size_t groups,
 ///
 /// Products of tiles take long and follow each other closely: that of group g + 2 begins, and that
 /// of g + 1 is stored, before the floats of g.
-template <std::size_t Tokens, multiplies_tiles S, int Bits>
+template <std::size_t Tokens, simd::tile_backend S, int Bits>
 void multiply_tile(const expanded_panel<Bits>* panel, std::size_t groups,
                    const activation_group<matrix_tile_tokens>* x, bool more, float* out,
                    std::size_t stride) noexcept {
@@ -114,7 +108,7 @@ void multiply_tile(const expanded_panel<Bits>* panel, std::size_t groups,
 
 /// sums[i][c * 16 + r] += row r of panel i % 2 times column c of tile i / 2, where the second panel
 /// begins at panel + second, for one tile of columns or two. Exact up to most_channel_columns.
-template <std::size_t Tiles, multiplies_tiles S>
+template <std::size_t Tiles, simd::tile_backend S>
 void add_channel_tiles(const channel_panel* panel, std::size_t second, std::size_t groups,
                        const per_token_tile* const* x,
                        std::int32_t (*sums)[matrix_tile_tokens * 16]) noexcept {

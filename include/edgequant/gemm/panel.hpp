@@ -116,17 +116,11 @@ template <simd::backend S> [[nodiscard]] auto load_scales(const float* scales) n
   return S::load(scales);
 }
 
-/// Whether a backend multiplies two rows with two columns at once, and how panels are made ready.
-template <class S>
-concept multiplies_pairs = requires {
-  typename S::i32_pair;
-};
-
 /// Makes `groups` groups of a panel ready for many columns.
 template <simd::backend S = simd::native, class Panel>
 void expand_panel(const Panel* from, std::size_t groups, expanded_panel<Panel::bits>* to) noexcept {
   for (std::size_t g = 0; g < groups; ++g) {
-    if constexpr (multiplies_pairs<S>)
+    if constexpr (simd::pair_backend<S>)
       for (int k = 0; k < 8; k += 2)
         S::store_row_pairs(to[g].codes[k][0], load_codes<S>(from[g], k),
                            load_codes<S>(from[g], k + 1));
@@ -157,7 +151,7 @@ void multiply_panels(const Panel* panel, std::size_t groups, const activation_gr
         kernel::prefetch_stream<sizeof(Panel)>(panel + p * groups + g);
     const std::int32_t* starts = bits == 4 ? x[g].correction_4 : x[g].correction_8;
     decltype(S::template begin_dots<bits>(0)) sum[Panels][Tokens];
-    if constexpr (multiplies_pairs<S> && std::is_same_v<Panel, expanded_panel<bits>>) {
+    if constexpr (simd::pair_backend<S> && std::is_same_v<Panel, expanded_panel<bits>>) {
       // Half as many dot instructions; the same whole numbers.
       EDGEQUANT_UNROLL
       for (std::size_t c = 0; c < Tokens; c += 2) {

@@ -167,7 +167,7 @@ template <class Use> void visit_product(const weight_product& p, const activatio
   const bool coded = visit_block_format(p.w.type, [&]<class F>(F) {
     // From so many vectors on what is made ready is used often enough; bytes are ready already.
     constexpr std::size_t many = F::bits == 4 ? 12 : 20;
-    if constexpr (gemm::multiplies_tiles<simd::native>)
+    if constexpr (simd::tile_backend<simd::native>)
       if (x.wide()) return use(blocked_product<typename F::block, true>(p, x));
     if (x.count() < many)
       use(streamed_product<typename F::block>(p, x));

@@ -90,9 +90,6 @@ struct avx2 {
     };
     return {lanes(bits, x.a, y.a), lanes(bits >> 8, x.b, y.b)};
   }
-  static f32 iota() noexcept {
-    return {_mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7), _mm256_setr_ps(8, 9, 10, 11, 12, 13, 14, 15)};
-  }
   static f32 rounded(f32 x) noexcept { return {edgequant::rounded(x.a), edgequant::rounded(x.b)}; }
   static f32 abs(f32 x) noexcept {
     const __m256 mask = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));

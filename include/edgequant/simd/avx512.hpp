@@ -5,9 +5,11 @@
 #include "../core/float_types.hpp"
 #include "../core/rounded.hpp"
 
-// GCC 12's own intrinsics start from undefined vectors and trip these warnings where they inline.
+// GCC 12's own intrinsics start from undefined vectors and trip these warnings where they inline;
+// without optimisation they are macros, whose masks change their sign.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
@@ -58,9 +60,6 @@ struct avx512 {
   }
   static f32 choose(std::uint32_t bits, f32 x, f32 y) noexcept {
     return _mm512_mask_blend_ps(static_cast<__mmask16>(bits & 0xffff), y, x);
-  }
-  static f32 iota() noexcept {
-    return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   }
   static f32 rounded(f32 x) noexcept { return edgequant::rounded(x); }
   static f32 abs(f32 x) noexcept { return _mm512_abs_ps(x); }

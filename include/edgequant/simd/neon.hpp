@@ -98,11 +98,6 @@ struct neon {
       return vbslq_f32(vtstq_u32(vdupq_n_u32(bits >> (4 * i)), bit), x.v[i], y.v[i]);
     });
   }
-  static f32 iota() noexcept {
-    const float32x4_t first = {0, 1, 2, 3};
-    return each<f32>(
-        [&](int i) { return vaddq_f32(first, vdupq_n_f32(static_cast<float>(4 * i))); });
-  }
   static f32 rounded(f32 x) noexcept {
     return each<f32>([&](int i) { return edgequant::rounded(x.v[i]); });
   }

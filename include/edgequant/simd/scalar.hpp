@@ -94,10 +94,6 @@ struct scalar {
   static f32 choose(std::uint32_t bits, f32 x, f32 y) noexcept {
     return each<f32>([&](int i) { return (bits >> i & 1) != 0 ? x.lane[i] : y.lane[i]; });
   }
-  /// Lane i holds i.
-  static f32 iota() noexcept {
-    return each<f32>([](int i) { return static_cast<float>(i); });
-  }
   /// The value itself; a product that passes it is rounded before anything is added to it.
   static f32 rounded(f32 a) noexcept {
     return each<f32>([&](int i) { return edgequant::rounded(a.lane[i]); });
