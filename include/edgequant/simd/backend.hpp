@@ -122,7 +122,6 @@ concept backend_products = backend_dots<S, 4> && backend_dots<S, 8> &&
   { S::first_sum } -> std::convertible_to<std::int32_t>;
   { S::load_codes(in) } -> std::same_as<typename S::i8>;
   { S::store_codes(out, w) } -> std::same_as<void>;
-  { S::broadcast_codes(in, 0) } -> std::same_as<typename S::i8>;
   { S::load_low_codes(packed) } -> std::same_as<typename S::i8>;
   { S::load_high_codes(packed) } -> std::same_as<typename S::i8>;
   { S::shift_of(x) } -> std::same_as<typename S::f32>;
