@@ -18,7 +18,7 @@
 #include "quantizer/awq.hpp"           // awq_factors: columns scaled before they are rounded
 #include "quantizer/gptq.hpp"          // gptq_encode: errors that make up for each other
 #include "quantizer/row_codec.hpp"     // rows of any stored format
-#include "report/html_report.hpp"   // the report of a job as a page; report_text.hpp: table, JSON
+#include "report/report_page.hpp"   // the report of a job as a page; report_text.hpp: table, JSON
 #include "run/pipeline.hpp"         // inference_pipeline: load, warm up, infer, measure
 #include "run/reference_engine.hpp" // the built-in engine behind it
 #include "system/progress_bar.hpp"  // progress reports and a bar

@@ -11,12 +11,17 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-struct compress_options : format_request {
+struct compress_options {
+  format type = format::q4_0; ///< of the matrices
   scale_choice scale = scale_rule::mse;
-  unsigned threads = 0; ///< 0: all
-  bool dry_run = false; ///< plan and check, write nothing
+  std::vector<keep_rule> keep = {}; ///< exceptions, the last match wins
+  named_formats exact = {};         ///< stronger than both
+  unsigned threads = 0;             ///< 0: all
+  bool dry_run = false;             ///< plan and check, write nothing
   /// Tensors that are encoded already, in the planned format: they are taken as they are.
   const encoded_tensors* encoded = nullptr;
+
+  operator format_request() const { return {type, keep, exact}; }
 };
 
 /// Reads every weight once to check it (NaN and infinity are bad_value with tensor and index), then

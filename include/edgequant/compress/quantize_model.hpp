@@ -3,8 +3,8 @@
 /// resumable, with a report.
 #pragma once
 
-#include "../report/html_report.hpp"
 #include "../report/plan_json.hpp"
+#include "../report/report_page.hpp"
 #include "../report/report_text.hpp"
 #include "../system/separate_files.hpp"
 #include "calibrated_model.hpp"
@@ -191,10 +191,10 @@ inline void quantize_model_job::judge(calibrated_model& model) {
 
 inline std::string quantize_model_job::report_text() const {
   if (options_.report.extension() != ".html") return to_json(result_.report).dump(2) + "\n";
-  html_report_details details{.layers = result_.layers, .method = name_of(method_)};
+  report_details details{.layers = result_.layers, .method = name_of(method_)};
   if (result_.plan) details.plan = &*result_.plan;
   details.measure = options_.sensitivity;
-  return html_report(result_.report, details);
+  return report_page(result_.report, details);
 }
 
 inline quantize_model_result quantize_model_job::run() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <edgequant/report/html_report.hpp>
+#include <edgequant/report/report_page.hpp>
 
 #include <gtest/gtest.h>
 
@@ -81,12 +81,12 @@ struct sample_run {
   std::vector<eq::layer_sensitivity> layers;
   eq::budget_plan plan;
 
-  eq::html_report_details details() const {
-    eq::html_report_details d;
+  eq::report_details details() const {
+    eq::report_details d;
     d.plan = &plan, d.layers = layers, d.measure = eq::loss_measure::kld, d.method = "gptq";
     return d;
   }
-  std::string page() const { return eq::html_report(report, details()); }
+  std::string page() const { return eq::report_page(report, details()); }
 
   /// A matrix with its sensitivity; `size` spreads the figures.
   void add(const std::string& name, double size) {
@@ -154,7 +154,7 @@ sample_run llama(int layers) {
   return run;
 }
 
-TEST(html_report, shows_every_tensor_in_strip_and_table) {
+TEST(report_page, shows_every_tensor_in_strip_and_table) {
   const auto run = llama(3);
   const auto page = run.page();
   EXPECT_EQ(markup_check(page).problem(), "");
@@ -169,7 +169,7 @@ TEST(html_report, shows_every_tensor_in_strip_and_table) {
   EXPECT_EQ(count(table, "<tr>"), 1 + 25 + 1u); // with head and foot
 }
 
-TEST(html_report, has_totals_and_the_proof) {
+TEST(report_page, has_totals_and_the_proof) {
   auto run = llama(2);
   run.plan.result.proven = true;
   auto page = run.page();
@@ -185,12 +185,12 @@ TEST(html_report, has_totals_and_the_proof) {
   EXPECT_EQ(count(page, "<dt>Gap</dt><dd>0.5<small>25.00\u00a0% of the loss, at most"), 1u);
 }
 
-TEST(html_report, leaves_out_what_has_no_data) {
+TEST(report_page, leaves_out_what_has_no_data) {
   auto run = llama(2);
   const auto has = [](const std::string& page, const std::string& name) {
     return !section(page, name).empty();
   };
-  const auto bare = eq::html_report(run.report);
+  const auto bare = eq::report_page(run.report);
   EXPECT_EQ(markup_check(bare).problem(), "");
   for (const char* name : {"summary", "precision", "tensors"}) EXPECT_TRUE(has(bare, name)) << name;
   for (const char* name : {"sensitivity", "frontier", "notes"})
@@ -199,22 +199,22 @@ TEST(html_report, leaves_out_what_has_no_data) {
 
   for (auto& layer : run.layers)
     for (auto& c : layer.candidates) c.kl.reset();
-  eq::html_report_details details;
+  eq::report_details details;
   details.layers = run.layers;
-  const auto analyzed = eq::html_report(run.report, details);
+  const auto analyzed = eq::report_page(run.report, details);
   EXPECT_EQ(count(section(analyzed, "sensitivity"), "<figure>"), 7u); // one a role
   EXPECT_EQ(count(section(analyzed, "sensitivity"), "KL divergence"), 0u);
   EXPECT_FALSE(has(analyzed, "frontier"));
 
-  const auto empty = eq::html_report({});
+  const auto empty = eq::report_page({});
   EXPECT_EQ(markup_check(empty).problem(), "");
   EXPECT_EQ(count(empty, "<section"), 1u);
 
   run.report.notes = {"a note"};
-  EXPECT_EQ(count(section(eq::html_report(run.report), "notes"), "<li>a note</li>"), 1u);
+  EXPECT_EQ(count(section(eq::report_page(run.report), "notes"), "<li>a note</li>"), 1u);
 }
 
-TEST(html_report, shows_divergence_where_it_was_measured) {
+TEST(report_page, shows_divergence_where_it_was_measured) {
   const auto page = llama(2).page();
   const auto shown = section(page, "sensitivity");
   EXPECT_EQ(count(shown, "<figure>"), 14u); // 7 roles, two figures
@@ -223,13 +223,13 @@ TEST(html_report, shows_divergence_where_it_was_measured) {
   EXPECT_EQ(count(shown, "<code>token_embd.weight</code>"), 2u); // no layer: a bar
 }
 
-TEST(html_report, loads_nothing) {
+TEST(report_page, loads_nothing) {
   const auto page = llama(3).page();
   for (const char* part : {"http", "src=", "href=", "url(", "@import", "<script", "<link", "<img"})
     EXPECT_EQ(page.find(part), std::string::npos) << part;
 }
 
-TEST(html_report, escapes_whatever_comes_from_files) {
+TEST(report_page, escapes_whatever_comes_from_files) {
   const std::string hostile = "\"><script>alert('1')</script>&\xff\x01\n";
   sample_run run;
   run.add(hostile, 1);
@@ -239,7 +239,7 @@ TEST(html_report, escapes_whatever_comes_from_files) {
   run.report.notes = {hostile};
   auto details = run.details();
   details.method = hostile;
-  const auto page = eq::html_report(run.report, details);
+  const auto page = eq::report_page(run.report, details);
   EXPECT_EQ(markup_check(page).problem(), "");
   EXPECT_EQ(page.find("<script"), std::string::npos);
   EXPECT_EQ(page.find('\xff'), std::string::npos);
@@ -250,7 +250,7 @@ TEST(html_report, escapes_whatever_comes_from_files) {
     EXPECT_GE(count(section(page, name), shown), 1u) << name;
 }
 
-TEST(html_report, marks_the_chosen_point) {
+TEST(report_page, marks_the_chosen_point) {
   const auto run = llama(4);
   const auto shown = section(run.page(), "frontier");
   const auto x_of = [&](const std::string& kind, const std::string& tip) {
@@ -274,7 +274,7 @@ TEST(html_report, marks_the_chosen_point) {
   EXPECT_EQ(count(shown, "all q4_0\n" + eq::report::detail::grouped_text(smallest) + " bytes"), 1u);
 }
 
-TEST(html_report, compares_with_one_format_wherever_it_fits) {
+TEST(report_page, compares_with_one_format_wherever_it_fits) {
   eq::budget_plan plan;
   plan.groups = {{"a", {{format::q4_0, 10, 4}, {format::f16, 40, 1}, {format::f32, 80, 0}}},
                  {"b", {{format::f16, 20, 2}, {format::f32, 40, 0}}}}; // rows that fit no q4_0
@@ -288,11 +288,11 @@ TEST(html_report, compares_with_one_format_wherever_it_fits) {
   EXPECT_EQ(points[2].loss, 6);
 }
 
-TEST(html_report, prefers_measured_output_errors) {
+TEST(report_page, prefers_measured_output_errors) {
   auto run = llama(1);
   for (auto& t : run.report.tensors)
     if (t.name == "blk.0.attn_q.weight") t.output_error = 0.03125;
-  const auto table = section(eq::html_report(run.report, run.details()), "tensors");
+  const auto table = section(eq::report_page(run.report, run.details()), "tensors");
   EXPECT_EQ(count(table, "<td class=\"n\">3.12\u00a0%</td>"), 1u); // half to even
   EXPECT_EQ(count(table, "<td class=\"n guess\">"), 7u); // six other matrices and the embedding
   const auto& embedding = run.layers[0];                 // plain rounding in the format that it got
@@ -302,7 +302,7 @@ TEST(html_report, prefers_measured_output_errors) {
               c.type == run.plan.formats.at(embedding.name) ? 1u : 0u);
 }
 
-TEST(html_report, has_a_colour_for_every_format) {
+TEST(report_page, has_a_colour_for_every_format) {
   eq::compress_report report;
   std::set<std::string> colours;
   for (const auto& row : eq::format_table) {
@@ -310,13 +310,13 @@ TEST(html_report, has_a_colour_for_every_format) {
     colours.insert(eq::report::detail::fill_of(row.id));
   }
   EXPECT_EQ(colours.size(), std::size(eq::format_table));
-  const auto page = eq::html_report(report);
+  const auto page = eq::report_page(report);
   EXPECT_EQ(markup_check(page).problem(), "");
   for (const auto& row : eq::format_table) // legend, list and table
     EXPECT_EQ(count(page, eq::report::detail::format_chip(row.id)), 3u) << row.name;
 }
 
-TEST(html_report, writes_no_number_that_is_not_finite) {
+TEST(report_page, writes_no_number_that_is_not_finite) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const double infinity = std::numeric_limits<double>::infinity();
   auto run = llama(3);
@@ -328,7 +328,7 @@ TEST(html_report, writes_no_number_that_is_not_finite) {
   run.plan.result.loss = nan, run.plan.result.lower_bound = -infinity;
   run.plan.budget_bytes = 0, run.report.values = 0, run.report.bytes_after = 0;
   run.report.tensors[1].output_error = nan, run.report.tensors[2].output_error = infinity;
-  const auto page = eq::html_report(run.report, run.details());
+  const auto page = eq::report_page(run.report, run.details());
   EXPECT_EQ(markup_check(page).problem(), "");
   for (const char* word : {"nan", "inf"})
     for (auto at = page.find(word); at != page.npos; at = page.find(word, at + 1))
@@ -339,10 +339,10 @@ TEST(html_report, writes_no_number_that_is_not_finite) {
   EXPECT_EQ(count(page, "class=\"chosen\""), 0u);
   for (auto& layer : run.layers)
     for (auto& c : layer.candidates) c.output_error = nan, c.kl.reset();
-  EXPECT_EQ(section(eq::html_report(run.report, run.details()), "sensitivity"), "");
+  EXPECT_EQ(section(eq::report_page(run.report, run.details()), "sensitivity"), "");
 }
 
-TEST(html_report, takes_a_thousand_tensors) {
+TEST(report_page, takes_a_thousand_tensors) {
   const auto run = llama(125);
   EXPECT_EQ(run.report.tensors.size(), 1001u);
   const auto page = run.page();
@@ -352,7 +352,7 @@ TEST(html_report, takes_a_thousand_tensors) {
   EXPECT_EQ(page, run.page());
 }
 
-TEST(html_report, lists_tensors_that_have_no_layer) {
+TEST(report_page, lists_tensors_that_have_no_layer) {
   sample_run run;
   for (int i = 0; i < 60; ++i) run.add("conv_" + std::to_string(i) + ".w", 1 + i);
   run.add("blk.4294967295.attn_q.weight", 1); // no reason for that many columns

@@ -10,7 +10,7 @@
 namespace edgequant::inline EDGEQUANT_ABI {
 
 /// What is known besides the report. Sections without data are left out.
-struct html_report_details {
+struct report_details {
   const budget_plan* plan = nullptr;           ///< what chose the formats
   loss_measure measure = loss_measure::output; ///< what the plan minimised
   /// Tensors whose output error the report does not have are shown with that of plain rounding.
@@ -23,8 +23,8 @@ struct html_report_details {
 /// drawings are within it; there is no script, and nothing is loaded. It depends on the arguments
 /// alone. Names may hold any bytes: they are escaped, with U+FFFD for what is no UTF-8. Numbers
 /// that are not finite are shown as a dash. Errors of pareto_frontier() for the groups of a plan.
-[[nodiscard]] std::string html_report(const compress_report& report,
-                                      const html_report_details& details = {});
+[[nodiscard]] std::string report_page(const compress_report& report,
+                                      const report_details& details = {});
 
 namespace report::detail {
 
@@ -151,7 +151,7 @@ struct table_columns {
 
 } // namespace report::detail
 
-inline std::string html_report(const compress_report& report, const html_report_details& details) {
+inline std::string report_page(const compress_report& report, const report_details& details) {
   const auto tensors = report::detail::html_tensors(report, details.layers);
   const std::string title = std::filesystem::path(report.output).filename().string();
   std::string html =
