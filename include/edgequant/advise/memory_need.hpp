@@ -2,7 +2,9 @@
 /// What a model takes of a device's memory, part by part.
 #pragma once
 
+#include "../gemm/scratch_sizes.hpp"
 #include "../model/kv_format.hpp"
+#include "../model/scratch_sizes.hpp"
 #include "../plan/default_format.hpp"
 #include "model_tensors.hpp"
 
@@ -16,7 +18,7 @@ namespace edgequant::inline EDGEQUANT_ABI {
 struct memory_need {
   std::uint64_t weights = 0; ///< as in the file; engines that repack them may take more
   std::uint64_t kv_cache = 0;
-  std::uint64_t activations = 0; ///< at most
+  std::uint64_t activations = 0; ///< see activation_bytes()
   std::uint64_t runtime = 0;     ///< the engine itself: code, vocabulary, graph, buffers
 
   [[nodiscard]] std::uint64_t total() const noexcept {
@@ -24,35 +26,46 @@ struct memory_need {
   }
 };
 
-/// What engines take beside weights and cache, the upper end of 0.3 to 0.5 GB; derived from what
-/// RKLLM and ExecuTorch report as the memory of whole processes.
+/// What an engine takes beside weights, KV cache and activations: the upper end of 0.3 to 0.5 GB,
+/// derived from the memory of processes that RKLLM and ExecuTorch report.
 inline constexpr std::uint64_t engine_runtime_bytes = 500'000'000;
-/// The built-in engine has no graph and no arena: code, and the vocabulary with its tables. 18 MB
-/// were measured with 128k words beyond the other parts; the rest is for 256k and for other
-/// systems.
+/// The same of the built-in engine, which has no graph and no arena: code, the vocabulary with its
+/// tables, and a few hundred KB of work memory a thread. 18 MB were measured with a vocabulary of
+/// 128k tokens; the rest is for larger vocabularies and for other systems.
 inline constexpr std::uint64_t built_in_runtime_bytes = 64'000'000;
 
 /// Bytes of all tensors of the model in a file of `type`, each in the format that plan_formats()
-/// gives it: `exact` decides for the tensors that it names. Without the file's metadata, vocabulary
-/// and padding, which a profile does not know: gguf_bytes() knows them. bad_argument as
-/// tensors_of(), and for a plan that names a tensor which the model has not.
+/// gives it; `exact` has precedence for the tensors that it names. The file's metadata, vocabulary
+/// and padding are not counted: a profile does not know them, gguf_bytes() does. bad_argument as
+/// tensors_of(), and where `exact` names a tensor that the model does not have.
 [[nodiscard]] std::uint64_t tensor_data_bytes(const model_profile& model, format type,
                                               const named_formats& exact = {});
 
-/// Bytes of the built-in engine's KV cache with so many tokens, in whole blocks; engines that give
-/// layers a sliding window take less.
-[[nodiscard]] std::uint64_t kv_cache_bytes(const model_profile& model, std::uint64_t tokens,
-                                           kv_format type = kv_format::f16);
+/// Which tokens the KV cache of a layer with a sliding window keeps.
+enum class window_cache {
+  window, ///< those of the window and of one batch, as llama.cpp does
+  all     ///< all of the context, as the built-in engine does
+};
 
-/// An upper estimate of what the network needs beside weights and cache, from what the built-in
-/// engine allocates at most: for 256 tokens at once (or the context) every vector between two
-/// operations in f32, the 8-bit codes of the widest and its values once more, for four parts of
-/// them and each key head the keys, values and scores of the context, and sixteen rows of logits.
+/// Tokens of a batch that a cache holds beside a window: llama.cpp's default.
+inline constexpr std::uint64_t window_batch_tokens = 512;
+
+/// Bytes of the KV cache with `tokens` tokens, in blocks of kv_block_tokens as the built-in engine
+/// allocates them. Layers differ where model.layer_caches says so. For a model with windows that
+/// layer_caches does not know it is an upper bound.
+[[nodiscard]] std::uint64_t kv_cache_bytes(const model_profile& model, std::uint64_t tokens,
+                                           kv_format type = kv_format::f16,
+                                           window_cache windows = window_cache::window);
+
+/// Bytes that the network needs beside weights and KV cache: an upper bound of what the built-in
+/// engine allocates to run `context` tokens, and an estimate for other engines. It grows up to
+/// chunk_tokens, and is the same for every longer context: attention takes the keys and values of
+/// a tile of tokens at a time.
 [[nodiscard]] std::uint64_t activation_bytes(const model_profile& model, std::uint64_t context);
 
 namespace advisor::detail {
 
-/// Sums and products stop at 2^60: what is that large fits nowhere.
+/// Sums and products of bytes are cut off at 2^60, so that sums of a few do not overflow.
 inline constexpr std::uint64_t beyond_all = std::uint64_t{1} << 60;
 
 [[nodiscard]] constexpr std::uint64_t product_of(std::initializer_list<std::uint64_t> factors) {
@@ -85,26 +98,58 @@ inline std::uint64_t tensor_data_bytes(const model_profile& model, format type,
 }
 
 inline std::uint64_t kv_cache_bytes(const model_profile& model, std::uint64_t tokens,
-                                    kv_format type) {
-  const std::uint64_t blocks = tokens / kv_block_tokens + (tokens % kv_block_tokens != 0);
-  return advisor::detail::product_of({2, model.layers, model.kv_heads,
-                                      kv_head_bytes(type, model.head_size), blocks,
-                                      kv_block_tokens});
+                                    kv_format type, window_cache windows) {
+  using advisor::detail::product_of;
+  const auto bytes_of = [&](std::uint64_t layers, const layer_cache& layer) {
+    std::uint64_t kept = tokens;
+    if (windows == window_cache::window && layer.window != 0)
+      kept = std::min(kept, layer.window + window_batch_tokens);
+    const std::uint64_t blocks = kept / kv_block_tokens + (kept % kv_block_tokens != 0);
+    return product_of(
+        {2, layers, layer.kv_heads, kv_head_bytes(type, model.head_size), blocks, kv_block_tokens});
+  };
+  if (model.layer_caches.empty()) return bytes_of(model.layers, {model.kv_heads, 0});
+  std::uint64_t sum = 0;
+  for (const auto& layer : model.layer_caches)
+    sum = std::min(sum + bytes_of(1, layer), advisor::detail::beyond_all);
+  return sum;
 }
+
+namespace advisor::detail {
+
+/// Buffers of all attention tasks of a chunk: a tile of keys and of values each, and for each token
+/// and head the query, the sums, the state of the softmax and the number of tokens seen.
+[[nodiscard]] inline std::uint64_t attention_bytes(const model_profile& m, std::uint64_t chunk) {
+  const std::uint64_t parts = (chunk + attention_part_tokens - 1) / attention_part_tokens;
+  const std::uint64_t tile = product_of({2, gemm::attention_tile_tokens, m.head_size, 4});
+  const std::uint64_t query = 2 * 4 * m.head_size + gemm::softmax_state_bytes + 8;
+  return product_of({parts, m.kv_heads, tile + edgequant::model::detail::head_attention_bytes}) +
+         product_of({chunk, m.heads, query});
+}
+
+/// Inputs of matrix products, once coded in 8 bits for quantized weights and once in the order that
+/// weights of plain numbers take. A file of one kind needs one of the two.
+[[nodiscard]] inline std::uint64_t product_input_bytes(std::uint64_t chunk, std::uint64_t widest) {
+  constexpr std::uint64_t tile = gemm::matrix_tile_tokens, group = gemm::activation_group_length;
+  const std::uint64_t tokens = (chunk + tile - 1) / tile * tile;
+  return product_of({tokens, (widest + group - 1) / group, gemm::activation_group_bytes}) + 64 +
+         product_of({tokens, widest, 4});
+}
+
+} // namespace advisor::detail
 
 inline std::uint64_t activation_bytes(const model_profile& m, std::uint64_t context) {
   using advisor::detail::product_of;
-  const std::uint64_t chunk = std::min<std::uint64_t>(context, 256);
-  const std::uint64_t queries = m.heads * m.head_size, keys = m.kv_heads * m.head_size;
-  // x, its norm and its change; q and what attention mixes; k and v; gate and up; RoPE's angles.
+  const std::uint64_t chunk = std::min<std::uint64_t>(context, chunk_tokens);
+  const std::uint64_t queries = product_of({m.heads, m.head_size});
+  const std::uint64_t keys = product_of({m.kv_heads, m.head_size});
+  // Floats of a token: the residual, its norm and what a sublayer adds; q and the output of
+  // attention; k and v; gate and up; the cosines and sines of RoPE.
   const std::uint64_t vectors =
       3 * m.hidden_size + 2 * queries + 2 * keys + 2 * m.feed_forward_size + m.head_size;
-  // 32 values become 32 codes and three numbers of 4 bytes: less than 2 bytes a value. Matrices of
-  // plain numbers take the values in another order.
   const std::uint64_t widest = std::max({m.hidden_size, queries, m.feed_forward_size});
-  const std::uint64_t parts = (chunk + 63) / 64 * m.kv_heads;
-  return product_of({4, chunk, vectors}) + product_of({chunk, widest, 2 + 4}) +
-         product_of({4, parts, context, 2 * m.head_size + 1}) + product_of({4, 16, m.vocabulary});
+  return product_of({4, chunk, vectors}) + advisor::detail::product_input_bytes(chunk, widest) +
+         advisor::detail::attention_bytes(m, chunk) + product_of({4, logits_tokens, m.vocabulary});
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -4,6 +4,7 @@
 
 #include "../kernel/absmax.hpp"
 #include "../kernel/quantize.hpp"
+#include "scratch_sizes.hpp"
 
 #include <numeric>
 
@@ -16,6 +17,7 @@ template <std::size_t N> struct activation_group {
   /// Where sums of products start, see set_corrections(): with weights of 4 bits and of 8.
   std::int32_t correction_4[N], correction_8[N];
 };
+static_assert(sizeof(activation_group<1>) == activation_group_bytes);
 
 /// Takes off beforehand what weights' codes come with beside themselves: `sum` is that of the codes
 /// of column c.

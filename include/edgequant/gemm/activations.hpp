@@ -2,6 +2,7 @@
 /// Inputs of products, turned to int8 once for all matrices that take them.
 #pragma once
 
+#include "../core/resize_exactly.hpp"
 #include "../system/parallel_for.hpp"
 #include "float_tile.hpp"
 #include "matrix_tile.hpp"
@@ -114,7 +115,7 @@ template <simd::backend S> void activations::encode(activation_coding coding, un
   const std::size_t width = wide ? gemm::matrix_tile_tokens : widest_tile;
   const std::size_t tiles = (count_ + width - 1) / width;
   const std::size_t bytes = offset(wide ? tiles * width : count_, wide && per_token);
-  codes_.resize((bytes + sizeof(cache_line) - 1) / sizeof(cache_line));
+  resize_exactly(codes_, (bytes + sizeof(cache_line) - 1) / sizeof(cache_line));
   coding_ = coding; // only now: without memory there are no codes
   wide_ = wide;
   // A few columns are coded sooner than threads are woken.
@@ -134,7 +135,7 @@ template <simd::backend S> void activations::encode(activation_coding coding, un
 template <simd::backend S> void activations::interleave(unsigned threads) {
   if (interleaved_valid_) return;
   const std::size_t panels = (count_ + 15) / 16;
-  interleaved_.resize(panels * 16 * length_);
+  resize_exactly(interleaved_, panels * 16 * length_);
   interleaved_valid_ = true;
   parallel_for(panels, threads, [&](std::size_t p) {
     const std::size_t first = p * 16;

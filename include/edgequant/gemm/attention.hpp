@@ -5,15 +5,12 @@
 #pragma once
 
 #include "../kernel/exponential.hpp"
+#include "scratch_sizes.hpp"
 
 #include <cmath>
 #include <limits>
 
 namespace edgequant::inline EDGEQUANT_ABI::gemm {
-
-/// Tokens of a tile. Tiles begin at multiples of it, so that a query's sums do not depend on which
-/// others run beside it.
-inline constexpr std::size_t attention_tile_tokens = 32;
 
 /// Keys and values of up to attention_tile_tokens tokens.
 struct attention_tile {
@@ -28,6 +25,7 @@ struct softmax_state {
   float most = -std::numeric_limits<float>::infinity(); ///< largest score
   float sum = 0;                                        ///< of e^(score - most)
 };
+static_assert(sizeof(softmax_state) == softmax_state_bytes);
 
 namespace detail {
 

@@ -16,9 +16,6 @@ template <simd::backend S = simd::native> [[nodiscard]] bool matrix_unit_ready()
     return false;
 }
 
-/// Tokens that it takes at a time.
-inline constexpr std::size_t matrix_tile_tokens = 16;
-
 /// The columns of a tile with one scale each, and behind it ceil(length / 64) chunks of codes.
 struct alignas(64) per_token_tile {
   float scales[matrix_tile_tokens];

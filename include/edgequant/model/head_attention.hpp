@@ -2,8 +2,10 @@
 /// Attention of a chunk's tokens over one head of the KV cache, tile by tile.
 #pragma once
 
+#include "../core/resize_exactly.hpp"
 #include "../gemm/attention.hpp"
 #include "kv_cache.hpp"
+#include "scratch_sizes.hpp"
 
 #include <vector>
 
@@ -35,18 +37,19 @@ private:
   std::vector<gemm::softmax_state> states_;
   std::vector<std::size_t> seen_;
 };
+static_assert(sizeof(head_attention) <= model::detail::head_attention_bytes);
 
 inline void head_attention::run(const attention_heads& heads, const chunk_part& part,
                                 std::size_t key, const kv_sequence& cache) {
   constexpr std::size_t tile = gemm::attention_tile_tokens;
   const std::size_t d = heads.size, group = heads.queries / heads.keys;
   const std::size_t rows = part.count * group; // row r: token r / group of the part, head r % group
-  keys_.resize(tile * d);
-  values_.resize(tile * d);
-  queries_.resize(rows * d);
+  resize_exactly(keys_, tile * d);
+  resize_exactly(values_, tile * d);
+  resize_exactly(queries_, rows * d);
   out_.assign(rows * d, 0.0f);
   states_.assign(rows, {});
-  seen_.resize(rows);
+  resize_exactly(seen_, rows);
   const auto place_of = [&](std::size_t r) {
     return ((part.first + r / group) * heads.queries + key * group + r % group) * d;
   };

@@ -77,9 +77,6 @@ public:
   }
 
 private:
-  /// Tokens that go through the network together.
-  static constexpr std::size_t chunk_tokens = 256;
-
   void check(std::span<const std::int32_t> tokens, const kv_sequence& sequence) const;
   enum class logits_of { none, last, each };
   void run_chunks(std::span<const std::int32_t> tokens, kv_sequence& sequence, logits_of wanted,
@@ -161,10 +158,10 @@ inline void transformer::run_chunks(std::span<const std::int32_t> tokens, kv_seq
   for (std::size_t i = 0; i < tokens.size(); i += chunk_tokens) {
     const std::size_t count = std::min(chunk_tokens, tokens.size() - i);
     run_layers(tokens.subspan(i, count), start + i, sequence);
-    // The logits of many tokens would fill the memory: sixteen at a time.
+    // The logits of a chunk would fill the memory: a few tokens at a time.
     if (wanted == logits_of::each)
-      for (std::size_t k = 0; k < count; k += 16)
-        emit(k, std::min<std::size_t>(16, count - k), sink, i);
+      for (std::size_t k = 0; k < count; k += logits_tokens)
+        emit(k, std::min(logits_tokens, count - k), sink, i);
     else if (wanted == logits_of::last && i + count == tokens.size())
       emit(count - 1, 1, nullptr, i);
   }
@@ -184,7 +181,7 @@ inline void transformer::run_layers(std::span<const std::int32_t> tokens, std::s
 inline void transformer::embed(std::span<const std::int32_t> tokens) {
   const weight_view& e = weights_->embedding().view;
   const std::uint64_t bytes = row_bytes(e.type, e.columns);
-  x_.resize(tokens.size() * e.columns);
+  resize_exactly(x_, tokens.size() * e.columns);
   for (std::size_t i = 0; i < tokens.size(); ++i)
     decode_row(e.type, e.data + static_cast<std::size_t>(tokens[i]) * bytes,
                std::span(x_).subspan(i * e.columns, e.columns));
@@ -230,7 +227,7 @@ inline std::span<const float> transformer::sublayer_inputs(std::size_t layer, su
 inline void transformer::prepare_rope(std::size_t position, std::size_t count) {
   const std::size_t pairs = shape_.rope_size / 2;
   const auto& divisors = weights_->rope_divisors();
-  angles_.resize(count * pairs * 2);
+  resize_exactly(angles_, count * pairs * 2);
   for (std::size_t i = 0; i < pairs; ++i) {
     const double exponent = 2.0 * static_cast<double>(i) / static_cast<double>(shape_.rope_size);
     double frequency = std::pow(shape_.rope_base, -exponent) / shape_.rope_scale;
@@ -259,7 +256,7 @@ inline void transformer::rotate(float* head, const float* angles) const noexcept
 inline void transformer::normalize(const float* x, std::size_t count,
                                    const std::vector<float>& weight) {
   const std::size_t n = shape_.hidden;
-  normal_.resize(count * n);
+  resize_exactly(normal_, count * n);
   for (std::size_t t = 0; t < count; ++t) {
     const float* from = x + t * n;
     const float mean = kernel::dot(from, from, n) / static_cast<float>(n);
@@ -282,7 +279,7 @@ inline void transformer::products(std::initializer_list<output> outputs) {
   std::size_t count = 0;
   for (const auto& [w, y, bias] : outputs) {
     if (observer_) observer_(w->name, activations_.values(), activations_.count(), w->view.columns);
-    y->resize(activations_.count() * w->view.rows);
+    resize_exactly(*y, activations_.count() * w->view.rows);
     list[count++] = {w->view, y->data()};
   }
   multiply({list, count}, activations_, threads_);
@@ -312,10 +309,10 @@ inline void transformer::mix_values(std::size_t layer, std::size_t position, std
       place_token(layer, position, t, cache);
   });
   // A task is a part of the tokens and one head of keys, which it reads once.
-  constexpr std::size_t part = 64;
+  constexpr std::size_t part = attention_part_tokens;
   const std::size_t parts = (count + part - 1) / part, tasks = parts * shape_.kv_heads;
-  mixed_.resize(count * shape_.heads * d);
-  if (attention_.size() < tasks) attention_.resize(tasks);
+  resize_exactly(mixed_, count * shape_.heads * d);
+  if (attention_.size() < tasks) resize_exactly(attention_, tasks);
   const attention_heads heads{q_.data(), mixed_.data(), shape_.heads, shape_.kv_heads, d};
   parallel_for(tasks, threads_, [&](std::size_t task) {
     const std::size_t first = task / shape_.kv_heads * part;

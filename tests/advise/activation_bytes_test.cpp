@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT
+// Holds the estimates of memory against what the engine takes from the heap: the operators below
+// replace the library's.
+#include "model/support.hpp"
+
+#include <edgequant/advise/memory_need.hpp>
+#include <edgequant/io/gguf_writer.hpp>
+#include <edgequant/model/transformer.hpp>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include <malloc.h>
+
+namespace {
+std::atomic<std::size_t> live = 0, peak = 0; ///< bytes
+
+void* take(std::size_t bytes, std::size_t alignment) {
+  void* p = nullptr;
+  if (::posix_memalign(&p, alignment, bytes) != 0) return nullptr;
+  const std::size_t now = live += ::malloc_usable_size(p);
+  for (std::size_t old = peak; old < now && !peak.compare_exchange_weak(old, now);) {
+  }
+  return p;
+}
+void* take_or_throw(std::size_t bytes, std::size_t alignment) {
+  void* p = take(bytes, alignment);
+  if (p == nullptr) throw std::bad_alloc();
+  return p;
+}
+void give(void* p) {
+  if (p != nullptr) live -= ::malloc_usable_size(p);
+  std::free(p);
+}
+constexpr std::size_t usual = alignof(std::max_align_t);
+} // namespace
+
+[[gnu::noinline]] void* operator new(std::size_t n) { return take_or_throw(n, usual); }
+[[gnu::noinline]] void* operator new[](std::size_t n) { return take_or_throw(n, usual); }
+[[gnu::noinline]] void* operator new(std::size_t n, const std::nothrow_t&) noexcept {
+  return take(n, usual);
+}
+[[gnu::noinline]] void* operator new[](std::size_t n, const std::nothrow_t&) noexcept {
+  return take(n, usual);
+}
+[[gnu::noinline]] void* operator new(std::size_t n, std::align_val_t a) {
+  return take_or_throw(n, static_cast<std::size_t>(a));
+}
+[[gnu::noinline]] void* operator new[](std::size_t n, std::align_val_t a) {
+  return take_or_throw(n, static_cast<std::size_t>(a));
+}
+[[gnu::noinline]] void* operator new(std::size_t n, std::align_val_t a,
+                                     const std::nothrow_t&) noexcept {
+  return take(n, static_cast<std::size_t>(a));
+}
+[[gnu::noinline]] void* operator new[](std::size_t n, std::align_val_t a,
+                                       const std::nothrow_t&) noexcept {
+  return take(n, static_cast<std::size_t>(a));
+}
+[[gnu::noinline]] void operator delete(void* p) noexcept { give(p); }
+[[gnu::noinline]] void operator delete[](void* p) noexcept { give(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { give(p); }
+[[gnu::noinline]] void operator delete[](void* p, std::size_t) noexcept { give(p); }
+[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { give(p); }
+[[gnu::noinline]] void operator delete[](void* p, std::align_val_t) noexcept { give(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t, std::align_val_t) noexcept { give(p); }
+[[gnu::noinline]] void operator delete[](void* p, std::size_t, std::align_val_t) noexcept {
+  give(p);
+}
+
+namespace {
+using namespace model_test;
+
+constexpr std::uint64_t long_context = 32768;
+
+/// A model of zeros in a GGUF of one format.
+class model_of_zeros {
+public:
+  model_of_zeros(const eq::model_profile& m, eq::format type) : path_(folder_ / "m.gguf") {
+    eq::gguf_metadata keys;
+    const auto set = [&](const char* name, std::uint64_t value) {
+      keys.set(std::string("llama.") + name, static_cast<std::uint32_t>(value));
+    };
+    keys.set("general.architecture", "llama");
+    set("block_count", m.layers);
+    set("embedding_length", m.hidden_size);
+    set("feed_forward_length", m.feed_forward_size);
+    set("context_length", m.context_tokens);
+    set("attention.head_count", m.heads);
+    set("attention.head_count_kv", m.kv_heads);
+    set("attention.key_length", m.head_size);
+    set("attention.value_length", m.head_size);
+    keys.set("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+    std::vector<eq::tensor_info> infos;
+    std::uint64_t size = 0;
+    for (auto& t : eq::tensors_of(m)) {
+      const auto format = t.dims.size() == 2 ? type : eq::format::f32;
+      size += eq::row_bytes(format, t.dims[0]) * (t.dims.size() == 2 ? t.dims[1] : 1);
+      infos.push_back({std::move(t.name), std::move(t.dims), format});
+    }
+    eq::gguf_writer writer(path_, keys, infos);
+    writer.write(bytes(size));
+    writer.finish();
+  }
+  [[nodiscard]] eq::gguf_file read() const { return eq::read_gguf(path_); }
+
+private:
+  temporary_folder folder_;
+  fs::path path_;
+};
+
+eq::model_profile model_of(std::uint64_t hidden, std::uint64_t feed_forward, std::uint64_t heads,
+                           std::uint64_t kv_heads, std::uint64_t head_size) {
+  eq::model_profile m;
+  m.name = "zeros", m.layers = 1, m.hidden_size = hidden, m.feed_forward_size = feed_forward;
+  m.heads = heads, m.kv_heads = kv_heads, m.head_size = head_size;
+  m.vocabulary = 64, m.context_tokens = long_context;
+  return m;
+}
+
+/// Bytes that a run of `tokens` tokens has at its peak beside weights and KV cache. All but the
+/// last `fed` tokens are in the cache already, as zeros: they cost the same memory and no time.
+std::size_t peak_of_run(const eq::model_weights& weights, std::size_t tokens, std::size_t fed) {
+  eq::transformer network(weights, 1);
+  auto pool = network.make_pool(eq::kv_format::f16, tokens);
+  eq::kv_sequence sequence(pool);
+  const std::vector<std::int32_t> text(fed, 1);
+  sequence.extend(tokens);
+  const std::vector<float> zeros(pool.shape().head_size);
+  for (std::size_t t = 0; t < tokens; ++t)
+    for (std::size_t h = 0; h < pool.shape().kv_heads; ++h) {
+      sequence.set_key(0, t, h, zeros.data());
+      sequence.set_value(0, t, h, zeros.data());
+    }
+  sequence.truncate(tokens - fed);
+  const std::size_t before = live;
+  peak = before;
+  network.feed(std::span(text).first(7), sequence); // buffers that grow afterwards
+  sequence.truncate(tokens - fed);
+  network.run(text, sequence, [](std::size_t, auto) {});
+  return peak - before;
+}
+
+std::size_t counted(const eq::model_weights& weights, std::size_t tokens, std::size_t fed) {
+  (void)peak_of_run(weights, fed, fed); // work memory of the thread is no part of the network's
+  return peak_of_run(weights, tokens, fed);
+}
+
+void expect_close(const eq::model_profile& m, eq::format type, std::size_t tokens,
+                  std::size_t fed) {
+  const model_of_zeros file(m, type);
+  const eq::model_weights weights(file.read());
+  const auto need = eq::activation_bytes(m, tokens);
+  const auto found = counted(weights, tokens, fed);
+  EXPECT_GE(need, found) << eq::name_of(type) << ", " << tokens << " tokens, " << m.heads;
+  EXPECT_LE(static_cast<double>(need), 1.5 * static_cast<double>(found))
+      << eq::name_of(type) << ", " << tokens << " tokens, " << m.heads;
+}
+
+TEST(activation_bytes, are_what_the_engine_takes_at_most) {
+  for (const auto type : {eq::format::q8_0, eq::format::q4_0, eq::format::f16, eq::format::f32}) {
+    expect_close(model_of(128, 352, 8, 8, 16), type, 1000, 260);
+    expect_close(model_of(256, 512, 4, 1, 64), type, 256, 256);
+    expect_close(model_of(64, 512, 2, 2, 64), type, 40, 40);
+  }
+}
+
+TEST(activation_bytes, are_the_same_in_a_long_context) {
+  expect_close(model_of(128, 352, 2, 1, 32), eq::format::q8_0, long_context, 260);
+}
+
+TEST(activation_bytes, of_a_long_prompt_that_is_fed_from_its_beginning) {
+  expect_close(model_of(64, 96, 1, 1, 32), eq::format::q8_0, 4096, 4096);
+}
+
+TEST(activation_bytes, do_not_grow_with_the_context) {
+  const auto m = model_of(256, 512, 8, 8, 32);
+  EXPECT_EQ(eq::activation_bytes(m, 256), eq::activation_bytes(m, 131072));
+  EXPECT_LT(eq::activation_bytes(m, 1), eq::activation_bytes(m, 256));
+}
+
+TEST(kv_cache_bytes, are_those_of_the_pool_in_a_long_context) {
+  const auto m = model_of(64, 96, 4, 2, 18);
+  const model_of_zeros file(m, eq::format::f16);
+  const eq::model_weights weights(file.read());
+  const eq::transformer network(weights, 1);
+  for (const auto type : {eq::kv_format::f32, eq::kv_format::f16, eq::kv_format::int8})
+    for (const std::size_t tokens : {std::size_t{1}, std::size_t{1000}, std::size_t{32768}}) {
+      auto pool = network.make_pool(type, tokens);
+      eq::kv_sequence sequence(pool);
+      const std::size_t before = live;
+      sequence.extend(tokens);
+      const auto need = eq::kv_cache_bytes(m, tokens, type);
+      EXPECT_EQ(pool.bytes(), need);
+      EXPECT_GE(live - before, need);
+      EXPECT_LE(live - before, need + (std::size_t{2} << 20) + 16384); // it comes in slabs
+    }
+}
+
+} // namespace
