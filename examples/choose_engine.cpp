@@ -32,12 +32,14 @@ struct arguments {
 };
 
 void describe(CLI::App& app, arguments& a) {
-  app.description("Which engine and precision to use for a model on a device: what fits, how fast\n"
-                  "it will probably be, and why. Nothing is downloaded or run.");
+  app.description(
+      "Which engine and precision to use for a model on a device: what opens the file,\n"
+      "what fits, the predicted speed, and the reasons. Nothing is downloaded or run.");
   app.footer(
-      "Tokens per second are predictions for one stream and a short context; 80 % of devices\n"
-      "are expected within the interval. `this` reads the running machine and measures its\n"
-      "memory for half a second.\n\n"
+      "Tokens per second are predictions for one sequence and a short context; the interval is\n"
+      "expected to hold for 80 % of devices. `this` is the machine that the program runs on;\n"
+      "its memory bandwidth is measured for half a second. A GGUF is advised on as it is:\n"
+      "engines that cannot open it are excluded.\n\n"
       "Examples:\n"
       "  choose_engine --device 'Raspberry Pi 5' --model Llama-3.2-1B --context 4096\n"
       "  choose_engine --device phone.json --model model.gguf --max-ms-per-token 50\n"
@@ -45,18 +47,22 @@ void describe(CLI::App& app, arguments& a) {
       "Exit status: 0, or 1 with one line on stderr.");
   app.add_option("--device", a.device, "a name of --list, a JSON profile, or `this`")
       ->capture_default_str();
-  app.add_option("--model", a.model, "a name of --list, a GGUF, a config.json or a JSON profile")
+  app.add_option(
+         "--model", a.model,
+         "a name of --list, a GGUF (of several parts the first), a config.json\nor a JSON profile")
       ->capture_default_str();
   app.add_option("--os", a.os,
                  "android, ios, linux, macos, windows, web, wearos or embedded;\n"
-                 "else the device's usual one");
+                 "default: the first of the device's profile");
   app.add_option("--context", a.context,
-                 "tokens that the KV cache must hold; else 2048, or the model's where that is less")
+                 "tokens that the KV cache must hold; default: 2048, or the model's context\nif "
+                 "that is less")
       ->check(CLI::Range(1, 1 << 30));
   app.add_option("--max-ms-per-token", a.max_ms_per_token, "requirement: time for each token");
   app.add_option("--max-ms-to-first-token", a.max_ms_to_first_token,
-                 "requirement: time until the first, after a prompt of 128 tokens");
-  app.add_option("--max-ram-mb", a.max_ram_mb, "requirement: memory for all of it, in 10^6 bytes");
+                 "requirement: time until the first token, after a prompt of 128 tokens");
+  app.add_option("--max-ram-mb", a.max_ram_mb,
+                 "requirement: weights, KV cache, activations and runtime, in 10^6 bytes");
   app.add_option("--max-storage-mb", a.max_storage_mb,
                  "requirement: the model file, in 10^6 bytes");
   app.add_option("--licence", a.licences, "requirement: one of these, such as MIT; may be repeated")
@@ -67,9 +73,9 @@ void describe(CLI::App& app, arguments& a) {
   app.add_option("--engines", a.engines, "JSON with engines and rules to add or replace")
       ->take_all()
       ->allow_extra_args(false);
-  app.add_flag("--list", a.list, "the devices, models and engines that are known");
-  app.add_flag("--matrix", a.matrix, "all devices x all models, the best engine of each");
-  app.add_flag("--npus", a.npus, "which steps of the model run on which NPU");
+  app.add_flag("--list", a.list, "list the known devices, models and engines");
+  app.add_flag("--matrix", a.matrix, "the best engine for each known device and model");
+  app.add_flag("--npus", a.npus, "list which steps of the model run on which NPU");
   app.add_option("--predict", a.predict,
                  "a JSON array of {device, mem_bw_gbs, engine, backend, model, quant,\n"
                  "weight_bytes}, any of them missing: prints one with\n"
@@ -80,18 +86,18 @@ void describe(CLI::App& app, arguments& a) {
 eq::engine_selector selector_of(const arguments& a) {
   eq::engine_selector selector;
   for (const auto& file : a.engines) eq::read_into(selector, file);
-  const auto requirement = [&](eq::requirement w) {
-    selector.add(eq::rule_of(a.soft ? eq::softly(w) : w));
+  const auto require = [&](const eq::requirement& r) {
+    selector.add(eq::rule_of(a.soft ? eq::softly(r) : r));
   };
   const auto limit = [&](std::optional<double> value, double unit, eq::requirement_kind kind) {
-    if (value) requirement(eq::requirement_for(kind, *value * unit));
+    if (value) require(eq::requirement_for(kind, *value * unit));
   };
   limit(a.max_ms_per_token, 1, eq::requirement_kind::max_ms_per_token);
   limit(a.max_ms_to_first_token, 1, eq::requirement_kind::max_ms_to_first_token);
   limit(a.max_ram_mb, 1e6, eq::requirement_kind::max_memory_bytes);
   limit(a.max_storage_mb, 1e6, eq::requirement_kind::max_storage_bytes);
-  if (!a.licences.empty()) requirement(eq::requirement_for_licence(a.licences));
-  if (a.npu_needed) requirement(eq::requirement_for_npu());
+  if (!a.licences.empty()) require(eq::requirement_for_licence(a.licences));
+  if (a.npu_needed) require(eq::requirement_for_npu());
   return selector;
 }
 
@@ -113,7 +119,7 @@ eq::device_profile device_of(const std::string& name) {
 }
 
 eq::model_profile model_of(const std::string& name) {
-  std::error_code error; // what cannot be looked at is no file
+  std::error_code error; // a path that cannot be examined counts as a name
   return std::filesystem::exists(name, error) || name.find('/') != name.npos ||
                  name.ends_with(".json") || name.ends_with(".gguf")
              ? eq::read_model_profile(name)

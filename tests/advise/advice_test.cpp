@@ -80,6 +80,7 @@ TEST(advice, a_quantized_file_is_taken_as_it_is) {
   ASSERT_FALSE(given.ranked.empty());
   for (const auto& [r, e] : given.ranked) {
     EXPECT_EQ(r.weights, eq::precision::int4) << r.engine.name;
+    EXPECT_EQ(r.weights_name, "q4_K");
     EXPECT_EQ(e.type, eq::format::q4_k);
     EXPECT_EQ(e.fit.need.weights, 808'000'000u);
   }
@@ -89,6 +90,66 @@ TEST(advice, a_quantized_file_is_taken_as_it_is) {
   };
   EXPECT_EQ(estimate(eq::precision::int8).fit.need.weights, 808'000'000u);
   EXPECT_EQ(estimate(eq::precision::int4).type, eq::format::q4_0);
+}
+
+/// Why the engine is excluded; empty: it is ranked.
+std::string why_excluded(const eq::model_profile& model, std::string_view name) {
+  const auto given = eq::advise(eq::engine_selector{}, eq::devices::galaxy_s24_ultra(), model);
+  for (const auto& e : given.answer.excluded)
+    if (e.engine.name == name) return e.why.empty() ? "no reason" : e.why.front();
+  return {};
+}
+
+TEST(advice, engines_are_ranked_for_files_that_they_open) {
+  auto model = eq::models::llama_3_2_1b();
+  EXPECT_EQ(why_excluded(model, "ExecuTorch"), ""); // its tools convert the checkpoint
+  model.file_kind = "gguf", model.before.file_bytes = 900'000'000;
+  EXPECT_EQ(why_excluded(model, "ExecuTorch"), "cannot open a gguf file; opens pte");
+  for (const auto type : {eq::format::q2_k, eq::format::q4_1, eq::format::q6_k, eq::format::iq4_xs,
+                          eq::format::mxfp4}) {
+    model.stored = type, model.matrix_formats = {type, eq::format::f32};
+    EXPECT_EQ(why_excluded(model, "EdgeQuant"), "cannot open " + std::string(eq::name_of(type)) +
+                                                    "; opens f32, f16, bf16, q8_0, q5_0 and q4_0");
+    EXPECT_EQ(why_excluded(model, "llama.cpp (ggml)"), "") << eq::name_of(type);
+  }
+  for (const auto type : {eq::format::q4_0, eq::format::q5_0, eq::format::q8_0}) {
+    model.stored = type, model.matrix_formats = {type};
+    EXPECT_EQ(why_excluded(model, "EdgeQuant"), "") << eq::name_of(type);
+    model.matrix_formats.push_back(eq::format::q6_k); // one matrix is enough
+    EXPECT_TRUE(why_excluded(model, "EdgeQuant").starts_with("cannot open q6_K;"));
+  }
+}
+
+TEST(advice, our_own_engine_is_ranked_for_networks_that_it_runs) {
+  const eq::engine_selector selector;
+  for (const auto& m : eq::model_catalogue()) {
+    const bool runs = m.architecture == "llama" || m.architecture == "qwen2";
+    const auto why = eq::advisor::detail::not_opened(engine(selector, "EdgeQuant"), m);
+    EXPECT_EQ(why.starts_with("does not run the architecture " + m.architecture), !runs) << m.name;
+  }
+  auto model = eq::models::llama_3_2_1b();
+  model.experts = 4;
+  EXPECT_EQ(why_excluded(model, "EdgeQuant"), "does not run a mixture of experts (4 experts)");
+  EXPECT_EQ(why_excluded(model, "llama.cpp (ggml)"), "");
+  model.experts = 0, model.built_in_refusal = "key 'llama.rope.scaling.type': 'yarn'";
+  EXPECT_EQ(why_excluded(model, "EdgeQuant"),
+            "refuses the file: key 'llama.rope.scaling.type': 'yarn'");
+  EXPECT_EQ(why_excluded(model, "llama.cpp (ggml)"), "");
+}
+
+TEST(advice, weights_are_called_by_the_name_of_their_format) {
+  auto model = eq::models::llama_3_2_1b();
+  model.file_kind = "gguf", model.before.file_bytes = 700'000'000;
+  for (const auto type : {eq::format::q6_k, eq::format::q2_k, eq::format::iq4_xs}) {
+    model.stored = type, model.matrix_formats = {type};
+    const auto json =
+        eq::to_json(eq::advise(eq::engine_selector{}, eq::devices::raspberry_pi_5(), model));
+    ASSERT_FALSE(json["ranked"].empty());
+    EXPECT_EQ(json["ranked"][0]["precision"], eq::name_of(type));
+    EXPECT_EQ(json["ranked"][0]["estimate"]["bits_per_weight"], eq::bits_per_weight(type));
+  }
+  EXPECT_EQ(eq::bits_per_weight(eq::format::q6_k), 6.5625);
+  EXPECT_EQ(eq::bits_per_weight(eq::format::q4_0), 4.5);
 }
 
 TEST(advice, catalogues_complete_what_a_query_does_not_say) {

@@ -62,6 +62,23 @@ TEST(memory_need, the_cache_is_the_engines) {
       }
 }
 
+TEST(memory_need, the_cache_of_layers_that_differ) {
+  auto m = toy();
+  m.layer_caches = {{0, 0}, {1, 0}}; // of two layers with two heads
+  EXPECT_EQ(eq::kv_cache_bytes(m, 4096), 2u * 1 * 16 * 2 * 4096);
+  m.layer_caches = {{2, 0}, {2, 100}};
+  const std::uint64_t token = 2 * 2 * 16 * 2; // keys and values of a layer
+  EXPECT_EQ(eq::kv_cache_bytes(m, 600), 2 * token * 608);
+  EXPECT_EQ(eq::kv_cache_bytes(m, 4096), token * (4096 + 624)); // 100 + 512, in blocks of 16
+  EXPECT_EQ(eq::kv_cache_bytes(m, 4096, eq::kv_format::f16, eq::window_cache::all),
+            2 * token * 4096);
+  const auto bytes = [&](const char* name, std::uint64_t tokens) {
+    return eq::kv_cache_bytes(eq::find_model(name), tokens);
+  };
+  // Gemma-3-1B: 4 of 26 layers attend to everything; 1 KV head of 256, keys and values in f16.
+  EXPECT_EQ(bytes("Gemma-3-1B", 32768) - bytes("Gemma-3-1B", 16384), 4u * 16384 * 2 * 256 * 2);
+}
+
 eq::device_profile with(std::uint64_t ram_mib, std::optional<double> storage_gib = {}) {
   eq::device_profile d;
   d.name = "box", d.ram_mib = ram_mib, d.storage_gib = storage_gib;

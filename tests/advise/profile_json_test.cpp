@@ -23,6 +23,10 @@ TEST(profile_json, round_trips_are_equal) {
   model.accuracy = 0.75;
   model.before = {2000, 12.5, {}}, model.after = {1000, {}, 1500};
   model.stored = eq::format::q6_k;
+  model.file_kind = "gguf", model.experts = 8, model.built_in_refusal = "no";
+  model.matrix_formats = {eq::format::q6_k, eq::format::iq4_xs};
+  model.layer_caches.assign(model.layers, {8, 0});
+  model.layer_caches[3] = {0, 512};
   EXPECT_EQ(eq::parse_model(eq::to_json(model), "x"), model);
 }
 

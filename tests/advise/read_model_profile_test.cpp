@@ -35,7 +35,7 @@ void write_model(const fs::path& path, const eq::model_profile& m,
   }
   infos.push_back({"rope_freqs.weight", {8}});
   eq::gguf_writer writer(path, keys, infos);
-  writer.write(bytes(values * 4));
+  writer.write(bytes_from(std::vector<float>(values, 1.0f)));
   writer.finish();
 }
 
@@ -57,7 +57,10 @@ TEST(read_model_profile, any_architecture_in_a_gguf) {
       m.tied_embeddings = tied, m.parameters = eq::parameter_count(m);
       write_model(path, m);
       m.before.file_bytes = fs::file_size(path), m.source = path.string();
-      EXPECT_EQ(eq::read_model_profile(path), m) << architecture;
+      m.file_kind = "gguf", m.matrix_formats = {eq::format::f32};
+      auto read = eq::read_model_profile(path);
+      read.built_in_refusal.clear();
+      EXPECT_EQ(read, m) << architecture;
     }
 }
 
@@ -72,9 +75,102 @@ TEST(read_model_profile, of_numbers_for_each_layer_the_largest) {
   });
   const auto m = eq::read_model_profile(path);
   EXPECT_EQ(m.kv_heads, 2u);
+  EXPECT_EQ(m.layer_caches, (std::vector<eq::layer_cache>{{0, 0}, {2, 0}}));
   EXPECT_EQ(m.feed_forward_size, 96u);
   EXPECT_EQ(m.head_size, 16u);
   EXPECT_EQ(m.name, "m");
+}
+
+/// The profile of a toy of 12 layers, with keys that `change` adds.
+eq::model_profile twelve_layers(const std::string& architecture,
+                                const std::function<void(eq::gguf_metadata&)>& change) {
+  const temporary_folder folder;
+  auto m = toy(architecture);
+  m.layers = 12;
+  write_model(folder / "m.gguf", m, change);
+  return eq::read_model_profile(folder / "m.gguf");
+}
+
+std::vector<std::uint64_t> windows_of(const eq::model_profile& m) {
+  std::vector<std::uint64_t> windows;
+  for (const auto& layer : m.layer_caches) windows.push_back(layer.window);
+  return windows;
+}
+
+TEST(read_model_profile, windows_of_layers) {
+  const auto windowed = [](const std::string& architecture, std::uint32_t window) {
+    return windows_of(twelve_layers(architecture, [&](eq::gguf_metadata& keys) {
+      keys.set(architecture + ".attention.sliding_window", window);
+    }));
+  };
+  using numbers = std::vector<std::uint64_t>;
+  EXPECT_EQ(windowed("gemma3", 32), (numbers{32, 32, 32, 32, 32, 0, 32, 32, 32, 32, 32, 0}));
+  EXPECT_EQ(windowed("gemma2", 64), (numbers{64, 0, 64, 0, 64, 0, 64, 0, 64, 0, 64, 0}));
+  EXPECT_EQ(windowed("llama", 64), numbers{}); // which layers is not known: an upper bound
+  EXPECT_EQ(windows_of(twelve_layers("gemma3", {})), numbers{});
+  const std::string pattern = "gemma4.attention.sliding_window_pattern";
+  const auto by_pattern = [&](const std::function<void(eq::gguf_metadata&)>& set) {
+    return windows_of(twelve_layers("gemma4", [&](eq::gguf_metadata& keys) {
+      keys.set("gemma4.attention.sliding_window", std::uint32_t{8});
+      set(keys);
+    }));
+  };
+  EXPECT_EQ(by_pattern([&](auto& keys) { keys.set(pattern, std::uint32_t{3}); }),
+            (numbers{8, 8, 0, 8, 8, 0, 8, 8, 0, 8, 8, 0}));
+  const std::array<bool, 12> first = {true, true};
+  EXPECT_EQ(by_pattern([&](auto& keys) { keys.set_array(pattern, first); }),
+            (numbers{8, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}));
+  const auto message = message_of([&] {
+    (void)by_pattern([&](auto& keys) { keys.set_array(pattern, std::vector<std::uint32_t>{1}); });
+  });
+  EXPECT_TRUE(message.ends_with("key '" + pattern + "': 1 number for 12 layers")) << message;
+}
+
+TEST(read_model_profile, kv_heads_of_layers) {
+  const auto with = [](const std::vector<std::int32_t>& heads) {
+    return twelve_layers("llama", [&](eq::gguf_metadata& keys) {
+      keys.set_array("llama.attention.head_count_kv", heads);
+    });
+  };
+  const auto m = with({0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 4});
+  EXPECT_EQ(m.kv_heads, 4u);
+  ASSERT_EQ(m.layer_caches.size(), 12u);
+  EXPECT_EQ(m.layer_caches[7].kv_heads, 2u);
+  EXPECT_NE(m.built_in_refusal.find("attention.head_count_kv"), std::string::npos);
+  EXPECT_TRUE(with(std::vector<std::int32_t>(12, 2)).layer_caches.empty());
+  EXPECT_TRUE(message_of([&] { (void)with({1, 2}); }).ends_with("2 numbers for 12 layers"));
+  EXPECT_TRUE(message_of([&] {
+                (void)with({-1, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 4});
+              }).ends_with("a negative number"));
+}
+
+TEST(read_model_profile, what_the_built_in_engine_refuses) {
+  const auto refusal = [](const std::function<void(eq::gguf_metadata&)>& change) {
+    return twelve_layers("llama",
+                         [&](eq::gguf_metadata& keys) {
+                           keys.set("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+                           change(keys);
+                         })
+        .built_in_refusal;
+  };
+  EXPECT_EQ(refusal([](auto&) {}), "");
+  EXPECT_EQ(refusal([](auto& keys) { keys.set("llama.rope.scaling.type", "linear"); }), "");
+  EXPECT_TRUE(refusal([](auto& keys) {
+                keys.set("llama.rope.scaling.type", "yarn");
+              }).starts_with("key 'llama.rope.scaling.type': 'yarn'"));
+  const auto m = twelve_layers(
+      "llama", [](eq::gguf_metadata& keys) { keys.set("llama.expert_count", std::uint32_t{8}); });
+  EXPECT_EQ(m.experts, 8u);
+  EXPECT_NE(m.built_in_refusal, "");
+  EXPECT_EQ(eq::profile_of_config({{"model_type", "qwen2"},
+                                   {"hidden_size", 64},
+                                   {"intermediate_size", 64},
+                                   {"num_hidden_layers", 1},
+                                   {"num_attention_heads", 2},
+                                   {"vocab_size", 9}},
+                                  "c", "x")
+                .built_in_refusal,
+            "checkpoints of model_type 'qwen2' are not converted; llama's are");
 }
 
 TEST(read_model_profile, bad_keys_are_named) {
@@ -118,19 +214,31 @@ json config_of(const eq::model_profile& m, const char* type) {
           {"tie_word_embeddings", m.tied_embeddings}};
 }
 
+/// What the profile of a config.json has in common with a catalogue's.
+eq::model_profile without_refusal(eq::model_profile m) {
+  m.built_in_refusal.clear();
+  return m;
+}
+
 TEST(read_model_profile, a_config_json_counts_like_the_catalogue) {
   for (const auto& m : eq::model_catalogue()) {
     for (const auto& row : eq::architecture_table) {
       if (row.name != m.architecture) continue;
       auto config = config_of(m, std::string(row.model_type).c_str());
+      if (!m.layer_caches.empty()) config["sliding_window"] = m.layer_caches[0].window;
       auto expected = m;
       expected.source = "config.json";
-      EXPECT_EQ(eq::profile_of_config(config, "config.json", m.name), expected) << m.name;
+      const auto found = eq::profile_of_config(config, "config.json", m.name);
+      EXPECT_EQ(without_refusal(found), expected) << m.name;
+      EXPECT_EQ(found.built_in_refusal.empty(), row.model_type == "llama")
+          << found.built_in_refusal;
       if (row.head_size != 0) config.erase("head_dim"); // the family's, where it is not said
       if (row.tied_embeddings) config.erase("tie_word_embeddings");
       EXPECT_EQ(eq::profile_of_config(config, "config.json", m.name).parameters, m.parameters);
       expected.source += ": text_config";
-      EXPECT_EQ(eq::profile_of_config({{"text_config", config}}, "config.json", m.name), expected);
+      EXPECT_EQ(
+          without_refusal(eq::profile_of_config({{"text_config", config}}, "config.json", m.name)),
+          expected);
     }
   }
 }

@@ -82,6 +82,8 @@ double points_when(const json& when) {
   auto engine = small_engine("one");
   engine.features = {"NNAPI delegate"};
   engine.weight_formats = {"GGUF v3"};
+  engine.files = {"gguf"}, engine.gguf_formats = {"q4_K", "f16"};
+  engine.architectures = {"llama"}, engine.experts = false;
   engine.languages = {"C++"};
   engine.licence = "MIT; BSD-3";
   engine.npus = {{.vendor = "qualcomm"}};
@@ -213,7 +215,7 @@ TEST(selection_json, an_answer_as_json_and_as_text) {
   std::ostringstream text;
   eq::print_selection(text, answer);
   EXPECT_NE(text.str().find(" 1. mine\\xff"), std::string::npos);
-  EXPECT_NE(text.str().find("fp16    75.0\n"), std::string::npos);
+  EXPECT_NE(text.str().find("fp16      75.0\n"), std::string::npos);
   EXPECT_NE(text.str().find("      + fits (3 GB to spare)\n"), std::string::npos);
   EXPECT_NE(text.str().find(" x  other: does not run on linux\n"), std::string::npos);
   EXPECT_NE(text.str().find(" !  rule 'bad'"), std::string::npos);

@@ -8,14 +8,14 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// GPUs of one maker. Lists are words with spaces between.
+/// GPUs of one maker. Lists are words, separated by spaces.
 struct gpu_family_row {
   std::string_view name;
-  std::string_view words; ///< one of them is in the name of such a GPU
+  std::string_view words; ///< the name of such a GPU has one of them
   std::string_view apis;
 };
 
-/// The first row that fits counts.
+/// The first row that matches counts.
 inline constexpr gpu_family_row gpu_family_table[] = {
     {"adreno", "adreno", "vulkan opencl directml"},
     {"apple", "apple", "metal"},
@@ -27,27 +27,26 @@ inline constexpr gpu_family_row gpu_family_table[] = {
     {"powervr", "powervr", "vulkan opencl"},
 };
 
-/// Whether `word` is in `text`, whatever the case, and begins there where a word does.
+/// Whether a word of `text` begins with `word`; upper and lower case are the same.
 [[nodiscard]] bool names_word(std::string_view text, std::string_view word);
 
 /// The row of a GPU's name, or null.
 [[nodiscard]] const gpu_family_row* find_gpu_family(std::string_view gpu);
 
-/// The way by which an engine reaches the device's GPU on `os`, or null: the first that fits.
+/// The first interface of the engine's by which it reaches the device's GPU on `os`, or null.
 [[nodiscard]] const gpu_support* way_to_gpu(const engine_profile& engine,
                                             const device_profile& device, platform os);
 
-/// The way by which an engine reaches the device's NPU, or null.
+/// The engine's support of the device's NPU, or null.
 [[nodiscard]] const npu_support* way_to_npu(const engine_profile& engine,
                                             const device_profile& device);
 
-/// An instruction set that the engine is made for and the device has, the last of the row's; empty:
-/// none.
+/// The last instruction set of the engine's list that the device has; empty: none.
 [[nodiscard]] std::string_view common_isa(const engine_profile& engine,
                                           const device_profile& device);
 
-/// Whether the row is for chips like the device's: it names none, or a word of its chip, GPU, NPU
-/// or name.
+/// Whether the engine runs on chips like the device's: engine.chips is empty, or the device's name,
+/// chip, GPU or NPU has one of its words.
 [[nodiscard]] bool made_for(const engine_profile& engine, const device_profile& device);
 
 /// Whether a feature names NNAPI, Android's old interface to NPUs.
@@ -58,7 +57,7 @@ inline constexpr gpu_family_row gpu_family_table[] = {
 
 namespace advisor::detail {
 
-/// Calls visit(part) for the parts of `list` until one returns true; whether one did.
+/// Calls visit(part) for the parts of `list` until a call returns true. Returns whether one did.
 template <class Visitor>
 constexpr bool any_part(std::string_view list, std::string_view between, Visitor visit) {
   while (!list.empty()) {
@@ -116,7 +115,7 @@ inline const gpu_family_row* find_gpu_family(std::string_view gpu) {
 
 inline const gpu_support* way_to_gpu(const engine_profile& engine, const device_profile& device,
                                      platform os) {
-  if (os == platform::web && !device.gpu.empty()) { // whatever the maker
+  if (os == platform::web && !device.gpu.empty()) { // WebGPU does not depend on the maker
     for (const auto& way : engine.gpus)
       if (way.api == "webgpu") return &way;
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-/// A device, a model and requirements in; engines with precision, fit, predicted speed and reasons
-/// out.
+/// Ranks the engines for a model on a device, each with its best precision, its memory, its
+/// predicted speed and the reasons.
 #pragma once
 
 #include "../core/number_text.hpp"
@@ -18,28 +18,29 @@ namespace edgequant::inline EDGEQUANT_ABI {
 struct advice_options {
   std::optional<platform> os = {}; ///< none: the device's first
   std::uint64_t context_tokens = 2048;
-  double prompt_tokens = 128;      ///< before the first token
-  bool measured_bandwidth = false; ///< the device's is what was read, not a data sheet's
+  double prompt_tokens = 128; ///< that are read before the first token is generated
+  bool measured_bandwidth =
+      false; ///< the device's bandwidth was measured, not read in a data sheet
 };
 
-/// A model on a device by one engine, in one precision.
+/// Memory and speed of a model on a device with one engine, in one precision.
 struct run_estimate {
-  std::string backend; ///< the fastest that the engine reaches: "CPU", "metal" ...
-  format type = format::f16;
+  std::string backend;       ///< the fastest that the engine reaches: "CPU", "metal" ...
+  format type = format::f16; ///< of most weights
   memory_fit fit;
-  speed_prediction decode; ///< tokens a second; how sure is in its interval
+  speed_prediction decode; ///< tokens a second, with an interval
   first_token_prediction first_token;
 };
 
-/// What weights of a precision are taken for: fp16 f16, int8 q8_0, int4 q4_0. Those of a file that
-/// is in this precision already are taken as they are.
+/// The format that stands for a precision: f16 for fp16, q8_0 for int8, q4_0 for int4.
 [[nodiscard]] constexpr format format_of(precision weights) noexcept {
   return weights == precision::fp16 ? format::f16
                                     : (weights == precision::int8 ? format::q8_0 : format::q4_0);
 }
 
-/// CPU, GPU and NPU that the engine reaches there are predicted one by one; the fastest is told.
-/// Errors as fits() and predict_decode().
+/// Predicts the speed on the CPU, GPU and NPU that the engine reaches, and returns the fastest. The
+/// weights are in format_of(weights), or as stored where the model is a quantized file of this
+/// precision. Errors as fits() and predict_decode().
 [[nodiscard]] run_estimate estimate_run(const engine_profile& engine, const device_profile& device,
                                         const model_profile& model, platform os, precision weights,
                                         const advice_options& options = {});
@@ -55,19 +56,21 @@ struct advice {
   std::vector<advised_engine> ranked; ///< as in the answer
 };
 
-/// Ranks the selector's engines with fit and speed of each as figures.
+/// The selector's ranking, with memory and speed of estimate_run() as figures. bad_argument for a
+/// device without platform where options.os is not set.
 [[nodiscard]] advice advise(const engine_selector& selector, const device_profile& device,
                             const model_profile& model, const advice_options& options = {});
 
-/// What the catalogues know of a query's device and model and the query does not say.
+/// Fills in what the query leaves open and the catalogues know of its device and model.
 void complete_from_catalogues(prediction_query& query);
 
-/// to_json(selection) with `estimate` for each engine that is ranked: backend, format, fits,
-/// reason, memory_bytes, weight_bytes, largest_context, tokens_per_second with low and high,
+/// to_json(selection) with `estimate` for each engine that is ranked: backend, format,
+/// bits_per_weight (of that format), fits, reason, memory_bytes, weight_bytes, kv_cache_bytes,
+/// activation_bytes, runtime_bytes, largest_context, tokens_per_second with low and high,
 /// ms_to_first_token, basis.
 [[nodiscard]] nlohmann::json to_json(const advice& given);
 
-/// A line an engine, and under it why.
+/// A line an engine, and the reasons below it.
 void print_advice(std::ostream& out, const advice& given);
 
 namespace advisor::detail {
@@ -78,7 +81,7 @@ backends_of(const engine_profile& engine, const device_profile& device, platform
   std::vector<std::string> names;
   const auto* gpu = way_to_gpu(engine, device, os);
   const auto* npu = way_to_npu(engine, device);
-  // A GPU that shows a Raspberry Pi's desktop: its cores are faster.
+  // The CPU cores of a Raspberry Pi are faster than its GPU.
   if (gpu != nullptr && find_gpu_family(device.gpu) != nullptr &&
       find_gpu_family(device.gpu)->name == "videocore")
     gpu = nullptr;
@@ -89,9 +92,10 @@ backends_of(const engine_profile& engine, const device_profile& device, platform
   return names;
 }
 
-/// For the prediction our own engine has another name where the bandwidth was measured.
+/// The engine's name for the prediction. Its table has EdgeQuant's share of a measured bandwidth,
+/// not of a data sheet's: there it counts as an unknown engine.
 [[nodiscard]] inline std::string predicted_engine(const engine_profile& engine, bool measured) {
-  return engine.name == "EdgeQuant" && !measured ? "" : engine.name;
+  return engine.name == built_in_engine_name && !measured ? "" : engine.name;
 }
 
 template <class T>
@@ -107,9 +111,11 @@ inline run_estimate estimate_run(const engine_profile& engine, const device_prof
                                  const model_profile& model, platform os, precision weights,
                                  const advice_options& options) {
   run_estimate best{{}, format_of(weights), {}, {}, {}};
-  const bool own = engine.name == "EdgeQuant";
   fit_options fit;
-  if (own) fit.runtime_bytes = built_in_runtime_bytes;
+  if (engine.name == built_in_engine_name) {
+    fit.runtime_bytes = built_in_runtime_bytes;
+    fit.windows = window_cache::all;
+  }
   if (model.stored && model.before.file_bytes && weights == precision_of(*model.stored)) {
     best.type = *model.stored;
     best.fit = fits(device, model, *model.before.file_bytes, options.context_tokens, fit);
@@ -178,10 +184,14 @@ inline nlohmann::json to_json(const advice& given) {
     const run_estimate& e = given.ranked[i].estimate;
     json["ranked"][i]["estimate"] = {{"backend", e.backend},
                                      {"format", name_of(e.type)},
+                                     {"bits_per_weight", bits_per_weight(e.type)},
                                      {"fits", e.fit.fits},
                                      {"reason", e.fit.reason},
                                      {"memory_bytes", e.fit.need.total()},
                                      {"weight_bytes", e.fit.need.weights},
+                                     {"kv_cache_bytes", e.fit.need.kv_cache},
+                                     {"activation_bytes", e.fit.need.activations},
+                                     {"runtime_bytes", e.fit.need.runtime},
                                      {"largest_context", e.fit.largest_context},
                                      {"tokens_per_second", e.decode.tokens_per_second},
                                      {"low", e.decode.low},
@@ -193,24 +203,23 @@ inline nlohmann::json to_json(const advice& given) {
 }
 
 inline void print_advice(std::ostream& out, const advice& given) {
-  const auto row = [&](const std::string& start, std::string_view engine, std::string_view bits,
+  const auto row = [&](const std::string& start, std::string_view engine, std::string_view weights,
                        std::string_view type, std::string_view memory, std::string_view speed,
                        const std::string& first, std::string_view score) {
-    out << start + left_aligned(engine, 34) + " " + left_aligned(bits, 5) + " " +
-               left_aligned(type, 6) + " " + right_aligned(memory, 10) + "  " +
+    out << start + left_aligned(engine, 34) + " " + left_aligned(weights, 7) + " " +
+               left_aligned(type, 7) + " " + right_aligned(memory, 10) + "  " +
                left_aligned(speed, 22) + " " + right_aligned(first, 7) + "  " +
                right_aligned(score, 6) + "\n";
   };
-  row("     ", "engine", "bits", "format", "memory", "tokens/s (80 %)", "first", "score");
+  row("     ", "engine", "weights", "format", "memory", "tokens/s (80 %)", "first", "score");
   std::size_t rank = 0;
   for (const auto& [r, e] : given.ranked) {
     const std::string speed = general_text(e.decode.tokens_per_second, 3) + " (" +
                               general_text(e.decode.low, 3) + " to " +
                               general_text(e.decode.high, 3) + ")";
     row(right_aligned(std::to_string(++rank), 3) + ". ", escaped(r.engine.name, 34),
-        name_of(r.weights.value_or(precision::fp16)), name_of(e.type),
-        format_bytes(e.fit.need.total()), speed,
-        fixed_text(e.first_token.milliseconds / 1000, 1) + " s", fixed_text(r.score, 1));
+        r.weights ? r.weights_name : "fp16", name_of(e.type), format_bytes(e.fit.need.total()),
+        speed, fixed_text(e.first_token.milliseconds / 1000, 1) + " s", fixed_text(r.score, 1));
     out << "       by " << e.backend << "; " << e.fit.reason << "; " << e.decode.basis << '\n';
     for (const auto& text : r.reasons) out << "       + " << text << '\n';
     for (const auto& text : r.against) out << "       - " << text << '\n';

@@ -12,7 +12,7 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// An Apple M chip as a name says it. Bandwidths by Apple's specifications.
+/// An Apple M chip, read from a name. Bandwidths are those of Apple's specifications.
 struct apple_chip {
   int generation = 1;
   enum tier_type { base, pro, max, ultra } tier = base;
@@ -20,8 +20,9 @@ struct apple_chip {
   double memory_bandwidth_gb_s = 0;
 };
 
-/// Reads "Apple M2 Pro (19)", "MacBook Pro M3 2023", "Mac Studio (M3 Ultra 512GB)"; empty for what
-/// names no M chip. Max chips of two bandwidths: the one of their cores, else the larger.
+/// Reads "Apple M2 Pro (19)", "MacBook Pro M3 2023", "Mac Studio (M3 Ultra 512GB)"; empty for a
+/// name without an M chip. Of a Max chip with two bandwidths it is the one of its core count, or
+/// the larger where the cores are not given.
 [[nodiscard]] std::optional<apple_chip> apple_chip_in(std::string_view device);
 
 namespace advisor::detail {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// CPU, GPU or NPU by what people call them.
+/// Names of CPU, GPU and NPU in free text.
 #pragma once
 
 #include "name_match.hpp"
@@ -38,7 +38,7 @@ inline constexpr backend_row backend_table[] = {
     {"apu", backend_kind::npu},
 };
 
-/// CPU, GPU or NPU by free text; empty for what names none.
+/// The processor that a free text names; empty if it names none.
 [[nodiscard]] std::optional<backend_kind> backend_from_name(std::string_view backend);
 
 inline std::optional<backend_kind> backend_from_name(std::string_view backend) {

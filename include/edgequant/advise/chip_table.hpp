@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// Chips by name: what they are in and how fast their memory is.
+/// Chips by name: the class of their device and the bandwidth of their memory.
 #pragma once
 
 #include "device_profile.hpp"
@@ -12,7 +12,7 @@ namespace edgequant::inline EDGEQUANT_ABI {
 /// What a row speaks of: a system whose memory all units share, a CPU, or a card with its own.
 enum class chip_part { system, cpu, card };
 
-/// CPU cores by what they can do with 4-bit weights while memory waits.
+/// CPU cores by their speed with 4-bit weights.
 enum class core_age {
   current,  ///< Cortex-A76 and later, Apple, Oryon, x86 with AVX2
   older,    ///< out of order without int8 dot products: Cortex-A72, A73
@@ -149,7 +149,7 @@ inline constexpr chip_row chip_table[] = {
     {"n100", chips::desktop, 38.4},
     {"n150", chips::desktop, 38.4},
     {"n95", chips::desktop, 25.6},
-    // processors whose memory the buyer chooses: what is usual
+    // processors with memory of the buyer's choice: typical values
     {"core i9 14900", chips::desktop, 89.6, chips::cpu_only},
     {"core i9 13900", chips::desktop, 89.6, chips::cpu_only},
     {"core i7 13700", chips::desktop, 89.6, chips::cpu_only},

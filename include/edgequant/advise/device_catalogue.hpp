@@ -11,17 +11,17 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// The built-in devices, each with the source of its figures and how far it can be trusted.
+/// The devices of the table, each with the source of its figures and the confidence in them.
 [[nodiscard]] const std::vector<device_profile>& device_catalogue();
 
-/// The one of that name, whatever the case of its letters. bad_argument for an unknown name, with
-/// the nearest known one.
+/// The device of that name; upper and lower case are the same. bad_argument for an unknown name,
+/// with the nearest known one.
 [[nodiscard]] const device_profile& find_device(std::string_view name);
 
 namespace advisor::detail {
 
-/// A device_profile of literals: lists are words between spaces, 0 and "" stand for what is not
-/// known or not there.
+/// A device_profile of literals. Lists are words, separated by spaces; 0 and "" mean not known, or
+/// none.
 struct device_row {
   std::string_view name, chip, kind, platforms;
   std::uint64_t ram_mib;
@@ -36,7 +36,7 @@ inline constexpr std::string_view arm_2017 = "neon dotprod fp16",
                                   arm_2021 = "neon dotprod i8mm fp16 bf16",
                                   arm_sme = "neon dotprod i8mm fp16 bf16 sme",
                                   x86_2021 = "avx2 avx_vnni fma";
-/// Peak bandwidths by chip, from the tables of the discussion.
+/// Peak bandwidths by chip, as published.
 inline constexpr std::string_view apple_source = "ggml-org/llama.cpp discussion #4167";
 
 inline constexpr device_row device_rows[] = {

@@ -10,15 +10,15 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// Reads an object with the fields of device_profile; name, kind, platforms and ram_mib must be
-/// there. bad_file, with `place` and the field's path, for a missing or unknown field, a value of
-/// another type or out of range, and an unknown OS or class.
+/// Reads an object with the fields of device_profile; name, kind, platforms and ram_mib are
+/// required. bad_file, with `place` and the field's path, for a missing or unknown field, a value
+/// of another type or out of range, and an unknown OS or class.
 [[nodiscard]] device_profile parse_device(const nlohmann::json& json, const std::string& place);
 
 /// The same from a file of at most 1 MiB. Errors also as read_text_file() and parse_json().
 [[nodiscard]] device_profile read_device(const std::filesystem::path& file);
 
-/// What parse_device() reads back as an equal profile; fields that hold nothing are left out.
+/// What parse_device() reads back as an equal profile; empty fields are left out.
 [[nodiscard]] nlohmann::json to_json(const device_profile& device);
 
 namespace advisor::detail {

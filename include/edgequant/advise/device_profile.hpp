@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// What is known of a device that a model shall run on.
+/// The device that a model is to run on.
 #pragma once
 
 #include "../config.hpp"
@@ -13,7 +13,7 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// Operating systems and places that are like one. (`linux` alone is a macro in GNU dialects.)
+/// Operating systems, and environments such as a browser. (`linux` is a macro in GNU dialects.)
 enum class platform { android, ios, gnu_linux, macos, windows, web, wear_os, embedded };
 
 struct platform_row {
@@ -53,7 +53,7 @@ inline constexpr device_class_row device_class_table[] = {
   return {};
 }
 
-/// What a name as in the table stands for, or nothing.
+/// The platform of a name as in the table, or nothing.
 [[nodiscard]] constexpr std::optional<platform> find_platform(std::string_view name) noexcept {
   for (const auto& row : platform_table)
     if (row.name == name) return row.id;
@@ -70,19 +70,19 @@ find_device_class(std::string_view name) noexcept {
 struct npu_profile {
   std::string name;                        ///< such as "Hexagon HTP v75"
   std::string vendor;                      ///< a row of npu_table: "qualcomm", "apple" ...
-  std::optional<double> tops = {};         ///< 10^12 int8 operations a second, as its maker says
+  std::optional<double> tops = {};         ///< 10^12 int8 operations a second, by its maker
   std::vector<std::string> operators = {}; ///< empty: the vendor's
   std::vector<std::string> types = {};     ///< empty: the vendor's
   friend bool operator==(const npu_profile&, const npu_profile&) = default;
 };
 
-/// Units are in the names; an empty optional is what nobody has published.
+/// Units are in the names. An empty optional: not published.
 struct device_profile {
   std::string name;
   std::string chip = {};
   device_class kind = device_class::phone;
-  std::vector<platform> platforms = {};             ///< that it may run; the first is the usual one
-  std::uint64_t ram_mib = 0;                        ///< 0: unknown; of several sizes the smallest
+  std::vector<platform> platforms = {};             ///< that it can run; the first is the default
+  std::uint64_t ram_mib = 0;                        ///< 0: unknown; the smallest of several sizes
   std::optional<double> storage_gib = {};           ///< free for models
   std::optional<double> memory_bandwidth_gb_s = {}; ///< peak, 10^9 bytes a second
   unsigned cpu_cores = 0;                           ///< 0: unknown

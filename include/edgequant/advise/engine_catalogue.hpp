@@ -2,16 +2,20 @@
 /// Engines of the two tables, as profiles.
 #pragma once
 
+#include "../gemm/weight_view.hpp"
+#include "../model/architecture.hpp"
 #include "accelerator_match.hpp"
 #include "engine_table.hpp"
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// A row with its lists taken apart. All engines of the tables run on the device itself: offline.
+/// The profile that a row describes. All engines of the tables run on the device itself: offline.
+/// What the built-in engine opens is read off its own tables.
 [[nodiscard]] engine_profile engine_of(const engine_row& row);
 
-/// The baseline that the default rules are defined with: llama.cpp, MLC-LLM, ONNX Runtime,
-/// TensorFlow Lite, in this order. It says what they were once, not what they are.
+/// The four engines of the baseline, with which baseline_rules() are defined: llama.cpp, MLC-LLM,
+/// ONNX Runtime and TensorFlow Lite, in this order. Their rows are fixed; current_engines() has
+/// today's.
 [[nodiscard]] std::vector<engine_profile> baseline_engines();
 
 /// What is known of today's engines, EdgeQuant's own among them, each with source and confidence.
@@ -19,7 +23,17 @@ namespace edgequant::inline EDGEQUANT_ABI {
 
 namespace advisor::detail {
 
-/// Whether a name of the table stands for each part of a list.
+/// Adds the architectures and formats that this build's engine runs.
+inline void add_built_in_facts(engine_profile& engine) {
+  for (const auto& row : architecture_table)
+    if (row.runs && (engine.architectures.empty() || engine.architectures.back() != row.name))
+      engine.architectures.emplace_back(row.name);
+  for (const auto& row : format_table)
+    if (can_multiply(row.id)) engine.gguf_formats.emplace_back(row.name);
+  engine.experts = false;
+}
+
+/// Whether find(part) knows each part of a list.
 template <class Find> [[nodiscard]] constexpr bool all_known(std::string_view list, Find find) {
   return !list.empty() && !any_part(list, "; ", [&](auto part) { return !find(part); });
 }
@@ -75,6 +89,9 @@ inline engine_profile engine_of(const engine_row& row) {
     engine.precisions.push_back(*advisor::detail::find_precision(name));
   engine.weight_formats = advisor::detail::parts_between(row.weight_formats, "; ");
   engine.quantization_types = advisor::detail::parts_between(row.quantization_types, "; ");
+  engine.files = advisor::detail::parts_between(row.files, "; ");
+  engine.gguf_formats = advisor::detail::parts_between(row.gguf_formats, "; ");
+  if (row.name == built_in_engine_name) advisor::detail::add_built_in_facts(engine);
   engine.cpu_isas = advisor::detail::parts_between(row.cpu_isas, "; ");
   for (const auto& text : advisor::detail::parts_between(row.gpus, "; ")) {
     auto way = advisor::detail::accelerator_of(text);

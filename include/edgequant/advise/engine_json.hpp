@@ -2,19 +2,20 @@
 /// Engines as JSON: the fields are those of the struct.
 #pragma once
 
+#include "../format/format.hpp"
 #include "../io/json_object.hpp"
 #include "engine_catalogue.hpp"
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// Reads an object with the fields of engine_profile; name and platforms must be there. A way to
-/// GPUs or NPUs is an object, or its `api` or `vendor` alone. bad_file, with `place` and the
+/// Reads an object with the fields of engine_profile; name and platforms are required. An item of
+/// `gpus` or `npus` is an object, or only its `api` or `vendor`. bad_file, with `place` and the
 /// field's path (which begins with `path`), for a missing or unknown field, a value of another type
 /// or out of range, and an unknown platform, precision or status.
 [[nodiscard]] engine_profile parse_engine(const nlohmann::json& json, const std::string& place,
                                           const std::string& path = {});
 
-/// What parse_engine() reads back as an equal profile; fields that hold nothing are left out.
+/// What parse_engine() reads back as an equal profile; empty fields are left out.
 [[nodiscard]] nlohmann::json to_json(const engine_profile& engine);
 
 namespace advisor::detail {
@@ -108,6 +109,14 @@ inline engine_profile parse_engine(const nlohmann::json& json, const std::string
       fields, "precisions", advisor::detail::find_precision, advisor::detail::precision_names);
   engine.weight_formats = fields.texts("weight_formats");
   engine.quantization_types = fields.texts("quantization_types");
+  engine.files = fields.texts("files");
+  engine.gguf_formats = fields.texts("gguf_formats");
+  for (std::size_t i = 0; i < engine.gguf_formats.size(); ++i)
+    if (find_format(engine.gguf_formats[i]) == nullptr)
+      fail(error_code::bad_file, fields.here(advisor::detail::item_path("gguf_formats", i)),
+           "unknown format '" + escaped(engine.gguf_formats[i]) + "'");
+  engine.architectures = fields.texts("architectures");
+  engine.experts = fields.flag("experts");
   engine.cpu_isas = fields.texts("cpu_isas");
   engine.gpus = advisor::detail::accelerators<gpu_support>(fields, "gpus", place, path,
                                                            advisor::detail::parse_gpu);
@@ -157,6 +166,10 @@ inline nlohmann::json to_json(const engine_profile& engine) {
   };
   add("weight_formats", engine.weight_formats);
   add("quantization_types", engine.quantization_types);
+  add("files", engine.files);
+  add("gguf_formats", engine.gguf_formats);
+  add("architectures", engine.architectures);
+  if (engine.experts) json["experts"] = *engine.experts;
   add("cpu_isas", engine.cpu_isas);
   for (const auto& way : engine.gpus)
     json["gpus"].push_back(

@@ -10,10 +10,13 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
+/// The name of the engine that is part of this library.
+inline constexpr std::string_view built_in_engine_name = "EdgeQuant";
+
 enum class engine_status {
   active,
   deprecated, ///< its makers name a successor
-  archived,   ///< nobody works on it
+  archived,   ///< no longer maintained
 };
 
 struct engine_status_row {
@@ -34,7 +37,7 @@ inline constexpr engine_status_row engine_status_table[] = {
   return {};
 }
 
-/// A way to GPUs.
+/// A programming interface by which an engine reaches GPUs.
 struct gpu_support {
   std::string api;                        ///< "metal", "cuda", "vulkan": of gpu_family_table
   std::vector<std::string> families = {}; ///< such as "adreno"; empty: all that have the API
@@ -42,7 +45,7 @@ struct gpu_support {
   friend bool operator==(const gpu_support&, const gpu_support&) = default;
 };
 
-/// A way to NPUs.
+/// A vendor whose NPUs an engine reaches.
 struct npu_support {
   std::string vendor;                  ///< as in npu_profile: "qualcomm", "apple" ...
   std::vector<std::string> chips = {}; ///< words, one of which names the chip; empty: all
@@ -50,17 +53,24 @@ struct npu_support {
   friend bool operator==(const npu_support&, const npu_support&) = default;
 };
 
-/// Empty lists and optionals are what nobody has said. (A row without `chips` runs on any.)
+/// An empty list or optional means that nothing is published: no rule excludes an engine for it.
 struct engine_profile {
   std::string name;
   std::vector<platform> platforms = {};
-  std::vector<precision> precisions = {}; ///< of weights: fp16, int8, int4
-  std::vector<std::string> weight_formats = {};
-  std::vector<std::string> quantization_types = {};
+  std::vector<precision> precisions = {};           ///< of weights: fp16, int8, int4
+  std::vector<std::string> weight_formats = {};     ///< for people, as the makers call them
+  std::vector<std::string> quantization_types = {}; ///< likewise
+  /// Kinds of model files that it opens, as model_profile::file_kind names them: "gguf", or others.
+  std::vector<std::string> files = {};
+  /// Names of format_table that it opens in a GGUF; empty with "gguf" in `files`: all.
+  std::vector<std::string> gguf_formats = {};
+  std::vector<std::string> architectures = {}; ///< as GGUF names them; empty: not known
+  std::optional<bool> experts = {};            ///< whether it runs mixtures of experts
   std::vector<std::string> cpu_isas = {};
   std::vector<gpu_support> gpus = {};
   std::vector<npu_support> npus = {};
-  std::vector<std::string> chips = {}; ///< words, one of which a device must have in its names
+  std::vector<std::string> chips =
+      {}; ///< words, one of which a device must have in its names; empty: it runs on any
   std::optional<std::uint64_t> min_ram_mib = {};
   std::string ram_note = {}; ///< what is said of memory instead
   std::vector<std::string> features = {};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// Which engine for a device, and why: engines and rules in, a ranking with reasons out.
+/// Ranks engines for a device by scoring rules, with the reasons.
 #pragma once
 
 #include "engine_catalogue.hpp"
@@ -7,24 +7,25 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// Engines and rules. All functions that change it refuse, with bad_argument and the name, what
-/// makes no sense: no name, a name that is there (add) or is not (replace, remove), an engine
-/// without platform, a rule without function or with a weight that is no number.
+/// A set of engines and rules. The functions that change it fail with bad_argument, naming the
+/// engine or rule: for an empty name, a name that exists already (add) or does not exist (replace,
+/// remove), an engine without platform, a rule without function or with a weight that is not
+/// finite.
 class engine_selector {
 public:
   engine_selector() : engine_selector(current_engines(), current_rules()) {}
   engine_selector(std::vector<engine_profile> engines, std::vector<scoring_rule> rules);
   /// The baseline table with the baseline rules.
   [[nodiscard]] static engine_selector baseline() { return {baseline_engines(), baseline_rules()}; }
-  /// Today's table and rules; as the default.
+  /// Today's table and rules, as the default constructor takes.
   [[nodiscard]] static engine_selector current() { return {}; }
 
   engine_selector& add(engine_profile engine);
   engine_selector& add(scoring_rule rule);
-  /// Takes the place of the one of the same name.
+  /// Replaces the one of the same name.
   engine_selector& replace(engine_profile engine);
   engine_selector& replace(scoring_rule rule);
-  /// Adds it, or takes the place of the one of the same name.
+  /// Adds it, or replaces the one of the same name.
   engine_selector& put(engine_profile engine);
   engine_selector& put(scoring_rule rule);
   engine_selector& remove_engine(std::string_view name);
@@ -32,14 +33,14 @@ public:
   [[nodiscard]] const std::vector<engine_profile>& engines() const noexcept { return engines_; }
   [[nodiscard]] const std::vector<scoring_rule>& rules() const noexcept { return rules_; }
 
-  /// Ranks the engines. A rule or a callback that throws (where exceptions are on), or whose
-  /// numbers are not finite, is a problem of the answer and spoils nothing else. bad_argument for a
-  /// device without platform where none is chosen.
+  /// Ranks the engines. A rule or callback that throws (where exceptions are on), or returns
+  /// numbers that are not finite, is listed in the answer's problems and has no other effect.
+  /// bad_argument for a device without platform where none is chosen.
   [[nodiscard]] selection select(const device_profile& device,
                                  const selection_context& context = {}) const {
     return select(device, nullptr, context);
   }
-  /// The same, with a model for rules that ask for it.
+  /// The same with a model, for the rules that need one.
   [[nodiscard]] selection select(const device_profile& device, const model_profile& model,
                                  const selection_context& context = {}) const {
     return select(device, &model, context);

@@ -6,11 +6,13 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// A row as it is written down. Lists have "; " between their parts. A way to GPUs is `api` or
-/// `api:family,family`, a way to NPUs `vendor` or `vendor:chip,chip`, a note in brackets behind it.
+/// A row as it is written down. The parts of a list are separated by "; ". A part of `gpus` is
+/// `api` or `api:family,family`, one of `npus` is `vendor` or `vendor:chip,chip`; a note in
+/// brackets may follow.
 struct engine_row {
   std::string_view name, platforms, precisions;
   std::string_view weight_formats = {}, quantization_types = {};
+  std::string_view files = {}, gguf_formats = {}; ///< see engine_profile
   std::string_view cpu_isas = {}, gpus = {}, npus = {}, chips = {};
   std::uint64_t min_ram_mib = 0; ///< 0: not published
   std::string_view ram_note = {}, features = {}, licence = {}, languages = {};
@@ -47,7 +49,7 @@ inline constexpr engine_row baseline_engine_table[] = {
      .confidence = "low"},
 };
 
-/// What is said of most engines' memory.
+/// The note on memory of engines that publish no figure.
 inline constexpr std::string_view ram_rule =
     "no official figure; practical = weights + KV + ~0.3-0.5 GB (rule derived from "
     "RKLLM/ExecuTorch memory columns)";
@@ -59,6 +61,7 @@ inline constexpr engine_row current_engine_table[] = {
      .weight_formats = "GGUF v3",
      .quantization_types = "F32; F16; BF16; Q4_0; Q4_1; Q5_0; Q5_1; Q8_0; Q2_K..Q6_K; "
                            "IQ1_S..IQ4_XS; IQ4_NL; TQ1_0; TQ2_0; MXFP4; NVFP4; Q1_0; Q2_0",
+     .files = "gguf",
      .cpu_isas = "neon; dotprod; i8mm; sve; sme; avx; avx2; avx_vnni; avx512; amx; rvv; lsx; vsx; "
                  "s390x; wasm-simd",
      .gpus = "metal; cuda; hip; vulkan; sycl; opencl:adreno; musa; webgpu",
@@ -77,6 +80,7 @@ inline constexpr engine_row current_engine_table[] = {
      .weight_formats = "MLC compiled lib + sharded params",
      .quantization_types = "q0f16; q0f32; q3f16_0/1; q4f16_0/1/2; q4bf16_0/1; q4f32_1; "
                            "q4f16_autoawq; q4f16_ft; e4m3/e5m2 fp8; fp8 block-scale",
+     .files = "mlc",
      .gpus = "metal; cuda; hip; vulkan; opencl:adreno,mali; webgpu",
      .ram_note = ram_rule,
      .features = "compiled by TVM; CPU is not a first-class LLM target",
@@ -90,6 +94,7 @@ inline constexpr engine_row current_engine_table[] = {
      .weight_formats = "ONNX (+external data)",
      .quantization_types = "int4/uint4 MatMulNBits block>=16; int8 MatMulNBits; QDQ "
                            "int8/uint8/int16/int4; MatMulBnb4 NF4/FP4; QMoE",
+     .files = "onnx",
      .cpu_isas = "neon; dotprod; i8mm; sve; avx2; avx_vnni; avx512_vnni; amx",
      .gpus = "cuda; directml; webgpu; openvino",
      .npus = "qualcomm (HTP, QNN execution provider); intel (OpenVINO execution provider)",
@@ -107,6 +112,7 @@ inline constexpr engine_row current_engine_table[] = {
      .weight_formats = ".tflite flatbuffer; .litertlm container",
      .quantization_types = "int8 per-channel; int4 per-channel/blockwise 32..256; int2; fp16; "
                            "int16 activations; dynamic and static range",
+     .files = "tflite; litertlm",
      .cpu_isas = "neon; dotprod; i8mm; sme2; avx2; avx512; avx_vnni",
      .gpus = "opencl; opengl; metal; webgpu",
      .npus = "qualcomm (HTP delegate); mediatek (APU delegate); google (Tensor TPU delegate)",
@@ -124,6 +130,7 @@ inline constexpr engine_row current_engine_table[] = {
      .weight_formats = ".pte",
      .quantization_types = "8da4w (int4 g32/128/256 + int8 dyn act); int8 per-channel; 1-8 bit "
                            "torchao ARM kernels; PT2E static int8",
+     .files = "pte",
      .cpu_isas = "neon; dotprod; i8mm; sme; avx2; avx512; cortex-m",
      .gpus = "vulkan; metal (experimental); cuda (experimental)",
      .npus = "qualcomm (HTP); mediatek (NeuroPilot); samsung (Exynos); apple (Core ML delegate); "
@@ -141,6 +148,7 @@ inline constexpr engine_row current_engine_table[] = {
      .weight_formats = ".mnn + .weight",
      .quantization_types = "2/3/4/8-bit block weights (2,3 need i8mm+fp16); AWQ; HQQ; OmniQuant; "
                            "SmoothQuant; GPTQ import; op-wise JSON config",
+     .files = "mnn",
      .cpu_isas = "neon; fp16; dotprod; bf16; i8mm; sme2; sse4.1; avx2; avx512",
      .gpus = "opencl; vulkan; metal; cuda",
      .npus = "qualcomm (QNN, Hexagon); apple (Core ML); huawei (HIAI)",
@@ -156,6 +164,7 @@ inline constexpr engine_row current_engine_table[] = {
      .weight_formats = ".param + .bin",
      .quantization_types = "int8 (KL/ACIQ/EQ calibration); LLM int4/6/8 block 32/64/128 "
                            "minmax|mseclip (ncnnllm2int); fp16; bf16",
+     .files = "ncnn",
      .cpu_isas = "neon; dotprod; i8mm; sve; avx2; avx512_vnni; avx_vnni; rvv; lsx; msa",
      .gpus = "vulkan",
      .ram_note = ram_rule,
@@ -170,6 +179,7 @@ inline constexpr engine_row current_engine_table[] = {
      .weight_formats = ".mlpackage mlprogram",
      .quantization_types = "iOS16: int8 per-channel, palettize 1,2,4,6,8; iOS17: W8A8 on ANE (A17 "
                            "Pro/M4); iOS18: int4 per-block, grouped-channel LUT, 3-bit, int8 LUT",
+     .files = "mlpackage",
      .cpu_isas = "neon",
      .gpus = "metal",
      .npus = "apple (Neural Engine)",
@@ -185,6 +195,8 @@ inline constexpr engine_row current_engine_table[] = {
      .weight_formats = "OpenVINO IR; .onnx; GGUF reader",
      .quantization_types = "int8 weight; int4 sym/asym group with int8 backup (NNCF ratio); AWQ; "
                            "GPTQ; scale estimation; fp8",
+     .files = "gguf; openvino; onnx",
+     .gguf_formats = "f32; f16; q4_0; q4_1; q8_0; q4_K; q6_K",
      .cpu_isas = "avx2; avx512; amx; avx_vnni; neon",
      .gpus = "openvino",
      .npus = "intel (Meteor, Lunar, Arrow and Panther Lake)",
@@ -200,6 +212,7 @@ inline constexpr engine_row current_engine_table[] = {
      .precisions = "int8; int4",
      .weight_formats = "QNN context binary; GGUF (GenieX via llama.cpp)",
      .quantization_types = "w4a16; w8a16; w4",
+     .files = "gguf; qnn",
      .cpu_isas = "neon",
      .gpus = "opencl:adreno",
      .npus = "qualcomm (Hexagon HTP v73 and later)",
@@ -218,6 +231,7 @@ inline constexpr engine_row current_engine_table[] = {
      .weight_formats = "safetensors",
      .quantization_types = "affine 2,3,4,5,6,8 bit g32/64/128; mxfp4/nvfp4/mxfp8; DWQ; AWQ; GPTQ; "
                            "dynamic_quant target bpw",
+     .files = "safetensors",
      .cpu_isas = "neon",
      .gpus = "metal; cuda",
      .chips = "Apple; CUDA; NVIDIA; GeForce; RTX",
@@ -232,6 +246,7 @@ inline constexpr engine_row current_engine_table[] = {
      .precisions = "int8; int4",
      .weight_formats = ".mllm (from safetensors/PyTorch)",
      .quantization_types = "w4a8 kai; w4a16 QNN; w8a8 rotation; AWQ W4A16 (Marlin, Jetson)",
+     .files = "mllm",
      .cpu_isas = "neon; dotprod; i8mm; avx2",
      .gpus = "opencl; cuda",
      .npus = "qualcomm (QNN ahead of time, tested on SM8650); huawei (Ascend)",
@@ -246,6 +261,7 @@ inline constexpr engine_row current_engine_table[] = {
      .precisions = "int8; int4",
      .weight_formats = ".rkllm",
      .quantization_types = "w8a8; w4a16; w4a16_g128 (RK3576, RV1126B)",
+     .files = "rkllm",
      .npus = "rockchip:RK3588,RK3576,RK3562,RV1126B (RKNPU)",
      .chips = "RK3588; RK3576; RK3562; RV1126B",
      .ram_note = "e.g. Qwen2-0.5B w4a16 443 MB, TinyLlama w8a8 1094 MB, Phi3 w8a8 3758 MB",
@@ -260,6 +276,8 @@ inline constexpr engine_row current_engine_table[] = {
      .precisions = "int8; int4",
      .weight_formats = "NE bin; GGUF import; GPTQ/AWQ import",
      .quantization_types = "int1..int8 sym/asym; fp8; fp4; nf4",
+     .files = "gguf; ne",
+     .gguf_formats = "q4_0; q5_0; q8_0",
      .cpu_isas = "avx2; avx_vnni; avx512f; avx512_vnni; amx_int8; amx_bf16; avx512_fp16",
      .gpus = "sycl (partial)",
      .ram_note = ram_rule,
@@ -275,6 +293,9 @@ inline constexpr engine_row current_engine_table[] = {
      .precisions = "fp16; int8; int4",
      .weight_formats = "GGUF + own types",
      .quantization_types = "IQ2_K..IQ6_K; IQ4_KS; KT trellis; R4/R8 interleaved; Q8_KV",
+     .files = "gguf",
+     .gguf_formats = "f32; f16; bf16; q4_0; q4_1; q5_0; q5_1; q8_0; q2_K; q3_K; q4_K; q5_K; q6_K; "
+                     "iq1_s; iq1_m; iq2_xxs; iq2_xs; iq2_s; iq3_xxs; iq3_s; iq4_nl; iq4_xs; mxfp4",
      .cpu_isas = "neon; avx2; avx512",
      .gpus = "cuda (Turing and later)",
      .ram_note = ram_rule,
@@ -287,6 +308,7 @@ inline constexpr engine_row current_engine_table[] = {
      .precisions = "fp16; int8; int4",
      .weight_formats = "GGUF v3; safetensors (converted)",
      .quantization_types = "F32; F16; BF16; Q4_0; Q5_0; Q8_0",
+     .files = "gguf; safetensors",
      .cpu_isas = "neon; dotprod; i8mm; avx2; avx512",
      .ram_note = "weights are mapped from the file, and KV cache and activations beside them",
      .features = "header-only; same bits on every CPU; Llama-like models",

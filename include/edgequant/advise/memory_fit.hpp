@@ -16,29 +16,29 @@ namespace edgequant::inline EDGEQUANT_ABI {
 
 struct fit_options {
   kv_format cache = kv_format::f16;
+  window_cache windows = window_cache::window;        ///< window_cache::all for our own engine
   std::uint64_t runtime_bytes = engine_runtime_bytes; ///< built_in_runtime_bytes for our own engine
-  std::optional<std::uint64_t> free_ram_bytes = {};   ///< none: free_ram_bytes() of the device
+  std::optional<std::uint64_t> free_ram_bytes = {};   ///< none: free_ram_bytes(device)
 };
 
-/// Bytes. A margin below 0 is what lacks; none: the device's profile does not know the size.
+/// Bytes. A negative margin is what is missing; none: the device's profile does not know the size.
 struct memory_fit {
   std::uint64_t context_tokens = 0;
   memory_need need; ///< with that context
   std::optional<std::uint64_t> free_ram_bytes = {};
   std::optional<std::int64_t> ram_margin_bytes = {}, storage_margin_bytes = {};
-  bool fits = false;                 ///< no known limit speaks against it
+  bool fits = false;                 ///< no known limit is exceeded
   std::string reason;                ///< why, or why not, in one line
   std::uint64_t largest_context = 0; ///< tokens up to the model's context; 0: none fits
 };
 
-/// What a model may take of the RAM: all but a quarter, at most 2 GiB, which is assumed for the
-/// system and what else runs (of a Jetson Orin Nano's 8 GB some 5.2 are left). Nothing if the RAM
-/// is unknown.
+/// RAM that a model may take: all but a quarter of it, or all but 2 GiB where that is more; the
+/// rest is assumed to be in use by the system and other programs. Nothing if the RAM is unknown.
 [[nodiscard]] std::optional<std::uint64_t> free_ram_bytes(const device_profile& device);
 
-/// The model with weights of so many bytes in memory and storage: a file's size, or
-/// tensor_data_bytes() of a precision plan. A context beyond the model's does not fit. bad_argument
-/// for no context, and as parameter_count().
+/// Whether the model fits with `weight_bytes` of weights, in memory and in storage: a file's size,
+/// or tensor_data_bytes() of a precision plan. A context longer than the model's does not fit.
+/// bad_argument for a context of 0 tokens, and as parameter_count().
 [[nodiscard]] memory_fit fits(const device_profile& device, const model_profile& model,
                               std::uint64_t weight_bytes, std::uint64_t context_tokens,
                               const fit_options& options = {});
@@ -47,7 +47,7 @@ struct memory_fit {
 [[nodiscard]] memory_fit fits(const device_profile& device, const model_profile& model, format type,
                               std::uint64_t context_tokens, const fit_options& options = {});
 
-/// A format, and what speaks against it.
+/// A format, and the reason against it.
 struct precision_candidate {
   format type = format::f32;
   memory_fit fit;      ///< its need.weights are the bytes of the file's tensors
@@ -57,19 +57,19 @@ struct precision_candidate {
 struct precision_requirement {
   std::uint64_t context_tokens = 2048;
   std::optional<std::uint64_t> max_weight_bytes = {};
-  /// Anything else, such as a speed; not asked of what does not fit.
+  /// A condition of the caller's own, such as a speed. Not called for formats that do not fit.
   std::function<bool(const precision_candidate&)> meets = {};
-  /// The best quality first: with these, less bits never measured better.
+  /// The best quality first: of these, a format of fewer bits never had the smaller error.
   std::vector<format> formats = {format::f16, format::q8_0, format::q5_0, format::q4_0};
   fit_options fit = {};
 };
 
 struct precision_choice {
-  std::optional<format> best;                  ///< none: see what speaks against each
+  std::optional<format> best;                  ///< none: see `against` of each candidate
   std::vector<precision_candidate> candidates; ///< all formats of the requirement, in its order
 };
 
-/// The first format of the requirement that fits the device and that nothing speaks against.
+/// The first format of the requirement that fits the device and meets all conditions.
 [[nodiscard]] precision_choice best_precision(const device_profile& device,
                                               const model_profile& model,
                                               const precision_requirement& requirement = {});
@@ -78,7 +78,8 @@ namespace advisor::detail {
 
 [[nodiscard]] inline memory_need need_of(const model_profile& model, std::uint64_t weight_bytes,
                                          std::uint64_t context, const fit_options& options) {
-  return {std::min(weight_bytes, beyond_all), kv_cache_bytes(model, context, options.cache),
+  return {std::min(weight_bytes, beyond_all),
+          kv_cache_bytes(model, context, options.cache, options.windows),
           std::min(activation_bytes(model, context), beyond_all),
           std::min(options.runtime_bytes, beyond_all)};
 }
@@ -88,7 +89,7 @@ namespace advisor::detail {
          static_cast<std::int64_t>(needed); // at most four parts of 2^60
 }
 
-/// What needs grows with the context: the largest is found by halves.
+/// Memory grows with the context: bisection finds the largest that fits.
 [[nodiscard]] inline std::uint64_t largest_context(const model_profile& model,
                                                    std::uint64_t weight_bytes,
                                                    std::optional<std::uint64_t> free_bytes,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../core/nearest_name.hpp"
+#include "layer_caches.hpp"
 #include "model_tensors.hpp"
 
 #include <string>
@@ -11,11 +12,11 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// The built-in models, in order of their size. Parameters are computed, see parameter_count().
+/// The models of the table, by size. Parameters are computed, see parameter_count().
 [[nodiscard]] const std::vector<model_profile>& model_catalogue();
 
-/// The one of that name, whatever the case of its letters. bad_argument for an unknown name, with
-/// the nearest known one.
+/// The model of that name; upper and lower case are the same. bad_argument for an unknown name,
+/// with the nearest known one.
 [[nodiscard]] const model_profile& find_model(std::string_view name);
 
 namespace advisor::detail {
@@ -25,6 +26,7 @@ struct model_row {
   std::uint64_t layers, hidden_size, heads, kv_heads, head_size, feed_forward_size, vocabulary;
   bool tied_embeddings;
   std::uint64_t context_tokens;
+  std::uint64_t window = 0; ///< of the layers that window_pattern_table names
 };
 
 /// All of them from the configurations of the Hugging Face repositories, as copied in
@@ -37,13 +39,13 @@ inline constexpr model_row model_rows[] = {
     {"SmolLM2-360M", "llama", 32, 960, 15, 5, 64, 2560, 49152, true, 8192},
     {"Qwen2.5-0.5B", "qwen2", 24, 896, 14, 2, 64, 4864, 151936, true, 32768},
     {"Qwen3-0.6B", "qwen3", 28, 1024, 16, 8, 128, 3072, 151936, true, 40960},
-    {"Gemma-3-1B", "gemma3", 26, 1152, 4, 1, 256, 6912, 262144, true, 32768},
+    {"Gemma-3-1B", "gemma3", 26, 1152, 4, 1, 256, 6912, 262144, true, 32768, 512},
     {"TinyLlama-1.1B", "llama", 22, 2048, 32, 4, 64, 5632, 32000, false, 2048},
     {"Llama-3.2-1B", "llama", 16, 2048, 32, 8, 64, 8192, 128256, true, 131072},
     {"Qwen2.5-1.5B", "qwen2", 28, 1536, 12, 2, 128, 8960, 151936, true, 32768},
     {"Qwen3-1.7B", "qwen3", 28, 2048, 16, 8, 128, 6144, 151936, true, 40960},
     {"SmolLM-1.7B", "llama", 24, 2048, 32, 32, 64, 8192, 49152, true, 2048},
-    {"Gemma-2-2B", "gemma2", 26, 2304, 8, 4, 256, 9216, 256000, true, 8192},
+    {"Gemma-2-2B", "gemma2", 26, 2304, 8, 4, 256, 9216, 256000, true, 8192, 4096},
     {"Qwen2.5-3B", "qwen2", 36, 2048, 16, 2, 128, 11008, 151936, true, 32768},
     {"Llama-3.2-3B", "llama", 28, 3072, 24, 8, 128, 8192, 128256, true, 131072},
     {"Phi-3.5-mini", "phi3", 32, 3072, 32, 32, 96, 8192, 32064, false, 131072},
@@ -67,6 +69,9 @@ inline constexpr model_row model_rows[] = {
   model.context_tokens = row.context_tokens;
   model.source = model_rows_source;
   model.architecture = row.architecture;
+  std::vector<layer_cache> layers(row.layers, {row.kv_heads, 0});
+  set_windows(layers, row.window, window_period_of(row.architecture));
+  model.layer_caches = unless_alike(std::move(layers));
   model.parameters = parameter_count(model);
   return model;
 }

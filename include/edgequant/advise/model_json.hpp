@@ -10,14 +10,14 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// Reads an object with the fields of model_profile. Name, layers, hidden_size, heads, kv_heads,
-/// feed_forward_size, vocabulary and context_tokens must be there; head_size is hidden_size / heads
-/// unless it is, parameters follow from the sizes, architecture is llama. bad_file, with `place`
-/// and the field's path, for a missing or unknown field and a value of another type or out of
-/// range.
+/// Reads an object with the fields of model_profile. Required are name, layers, hidden_size, heads,
+/// kv_heads, feed_forward_size, vocabulary and context_tokens. Defaults: head_size is
+/// hidden_size / heads, parameters are counted from the sizes, architecture is llama. bad_file,
+/// with `place` and the field's path, for a missing or unknown field and a value of another type or
+/// out of range.
 [[nodiscard]] model_profile parse_model(const nlohmann::json& json, const std::string& place);
 
-/// What parse_model() reads back as an equal profile; fields that hold nothing are left out.
+/// What parse_model() reads back as an equal profile; empty fields are left out.
 [[nodiscard]] nlohmann::json to_json(const model_profile& model);
 
 namespace advisor::detail {
@@ -58,6 +58,43 @@ inline void parse_sizes(json_object& fields, model_profile& model) {
   model.head_size = head_size.value_or(model.hidden_size / model.heads);
 }
 
+inline void parse_layer_caches(json_object& fields, const std::string& place,
+                               model_profile& model) {
+  const auto* list = fields.find("layer_caches");
+  if (list == nullptr) return;
+  if (!list->is_array() || list->size() != model.layers)
+    fields.refuse("layer_caches", "a list with an object for each of the layers");
+  for (const auto& item : *list) {
+    const auto path = "layer_caches[" + std::to_string(model.layer_caches.size()) + "]";
+    json_object layer(item, place, path);
+    layer_cache cache;
+    cache.kv_heads = layer.require("kv_heads", layer.integer("kv_heads", 0, most_size));
+    cache.window = layer.integer("window", 0, most_size).value_or(0);
+    layer.require_no_others();
+    model.layer_caches.push_back(cache);
+  }
+}
+
+/// What the profile says of the model's file.
+inline void parse_file_facts(json_object& fields, model_profile& model) {
+  if (const auto stored = fields.text("stored")) {
+    const auto* row = find_format(*stored);
+    if (row == nullptr || row->block_length == 1)
+      fail(error_code::bad_file, fields.here("stored"),
+           "expected a format of quantized weights, such as q4_0, not '" + escaped(*stored) + "'");
+    model.stored = row->id;
+  }
+  model.file_kind = fields.text("file_kind").value_or("");
+  for (const auto& name : fields.texts("matrix_formats")) {
+    const auto* row = find_format(name);
+    if (row == nullptr)
+      fail(error_code::bad_file, fields.here("matrix_formats"),
+           "unknown format '" + escaped(name) + "'");
+    model.matrix_formats.push_back(row->id);
+  }
+  model.built_in_refusal = fields.text("built_in_refusal").value_or("");
+}
+
 } // namespace advisor::detail
 
 inline model_profile parse_model(const nlohmann::json& json, const std::string& place) {
@@ -72,13 +109,9 @@ inline model_profile parse_model(const nlohmann::json& json, const std::string& 
   model.accuracy = fields.number("accuracy", 0, 1);
   if (auto before = fields.object("before")) model.before = advisor::detail::parse_figures(*before);
   if (auto after = fields.object("after")) model.after = advisor::detail::parse_figures(*after);
-  if (const auto stored = fields.text("stored")) {
-    const auto* row = find_format(*stored);
-    if (row == nullptr || row->block_length == 1)
-      fail(error_code::bad_file, fields.here("stored"),
-           "expected a format of quantized weights, such as q4_0, not '" + escaped(*stored) + "'");
-    model.stored = row->id;
-  }
+  model.experts = fields.integer("experts", 0, most_size).value_or(0);
+  advisor::detail::parse_layer_caches(fields, place, model);
+  advisor::detail::parse_file_facts(fields, model);
   model.source = fields.text("source").value_or("");
   fields.require_no_others();
   const auto count = advisor::detail::count_parameters(model);
@@ -103,7 +136,16 @@ inline nlohmann::json to_json(const model_profile& model) {
   if (model.accuracy) json["accuracy"] = *model.accuracy;
   if (model.before != model_figures{}) json["before"] = advisor::detail::to_json(model.before);
   if (model.after != model_figures{}) json["after"] = advisor::detail::to_json(model.after);
+  for (const auto& layer : model.layer_caches) {
+    nlohmann::json item = {{"kv_heads", layer.kv_heads}};
+    if (layer.window != 0) item["window"] = layer.window;
+    json["layer_caches"].push_back(std::move(item));
+  }
+  if (model.experts != 0) json["experts"] = model.experts;
   if (model.stored) json["stored"] = name_of(*model.stored);
+  if (!model.file_kind.empty()) json["file_kind"] = model.file_kind;
+  for (const auto type : model.matrix_formats) json["matrix_formats"].push_back(name_of(type));
+  if (!model.built_in_refusal.empty()) json["built_in_refusal"] = model.built_in_refusal;
   if (!model.source.empty()) json["source"] = model.source;
   return json;
 }

@@ -13,13 +13,13 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// Parameters that a file holds, and those that a token passes through (fewer in a mixture of
-/// experts, or where embeddings of a layer are looked up).
+/// Parameters in a file, and those that take part in the computation of a token (fewer in a mixture
+/// of experts, or where a layer looks embeddings up).
 struct model_size {
   double parameters = 0, active = 0;
 };
 
-/// Names that do not say it, or round it.
+/// Models whose name does not state the size, or rounds it.
 struct named_model_row {
   std::string_view name; ///< see match_name
   double parameters, active;
@@ -45,15 +45,15 @@ inline constexpr named_model_row named_models[] = {
 /// one after an 'E' (Gemma 3n) is active out of about twice as many.
 [[nodiscard]] std::optional<model_size> size_from_name(std::string_view name);
 
-/// Decoder layers of a usual model of this size, for when nobody says: 24 to 80 between 0.5 and
-/// 70 billion parameters, off by a fifth at times.
+/// Decoder layers of a typical model of this size, where the number is not given: 24 to 80 between
+/// 0.5 and 70 billion parameters. It may be wrong by a fifth.
 [[nodiscard]] inline double usual_layers(double parameters) {
   return std::max(22.0, 32 * std::pow(parameters / 6.738e9, 0.36));
 }
 
 namespace advisor::detail {
 
-inline constexpr double largest_named_size = 1e14; ///< what says more is no size
+inline constexpr double largest_named_size = 1e14; ///< larger numbers are not taken for a size
 
 /// A size such as "1.1b" in a name, and what stands before it.
 struct written_size {

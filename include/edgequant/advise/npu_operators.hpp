@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// What of a model an NPU computes, what it leaves to the CPU, and what does not run at all.
+/// Which steps of a decoder run on an NPU, which fall back to the CPU, and which cannot run.
 #pragma once
 
 #include "../core/nearest_name.hpp"
@@ -15,11 +15,11 @@ namespace edgequant::inline EDGEQUANT_ABI {
 
 enum class operator_place {
   npu,
-  composed, ///< on the NPU, of several of its operators
-  padded,   ///< on the NPU, with shapes that are fixed when it is compiled
-  cpu,      ///< falls back
-  nowhere,  ///< neither, with the NPU's own tools
-  unknown,  ///< nobody publishes it
+  composed, ///< on the NPU, as several of its operators
+  padded,   ///< on the NPU, with shapes that are fixed at compile time
+  cpu,      ///< falls back to the CPU
+  nowhere,  ///< the NPU's own tools can run it on neither
+  unknown,  ///< not published
 };
 
 struct operator_place_row {
@@ -41,10 +41,10 @@ inline constexpr operator_place_row operator_place_table[] = {
 }
 
 struct operator_verdict {
-  std::string name; ///< of the decoder's step: "RMSNorm"
+  std::string name; ///< of the step: "RMSNorm"
   operator_place place = operator_place::unknown;
   std::uint64_t per_token = 0; ///< times that it is computed
-  std::string note = {};       ///< why not, or of what it is composed
+  std::string note = {};       ///< the reason, or the operators that it is composed of
 };
 
 struct operator_check {
@@ -55,9 +55,9 @@ struct operator_check {
   std::vector<std::string> ignored = {}; ///< operators of the profile that no decoder needs
   std::string note = {}, source = {}, confidence = {};
 
-  /// Whether all of it runs on the NPU, composed and padded steps included.
+  /// Whether all steps run on the NPU, composed and padded ones included.
   [[nodiscard]] bool runs_all() const;
-  /// Names of steps that are left to the CPU, or run nowhere.
+  /// Names of the steps that the NPU does not compute.
   [[nodiscard]] std::vector<std::string> steps(operator_place place) const;
   /// How often a token's computation leaves the NPU, at most.
   [[nodiscard]] std::uint64_t fallbacks_per_token() const;
@@ -116,7 +116,7 @@ inline constexpr std::string_view decoder_operators =
     "gather linear matmul softmax silu sigmoid mul add mean sqrt rsqrt div rms_norm rope slice "
     "concat scatter state dynamic_shapes";
 
-/// What is known of one NPU.
+/// An NPU's row, with what its profile overrides.
 struct npu_abilities {
   std::vector<std::string> operators, types;
   bool falls_back = true;
@@ -160,12 +160,12 @@ struct npu_abilities {
   return a;
 }
 
-/// Where a step stays that the NPU does not compute.
+/// Where a step runs that the NPU does not compute.
 [[nodiscard]] inline operator_place elsewhere(const npu_abilities& a) {
   return a.falls_back ? operator_place::cpu : operator_place::nowhere;
 }
 
-/// The operators alone; types and sizes apart.
+/// Considers the operators only, not types and sizes.
 inline void place_step(const decoder_step& step, const npu_abilities& a, const model_profile& model,
                        operator_verdict& v) {
   if (a.has_any(step.direct)) {

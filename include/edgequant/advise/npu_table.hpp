@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// What neural accelerators compute, a row each, as their makers' and users' documents say.
+/// Operators that NPUs compute, a row an NPU, from documents of their makers and users.
 #pragma once
 
 #include "../config.hpp"
@@ -9,7 +9,7 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// Lists are words with spaces between. Operators are those that a decoder can be made of:
+/// Lists are words, separated by spaces. Operators are those that a decoder can be made of:
 ///   gather linear (a product with constant weights) matmul (of two activations) softmax silu
 ///   sigmoid mul add mean sqrt rsqrt div rms_norm rope slice concat scatter state (a buffer that
 ///   stays between calls) dynamic_shapes
@@ -17,14 +17,14 @@ struct npu_row {
   std::string_view vendor; ///< as in npu_profile
   std::string_view name;
   std::string_view models;     ///< one of these words is in the NPU's name; empty: all others
-  std::string_view operators;  ///< empty: nobody publishes them
+  std::string_view operators;  ///< empty: not published
   std::string_view types;      ///< of weights: int4 int8 fp16; empty: not published
-  bool falls_back;             ///< its tools give the CPU what it cannot do
+  bool falls_back;             ///< its tools leave other operators to the CPU
   std::uint64_t max_dimension; ///< of a tensor; 0: none known
   std::string_view note, source, confidence;
 };
 
-/// The first row that fits counts.
+/// The first row that matches counts.
 inline constexpr npu_row npu_table[] = {
     {"qualcomm", "Hexagon HTP", "",
      "gather linear matmul softmax sigmoid mul add mean sqrt rsqrt div rms_norm rope slice concat "

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// How fast a model will run on a device that nobody has measured here.
+/// Predicts the speed of a model on a device from the device's memory bandwidth.
 #pragma once
 
 #include "prediction_query.hpp"
@@ -18,14 +18,14 @@ struct speed_prediction {
   std::string basis = {}; ///< one line: the row of constants, its origin, what was guessed
 };
 
-/// Tokens a second that one stream decodes, the context short. Time per token = streamed bytes /
-/// (efficiency x bandwidth) + overhead; the overhead, in kernel launches and barriers, goes with
-/// layers^0.75 x parameters^0.25. Errors as resolve: bad_argument, naming the field, for a number
-/// that is not positive and finite, or beyond what a machine can be.
+/// Tokens a second of decoding, for one sequence with a short context. Time per token = streamed
+/// bytes / (efficiency x bandwidth) + overhead; the overhead, in kernel launches and barriers, goes
+/// with layers^0.75 x parameters^0.25. Errors as resolve: bad_argument, naming the field, for a
+/// number that is not positive and finite, or beyond what a machine can be.
 [[nodiscard]] speed_prediction predict_decode(const prediction_query& query);
 
-/// Tokens a second that a prompt is read at: operations a second / (2 x active parameters). Without
-/// `gops` off by a factor of three at times; the interval says so.
+/// Tokens a second of prefill: operations a second / (2 x active parameters). Without `gops` it may
+/// be wrong by a factor of three; the interval is then as wide.
 [[nodiscard]] speed_prediction predict_prefill(const prediction_query& query);
 
 /// Milliseconds to the first token after a prompt of so many tokens: `low` is the fast end.

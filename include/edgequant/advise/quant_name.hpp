@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// What people call a precision, and how many bits a weight has in it.
+/// Names of precisions in free text, and the bits a weight of each.
 #pragma once
 
 #include "name_match.hpp"
@@ -37,7 +37,7 @@ inline constexpr quant_row quant_table[] = {
     {"2 bit", 2.5},     {"half", 16},     {"float", 32},
 };
 
-/// What a precision's name says; both empty where it says nothing ("n/a", "").
+/// What was read from a name; both empty for a name without meaning ("n/a", "").
 struct quant_reading {
   std::optional<double> bits_per_weight = {};
   std::optional<double> file_bytes = {}; ///< "~101 MB GGUF"

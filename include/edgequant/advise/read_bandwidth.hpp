@@ -33,14 +33,14 @@ struct bandwidth_figures {
   unsigned threads = 0;
 };
 
-/// Reads a buffer in order, time and again, piece by piece on all threads. A rate is that of 64 MiB
-/// which were finished one after another: `best` is the machine's, `median` what it gives while
-/// other programs use it too. No thread waits for another, so that one which has lost its core
-/// takes nothing from the rest. All figures are 0 if there is no memory for the buffer.
+/// Reads a buffer from begin to end, again and again, all threads in pieces of 256 KiB. Each 64 MiB
+/// give a rate: `best` is the machine's, `median` is what is left while other programs run. Threads
+/// do not wait for each other, so that one without a core does not slow the others down. All
+/// figures are 0 if the buffer cannot be allocated.
 [[nodiscard]] bandwidth_figures measure_read_bandwidth(const bandwidth_options& options = {});
 
-/// 256 MiB or four times the last-level cache, whatever is more, as far as a quarter of the free
-/// memory reaches: of what is read in order, a cache of that size holds nothing that comes next.
+/// The larger of 256 MiB and four times the last-level cache, but at most a quarter of the free
+/// memory: a buffer that is read in order is then never found in the cache.
 [[nodiscard]] std::size_t enough_bytes();
 
 namespace advisor::detail {

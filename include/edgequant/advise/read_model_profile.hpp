@@ -5,6 +5,8 @@
 #include "../io/split_gguf.hpp"
 #include "../model/llama_config.hpp"
 #include "../model/open_model.hpp"
+#include "../model/weights.hpp"
+#include "layer_caches.hpp"
 #include "model_json.hpp"
 
 #include <algorithm>
@@ -14,21 +16,27 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// Reads `path`, which is told by its content: a GGUF, a Hugging Face config.json, a folder with
+/// Reads `path`, whose kind its content tells: a GGUF, a Hugging Face config.json, a folder with
 /// one, or a profile as parse_model() takes it. bad_file for anything else, and what the functions
 /// below and parse_model() say; io_error for what cannot be opened.
 [[nodiscard]] model_profile read_model_profile(const std::filesystem::path& path);
 
 /// The profile of a GGUF of any architecture that has the usual keys: block_count,
-/// embedding_length, feed_forward_length, context_length, attention.head_count and head_count_kv
-/// (of one number a layer the largest counts), key_length. Parameters are the values of all tensors
-/// but RoPE's divisors; before.file_bytes is the file's size, and stored the format of most values
-/// if it is one of blocks. bad_file, naming the key, for a missing one and for values out of range.
+/// embedding_length, feed_forward_length, context_length, attention.head_count and head_count_kv,
+/// key_length and value_length (of two sizes, or of one number a layer, the largest counts).
+/// layer_caches follow from a head_count_kv of one number a layer, and from
+/// attention.sliding_window where attention.sliding_window_pattern or window_pattern_table tells
+/// which layers have it. Parameters are the values of all tensors but RoPE's divisors;
+/// before.file_bytes is the file's size; stored is the format of most values if it is one of
+/// blocks; built_in_refusal is what model_weights says of the file (with exceptions only).
+/// bad_file, naming the key, for a missing one and for values out of range.
 [[nodiscard]] model_profile profile_of(const gguf_file& file);
 
 /// The profile of a Hugging Face config.json (or of its text_config); the parameters are computed.
-/// Model types without a row in architecture_table count like Llama, and `source` says so. bad_file
-/// with the field for missing ones, for mixtures of experts and for biases that the family has not.
+/// Model types without a row in architecture_table are counted like Llama, and `source` says so.
+/// built_in_refusal says why quantize_model does not convert the checkpoint (with exceptions only).
+/// bad_file with the field for missing ones, for mixtures of experts and for biases that the family
+/// does not have.
 [[nodiscard]] model_profile profile_of_config(const nlohmann::json& config,
                                               const std::string& place, std::string name);
 
@@ -71,28 +79,122 @@ private:
   std::string prefix_;
 };
 
-/// What the tensors say; divisors of RoPE are no parameters.
+/// One number a layer of an array of integers or bools; nothing if the key is missing or a single
+/// number.
+[[nodiscard]] inline std::optional<std::vector<std::int32_t>>
+numbers_of_layers(const gguf_metadata& keys, const std::string& key, std::uint64_t layers) {
+  const auto* item = keys.find(key);
+  if (item == nullptr || item->type != gguf_type::array) return std::nullopt;
+  byte_reader reader(item->value, place_of(keys.place(), "key", key));
+  std::vector<std::int32_t> numbers;
+  if (read_gguf_type(reader) == gguf_type::boolean) {
+    numbers.resize(static_cast<std::size_t>(reader.read<std::uint64_t>("an array length")));
+    for (auto& number : numbers) number = reader.read<std::uint8_t>("a bool");
+  } else {
+    numbers = *keys.get_ints(key);
+  }
+  if (numbers.size() != layers)
+    fail(error_code::bad_file, reader.place(),
+         counted(numbers.size(), "number") + " for " + counted(layers, "layer"));
+  return numbers;
+}
+
+/// Gives layers their windows, where the file or the architecture tells which have one.
+inline void read_gguf_windows(const gguf_sizes& sizes, const gguf_metadata& keys,
+                              const std::string& architecture, std::vector<layer_cache>& layers) {
+  const auto window = sizes.find("attention.sliding_window");
+  if (!window) return;
+  const std::string key = architecture + ".attention.sliding_window_pattern";
+  if (const auto flags = numbers_of_layers(keys, key, layers.size())) {
+    for (std::size_t i = 0; i < layers.size(); ++i)
+      if ((*flags)[i] != 0) layers[i].window = *window;
+  } else {
+    const auto period = keys.contains(key) ? keys.get_uint(key) : std::nullopt;
+    set_windows(layers, *window, period.value_or(window_period_of(architecture)));
+  }
+}
+
+[[nodiscard]] inline std::vector<layer_cache>
+layer_caches_of(const gguf_sizes& sizes, const gguf_metadata& keys, const model_profile& model) {
+  std::vector<layer_cache> layers(model.layers, {model.kv_heads, 0});
+  const auto heads =
+      numbers_of_layers(keys, model.architecture + ".attention.head_count_kv", model.layers);
+  for (std::size_t i = 0; heads && i < layers.size(); ++i) {
+    if ((*heads)[i] < 0) sizes.refuse("attention.head_count_kv", "a negative number");
+    layers[i].kv_heads = static_cast<std::uint64_t>((*heads)[i]);
+  }
+  read_gguf_windows(sizes, keys, model.architecture, layers);
+  return unless_alike(std::move(layers));
+}
+
+/// Formats by the number of their values, the most frequent first.
+[[nodiscard]] inline std::vector<format>
+by_frequency(const std::map<format, std::uint64_t>& values) {
+  std::vector<std::pair<format, std::uint64_t>> counts(values.begin(), values.end());
+  std::stable_sort(counts.begin(), counts.end(),
+                   [](const auto& a, const auto& b) { return a.second > b.second; });
+  std::vector<format> formats;
+  for (const auto& [type, count] : counts) formats.push_back(type);
+  return formats;
+}
+
+/// What follows from the tensors: parameters (RoPE's divisors are none), vocabulary, formats.
 inline void count_tensors(const gguf_file& file, model_profile& model) {
-  std::map<format, std::uint64_t> values;
+  std::map<format, std::uint64_t> values, of_matrices;
   model.tied_embeddings = true;
   for (const auto& tensor : file.tensors) {
     if (tensor.name.starts_with("rope_")) continue;
     model.parameters += tensor.values();
     values[tensor.type] += tensor.values();
+    if (tensor.dims.size() > 1) of_matrices[tensor.type] += tensor.values();
     if (tensor.name == "output.weight") model.tied_embeddings = false;
     if (tensor.name == "token_embd.weight") model.vocabulary = tensor.rows();
   }
-  const auto most =
-      std::max_element(values.begin(), values.end(),
-                       [](const auto& a, const auto& b) { return a.second < b.second; });
-  if (most != values.end() && is_block_format(most->first)) model.stored = most->first;
+  const auto formats = by_frequency(values);
+  if (!formats.empty() && is_block_format(formats.front())) model.stored = formats.front();
+  model.matrix_formats = by_frequency(of_matrices);
 }
 
-/// The name of the family's row, or what stands for it, in a profile's source.
+/// Calls call() and returns the problem that it throws, without the place where it begins with
+/// `place`. Without exceptions nothing is called.
+template <class Call>
+[[nodiscard]] std::string refusal_of([[maybe_unused]] const std::string& place,
+                                     [[maybe_unused]] Call call) {
+#if defined(__cpp_exceptions)
+  try {
+    call();
+  } catch (const exception& error) {
+    const std::string text = error.what();
+    return text.starts_with(place + ": ") ? text.substr(place.size() + 2) : text;
+  }
+#endif
+  return {};
+}
+
+/// The row of a config.json's model_type, or null.
 [[nodiscard]] inline const architecture_row* find_model_type(std::string_view type) {
   for (const auto& row : architecture_table)
     if (row.model_type == type) return &row;
   return nullptr;
+}
+
+/// Windows of a config.json, for the architectures of window_pattern_table.
+inline void read_config_windows(const model::detail::json_fields& fields, model_profile& model) {
+  const auto window = fields.integer("sliding_window");
+  auto period = window_period_of(model.architecture);
+  if (!window || period == 0) return;
+  period = fields.integer("sliding_window_pattern").value_or(period);
+  std::vector<layer_cache> layers(model.layers, {model.kv_heads, 0});
+  const auto* types = fields.find("layer_types");
+  if (types == nullptr) {
+    set_windows(layers, *window, period);
+  } else {
+    if (!types->is_array() || types->size() != layers.size())
+      fields.refuse("layer_types", "expected a list with a type for each of the layers");
+    for (std::size_t i = 0; i < layers.size(); ++i)
+      if ((*types)[i] == "sliding_attention") layers[i].window = *window;
+  }
+  model.layer_caches = unless_alike(std::move(layers));
 }
 
 inline void refuse_other_parameters(const model::detail::json_fields& fields,
@@ -126,12 +228,19 @@ inline model_profile profile_of(const gguf_file& file) {
   model.context_tokens = sizes.require("context_length");
   model.heads = sizes.require("attention.head_count");
   model.kv_heads = sizes.find("attention.head_count_kv").value_or(model.heads);
-  const auto head_size = sizes.find("attention.key_length");
+  auto head_size = sizes.find("attention.key_length");
+  const auto value_size = sizes.find("attention.value_length");
+  if (value_size && (!head_size || *value_size > *head_size)) head_size = value_size;
   if (!head_size && model.hidden_size % model.heads != 0)
     sizes.refuse("attention.head_count", "embedding_length is no multiple of it");
   model.head_size = head_size.value_or(model.hidden_size / model.heads);
   if (model.vocabulary == 0) model.vocabulary = sizes.require("vocab_size");
+  model.layer_caches = advisor::detail::layer_caches_of(sizes, keys, model);
+  model.experts = keys.get_uint(*architecture + ".expert_count").value_or(0);
   if (file.file_bytes != 0) model.before.file_bytes = file.file_bytes;
+  model.file_kind = "gguf";
+  model.built_in_refusal =
+      advisor::detail::refusal_of(keys.place(), [&] { (void)model_weights(file); });
   model.source = keys.place();
   return model;
 }
@@ -167,12 +276,17 @@ inline model_profile profile_of_config(const nlohmann::json& config, const std::
   const auto count = advisor::detail::count_parameters(model);
   if (!count) fail(error_code::bad_file, place, "its sizes make no model: too many parameters");
   model.parameters = *count;
+  advisor::detail::read_config_windows(fields, model);
+  model.built_in_refusal =
+      type == "llama"
+          ? advisor::detail::refusal_of(place, [&] { (void)parse_llama_config(config, place); })
+          : "checkpoints of model_type '" + escaped(type, 40) + "' are not converted; llama's are";
   return model;
 }
 
 namespace advisor::detail {
 
-/// The first bytes of a file that are no white space.
+/// The first bytes of a file that are not white space.
 [[nodiscard]] inline std::string first_bytes(const std::filesystem::path& path) {
   const mapped_file file(path);
   auto text = as_text(file.bytes().first(std::min<std::size_t>(file.bytes().size(), 256)));
@@ -194,7 +308,7 @@ namespace advisor::detail {
 } // namespace advisor::detail
 
 inline model_profile read_model_profile(const std::filesystem::path& path) {
-  std::error_code error; // the open that follows says it better
+  std::error_code error; // the open that follows has the better message
   if (std::filesystem::is_directory(path, error))
     return advisor::detail::profile_of_json(path / "config.json");
   const auto begin = advisor::detail::first_bytes(path);

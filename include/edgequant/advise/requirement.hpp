@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-/// What somebody wants of a model on a device, hard or soft, as one more scoring rule.
+/// Requirements on a model on a device (speed, memory, licence ...), hard or soft, as scoring
+/// rules.
 #pragma once
 
 #include "scoring_rule.hpp"
@@ -25,11 +26,11 @@ enum class requirement_kind {
   npu,
 };
 
-/// A hard requirement excludes what misses it; a soft one gives `weight` points to what meets it
-/// and takes up to as many from what misses it: as much of them as the limit is missed by, relative
-/// to the limit (in dB: by 6 dB all), and all for what has no degree. What cannot be checked, for
-/// want of a figure, neither gives nor takes: it is said as a reason against, of a hard requirement
-/// too.
+/// A hard requirement excludes an engine that misses it. A soft one gives `weight` points to an
+/// engine that meets it, and takes points from one that misses it: `weight` times the relative
+/// excess over the limit, at most `weight` (a limit in dB costs all of it 6 dB below; a requirement
+/// without a number, such as a licence, costs all of it at once). Where the figure is not known,
+/// neither kind changes anything but adds a reason against.
 struct requirement {
   requirement_kind kind = requirement_kind::offline;
   double limit = 0;                       ///< of kinds with a number, in the unit of their name
@@ -40,10 +41,10 @@ struct requirement {
 };
 
 /// The same requirement, soft.
-[[nodiscard]] inline requirement softly(requirement w, double weight = 20) {
-  w.hard = false;
-  w.weight = weight;
-  return w;
+[[nodiscard]] inline requirement softly(requirement r, double weight = 20) {
+  r.hard = false;
+  r.weight = weight;
+  return r;
 }
 
 /// A requirement of a kind that has a number: `requirement_for(requirement_kind::max_ms_per_token,
@@ -64,14 +65,14 @@ struct requirement {
 /// The device has an NPU, and the engine reaches it.
 [[nodiscard]] inline requirement requirement_for_npu() { return {.kind = requirement_kind::npu}; }
 
-/// The rule that judges by it, named `requirement: max ms per token` and so on, with
-/// ` (soft)` behind it if it is. bad_argument for a limit
-/// that is no number or (but for dB) not above 0, an empty list of licences, a weight below 0.
-[[nodiscard]] scoring_rule rule_of(const requirement& w);
+/// The rule of a requirement. Its name is `requirement: max ms per token` and so on, with ` (soft)`
+/// at the end for a soft one. bad_argument for a limit that is NaN or, except in dB, not above 0,
+/// for an empty list of licences, and for a negative weight.
+[[nodiscard]] scoring_rule rule_of(const requirement& r);
 
 namespace advisor::detail {
 
-/// Wishes for a figure.
+/// Requirements on a figure.
 struct figure_requirement_row {
   requirement_kind kind;
   std::string_view name, unit;
@@ -120,14 +121,14 @@ inline constexpr figure_requirement_row figure_requirement_table[] = {
   }
 }
 
-[[nodiscard]] inline rule_result met(const requirement& w, std::string reason) {
-  return in_favour(std::move(reason), w.hard ? 0 : 1);
+[[nodiscard]] inline rule_result met(const requirement& r, std::string reason) {
+  return in_favour(std::move(reason), r.hard ? 0 : 1);
 }
 
 /// `excess`: by how much, from 0 to 1.
-[[nodiscard]] inline rule_result missed(const requirement& w, std::string reason,
+[[nodiscard]] inline rule_result missed(const requirement& r, std::string reason,
                                         double excess = 1) {
-  return w.hard ? excluded(std::move(reason)) : speaks_against(std::move(reason), -excess);
+  return r.hard ? excluded(std::move(reason)) : speaks_against(std::move(reason), -excess);
 }
 
 [[nodiscard]] inline rule_result not_known(std::string_view what) {
@@ -141,32 +142,32 @@ inline constexpr figure_requirement_row figure_requirement_table[] = {
 }
 
 [[nodiscard]] inline rule_result
-judge_figure(const requirement& w, const figure_requirement_row& row, const scoring_case& c) {
+judge_figure(const requirement& r, const figure_requirement_row& row, const scoring_case& c) {
   const auto value = c.figures == nullptr ? std::nullopt : row.value(*c.figures);
-  const std::string limit = number_text(w.limit) + std::string(row.unit);
+  const std::string limit = number_text(r.limit) + std::string(row.unit);
   if (!value) {
     const std::string bound = row.at_most ? "at most " : "at least ";
     return not_known("no figure for " + bound + limit);
   }
-  const double above = row.at_most ? *value - w.limit : w.limit - *value;
+  const double above = row.at_most ? *value - r.limit : r.limit - *value;
   const std::string here = number_text(*value);
-  if (above <= 0) return met(w, here + (row.at_most ? ", at most " : ", at least ") + limit);
-  const double degree = row.at_most ? above / w.limit : above / 6; // 6 dB are twice the error
-  return missed(w, here + (row.at_most ? ", above " : ", below ") + limit, std::min(degree, 1.0));
+  if (above <= 0) return met(r, here + (row.at_most ? ", at most " : ", at least ") + limit);
+  const double degree = row.at_most ? above / r.limit : above / 6; // 6 dB are twice the error
+  return missed(r, here + (row.at_most ? ", above " : ", below ") + limit, std::min(degree, 1.0));
 }
 
-[[nodiscard]] inline rule_result judge_precision(const requirement& w, const scoring_case& c) {
-  const std::string least(name_of(w.least));
+[[nodiscard]] inline rule_result judge_precision(const requirement& r, const scoring_case& c) {
+  const std::string least(name_of(r.least));
   if (c.weights) {
     if (*c.weights == precision::mixed) return not_known("what is mixed with what");
-    if (*c.weights <= w.least) return met(w, "weights of at least " + least);
-    return missed(w, "weights below " + least);
+    if (*c.weights <= r.least) return met(r, "weights of at least " + least);
+    return missed(r, "weights below " + least);
   }
   if (c.engine.precisions.empty()) return not_known("precisions of the engine");
   const bool able = std::any_of(c.engine.precisions.begin(), c.engine.precisions.end(),
-                                [&](precision p) { return p <= w.least; });
-  return able ? met(w, "takes weights of at least " + least)
-              : missed(w, "takes no weights of at least " + least);
+                                [&](precision p) { return p <= r.least; });
+  return able ? met(r, "takes weights of at least " + least)
+              : missed(r, "takes no weights of at least " + least);
 }
 
 /// "BSD-3" is "BSD-3-Clause", "apache" is "Apache-2.0"; "GPL" is not "LGPL".
@@ -176,68 +177,68 @@ judge_figure(const requirement& w, const figure_requirement_row& row, const scor
          (a.size() == b.size() || b[a.size()] == '-');
 }
 
-[[nodiscard]] inline rule_result judge_licence(const requirement& w, const scoring_case& c) {
+[[nodiscard]] inline rule_result judge_licence(const requirement& r, const scoring_case& c) {
   const std::string& licence = c.engine.licence;
   if (licence.empty()) return not_known("licence of the engine");
   const bool refused = any_part(licence, "; ", [&](std::string_view part) {
-    return std::none_of(w.licences.begin(), w.licences.end(),
+    return std::none_of(r.licences.begin(), r.licences.end(),
                         [&](const auto& allowed) { return same_licence(allowed, part); });
   });
-  return refused ? missed(w, "licence " + licence + " is not among those allowed")
-                 : met(w, "licence " + licence);
+  return refused ? missed(r, "licence " + licence + " is not among those allowed")
+                 : met(r, "licence " + licence);
 }
 
-[[nodiscard]] inline rule_result judge_offline(const requirement& w, const scoring_case& c) {
+[[nodiscard]] inline rule_result judge_offline(const requirement& r, const scoring_case& c) {
   if (!c.engine.offline) return not_known("whether it runs offline");
-  return *c.engine.offline ? met(w, "runs offline") : missed(w, "needs a network");
+  return *c.engine.offline ? met(r, "runs offline") : missed(r, "needs a network");
 }
 
-[[nodiscard]] inline rule_result judge_npu(const requirement& w, const scoring_case& c) {
-  if (!c.device.npu) return missed(w, "the device has no NPU");
+[[nodiscard]] inline rule_result judge_npu(const requirement& r, const scoring_case& c) {
+  if (!c.device.npu) return missed(r, "the device has no NPU");
   if (const auto* way = way_to_npu(c.engine, c.device))
-    return met(w, with_note("uses the NPU " + c.device.npu->name, way->note));
+    return met(r, with_note("uses the NPU " + c.device.npu->name, way->note));
   if (names_nnapi(c.engine) && c.os == platform::android)
-    return met(w, "may use the NPU " + c.device.npu->name + " by NNAPI");
-  return missed(w, "does not reach the NPU " + c.device.npu->name);
+    return met(r, "may use the NPU " + c.device.npu->name + " by NNAPI");
+  return missed(r, "does not reach the NPU " + c.device.npu->name);
 }
 
-inline void require_valid(const requirement& w) {
+inline void require_valid(const requirement& r) {
   const auto refuse = [&](const char* problem) {
-    fail(error_code::bad_argument, "requirement " + std::string(requirement_name(w.kind)), problem);
+    fail(error_code::bad_argument, "requirement " + std::string(requirement_name(r.kind)), problem);
   };
-  if (!std::isfinite(w.weight) || w.weight < 0) refuse("weight must be a number from 0 on");
-  if (const auto* row = figure_requirement(w.kind)) {
-    if (!std::isfinite(w.limit)) refuse("its limit is no number");
-    if (row->at_most && !(w.limit > 0)) refuse("its limit must be above 0");
+  if (!std::isfinite(r.weight) || r.weight < 0) refuse("weight must be a number from 0 on");
+  if (const auto* row = figure_requirement(r.kind)) {
+    if (!std::isfinite(r.limit)) refuse("its limit is no number");
+    if (row->at_most && !(r.limit > 0)) refuse("its limit must be above 0");
   }
-  if (w.kind == requirement_kind::min_precision && w.least == precision::mixed)
+  if (r.kind == requirement_kind::min_precision && r.least == precision::mixed)
     refuse("expected fp16, int8 or int4");
-  if (w.kind == requirement_kind::licence && w.licences.empty())
+  if (r.kind == requirement_kind::licence && r.licences.empty())
     refuse("needs a licence that is allowed");
 }
 
-[[nodiscard]] inline rule_result judge_requirement(const requirement& w, const scoring_case& c) {
-  if (const auto* row = figure_requirement(w.kind)) return judge_figure(w, *row, c);
-  switch (w.kind) {
+[[nodiscard]] inline rule_result judge_requirement(const requirement& r, const scoring_case& c) {
+  if (const auto* row = figure_requirement(r.kind)) return judge_figure(r, *row, c);
+  switch (r.kind) {
   case requirement_kind::min_precision:
-    return judge_precision(w, c);
+    return judge_precision(r, c);
   case requirement_kind::licence:
-    return judge_licence(w, c);
+    return judge_licence(r, c);
   case requirement_kind::npu:
-    return judge_npu(w, c);
+    return judge_npu(r, c);
   default:
-    return judge_offline(w, c);
+    return judge_offline(r, c);
   }
 }
 
 } // namespace advisor::detail
 
-inline scoring_rule rule_of(const requirement& w) {
-  advisor::detail::require_valid(w);
-  return {.name = "requirement: " + std::string(advisor::detail::requirement_name(w.kind)) +
-                  (w.hard ? "" : " (soft)"),
-          .weight = w.weight,
-          .score = [w](const scoring_case& c) { return advisor::detail::judge_requirement(w, c); },
+inline scoring_rule rule_of(const requirement& r) {
+  advisor::detail::require_valid(r);
+  return {.name = "requirement: " + std::string(advisor::detail::requirement_name(r.kind)) +
+                  (r.hard ? "" : " (soft)"),
+          .weight = r.weight,
+          .score = [r](const scoring_case& c) { return advisor::detail::judge_requirement(r, c); },
           .weighs_precision = true};
 }
 

@@ -12,31 +12,31 @@ namespace edgequant::inline EDGEQUANT_ABI {
 /// Reads a rule such as
 ///   {"name": "our licence", "points": 10, "when": {"licence": ["MIT", "BSD-3-Clause"]},
 ///    "reason": "a licence that we may ship"}
-/// It gives its points, below 0 with the reason as one against, where all conditions of `when` hold
-/// (none: always); with `"excludes": true` such an engine is out. Each condition has one value or a
-/// list of which one will do:
-///   feature, weight_format  a word of the row's, whatever the case
-///   engine, language        as in the row
-///   licence                 as in the row, or without its version
-///   platform                that was chosen
-///   precision               of the row
+/// Where all conditions of `when` hold (without conditions: always), the engine gets the points,
+/// and the reason counts for it, or against it if the points are negative; with `"excludes": true`
+/// the engine is out. A condition has one value, or a list of which one must match:
+///   feature, weight_format  a word of the engine's; upper and lower case are the same
+///   engine, language        the name
+///   licence                 the name, with or without its version
+///   platform                the one that was chosen
+///   precision               one that the engine supports
 ///   status                  active, deprecated or archived
 ///   device, npu_vendor      a word of the device's name or chip; the vendor of its NPU
-///   reaches                 cpu, gpu or npu: the row names that of the device
+///   reaches                 cpu, gpu or npu: the engine reaches that of the device
 ///   min_ram_mib, max_ram_mib  the device has at least, at most so much; one number
 /// bad_file, with `place` and the field's path (which begins with `path`), for an unknown condition
 /// or name, a missing or unknown field, and a value of another type.
 [[nodiscard]] scoring_rule parse_rule(const nlohmann::json& json, const std::string& place,
                                       const std::string& path = {});
 
-/// Puts the engines and rules of a file into a selector, in the places of those of the same names:
-/// an object with lists `engines`, `rules` or both, at most 1 MiB. All or, where one is bad, none.
-/// Errors as parse_engine(), parse_rule(), parse_json() and read_text_file().
+/// Adds the engines and rules of a file to a selector; they replace those of the same names. The
+/// file is an object with lists `engines`, `rules` or both, at most 1 MiB. If one of them is bad,
+/// none is added. Errors as parse_engine(), parse_rule(), parse_json() and read_text_file().
 void read_into(engine_selector& selector, const std::filesystem::path& file);
 
 namespace advisor::detail {
 
-/// A condition on a name. `known` says which values there are, or nothing: any.
+/// A condition on a name. `known` lists the possible values; null: any.
 struct condition_row {
   std::string_view name;
   bool (*holds)(const scoring_case&, const std::string& value);
@@ -124,7 +124,7 @@ using condition = std::function<bool(const scoring_case&)>;
   constexpr std::uint64_t most = std::uint64_t{1} << 32;
   if (const auto least = fields.integer("min_ram_mib", 0, most))
     all.push_back([least](const scoring_case& c) { return c.device.ram_mib >= *least; });
-  if (const auto limit = fields.integer("max_ram_mib", 0, most)) // 0 MiB: nobody knows how much
+  if (const auto limit = fields.integer("max_ram_mib", 0, most)) // 0 MiB: unknown
     all.push_back([limit](const scoring_case& c) {
       return c.device.ram_mib != 0 && c.device.ram_mib <= *limit;
     });
@@ -132,7 +132,7 @@ using condition = std::function<bool(const scoring_case&)>;
   return all;
 }
 
-/// Reads a list of a file's, each item by parse(item, place, path).
+/// Reads a list of the file, each item by parse(item, place, path).
 template <class Parse>
 [[nodiscard]] auto parse_list(json_object& fields, std::string_view name, const std::string& place,
                               Parse parse) {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
-/// What speaks for an engine and what against: small rules with a weight, each with its reason.
+/// Rules that score an engine: each has a weight and gives its reason for or against the engine.
 #pragma once
 
+#include "../core/exception.hpp"
+#include "../core/nearest_name.hpp"
 #include "../core/number_text.hpp"
 #include "accelerator_match.hpp"
 #include "model_profile.hpp"
@@ -10,10 +12,10 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// What is known, or predicted, of an engine that runs the model on the device in one precision.
+/// Measured or predicted figures of an engine that runs the model on the device in one precision.
 struct run_figures {
   std::optional<double> ms_per_token = {};         ///< while it generates
-  std::optional<double> ms_to_first_token = {};    ///< of the prompt that the caller has in mind
+  std::optional<double> ms_to_first_token = {};    ///< after the caller's prompt
   std::optional<double> power_mw = {};             ///< of the device meanwhile
   std::optional<std::uint64_t> memory_bytes = {};  ///< weights, KV cache, activations, runtime
   std::optional<std::uint64_t> storage_bytes = {}; ///< of the model file
@@ -29,15 +31,15 @@ struct scoring_case {
   const device_profile& device;
   platform os;                           ///< that was chosen
   const model_profile* model = nullptr;  ///< null: not given
-  std::optional<precision> weights = {}; ///< of the model; nothing: no one in particular
-  const run_figures* figures = nullptr;  ///< null: nobody supplies any
+  std::optional<precision> weights = {}; ///< that is judged; nothing: the engine as such
+  const run_figures* figures = nullptr;  ///< in that precision; null: not given
 };
 
 /// What a rule finds. Its points are `share` times the rule's weight.
 struct rule_result {
   double share = 0;         ///< 1: the whole weight; below 0: a penalty. Finite
   std::string reason = {};  ///< for the engine; empty: none
-  std::string against = {}; ///< against it, what is not known included; empty: nothing
+  std::string against = {}; ///< against it, or what could not be checked; empty: none
   bool excludes = false;    ///< the engine is out, `against` says why
 };
 
@@ -60,15 +62,17 @@ struct scoring_rule {
   bool weighs_precision = false;
 };
 
-/// The baseline: `platform` (an engine without it is out, else 30 points), `ram` (at least its
-/// minimum: 20), `nnapi` (the device has an NPU and the row's features name NNAPI, on any OS: 25),
-/// `int4` (supported: 15).
+/// The baseline: `platform` (30 points; an engine that does not run on the OS is out), `ram` (20
+/// where the device has the engine's minimum), `nnapi` (25 where the device has an NPU and the
+/// engine's features name NNAPI, on any OS), `int4` (15 where it is supported).
 [[nodiscard]] std::vector<scoring_rule> baseline_rules();
 
-/// Today's rules: `platform`, `ram` and `int4` as above, except that a row without a published
-/// minimum has 20 points for RAM; and
+/// Today's rules: `platform`, `ram` and `int4` as above, except that an engine without a published
+/// minimum gets 20 points for RAM; and
 ///   processor (20)   out if the row is for other chips, or names CPUs but neither CPU, GPU nor NPU
 ///                    of this device; -1 if it names no CPU and reaches no other processor
+///   opens (0)        out if the engine is known not to open the model: the kind of its file, the
+///                    formats of its matrices, its architecture, a mixture of experts
 ///   fit (0)          a precision that does not fit is out, where figures say so
 ///   npu (25)         the row names the NPU of the device's vendor
 ///   gpu (10)         the row names a GPU interface that the device has
@@ -115,6 +119,61 @@ namespace advisor::detail {
   if (c.engine.cpu_isas.empty()) return speaks_against("names no processor of the device", -1);
   if (c.device.isa.empty()) return speaks_against("instruction set of the device unknown");
   return excluded("runs on none of the device's processors");
+}
+
+[[nodiscard]] inline bool one_equals(const std::vector<std::string>& names, std::string_view name) {
+  return std::any_of(names.begin(), names.end(),
+                     [&](const auto& one) { return equal_ignoring_case(one, name); });
+}
+
+/// "a, b and c".
+[[nodiscard]] inline std::string listed(const std::vector<std::string>& names) {
+  std::string text;
+  for (std::size_t i = 0; i < names.size(); ++i)
+    text += (i == 0 ? "" : i + 1 == names.size() ? " and " : ", ") + escaped(names[i], 40);
+  return text;
+}
+
+/// Formats of the file's matrices that the engine does not open.
+[[nodiscard]] inline std::vector<std::string> formats_not_opened(const engine_profile& engine,
+                                                                 const model_profile& model) {
+  std::vector<std::string> names;
+  const auto add = [&](format type) {
+    const std::string name(name_of(type));
+    if (!one_equals(engine.gguf_formats, name) && !one_equals(names, name)) names.push_back(name);
+  };
+  if (engine.gguf_formats.empty()) return names;
+  if (model.stored) add(*model.stored);
+  for (const auto type : model.matrix_formats) add(type);
+  return names;
+}
+
+/// Why the engine cannot open the model, as far as its profile tells; empty: nothing is known.
+[[nodiscard]] inline std::string not_opened(const engine_profile& engine,
+                                            const model_profile& model) {
+  std::vector<std::string> why;
+  if (!model.file_kind.empty() && !engine.files.empty() &&
+      !one_equals(engine.files, model.file_kind))
+    return "cannot open a " + model.file_kind + " file; opens " + listed(engine.files);
+  if (const auto formats = formats_not_opened(engine, model); !formats.empty())
+    why.push_back("cannot open " + listed(formats) + "; opens " + listed(engine.gguf_formats));
+  if (!engine.architectures.empty() && !one_equals(engine.architectures, model.architecture))
+    why.push_back("does not run the architecture " + escaped(model.architecture, 40) + "; runs " +
+                  listed(engine.architectures));
+  if (model.experts != 0 && engine.experts == false)
+    why.push_back("does not run a mixture of experts (" + std::to_string(model.experts) +
+                  " experts)");
+  std::string text;
+  for (const auto& one : why) text += (text.empty() ? "" : "; ") + one;
+  return text;
+}
+
+[[nodiscard]] inline rule_result score_opens(const scoring_case& c) {
+  if (c.model == nullptr) return {};
+  if (auto why = not_opened(c.engine, *c.model); !why.empty()) return excluded(std::move(why));
+  if (c.engine.name == built_in_engine_name && !c.model->built_in_refusal.empty())
+    return excluded("refuses the file: " + c.model->built_in_refusal);
+  return {};
 }
 
 [[nodiscard]] inline rule_result score_fit(const scoring_case& c) {
@@ -167,6 +226,7 @@ inline std::vector<scoring_rule> baseline_rules() {
 inline std::vector<scoring_rule> current_rules() {
   return {{"platform", 30, advisor::detail::score_platform},
           {"processor", 20, advisor::detail::score_processor},
+          {"opens", 0, advisor::detail::score_opens},
           {"fit", 0, advisor::detail::score_fit},
           {"ram", 20, advisor::detail::score_ram},
           {"npu", 25, advisor::detail::score_npu},

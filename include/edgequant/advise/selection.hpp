@@ -9,12 +9,12 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// Figures of an engine that runs the model on the device in a precision, as far as they are known.
+/// Returns the known figures of an engine that runs the model on the device in a precision.
 using figures_callback = std::function<run_figures(const engine_profile&, precision)>;
 
 struct selection_context {
   std::optional<platform> os = {}; ///< nothing: the device's first
-  /// Where it is there, each engine is judged in each of its precisions, and the best one counts.
+  /// If set, each engine is judged in each of its precisions, and its best one counts.
   figures_callback figures = {};
 };
 
@@ -25,12 +25,13 @@ struct rule_points {
 
 struct recommendation {
   engine_profile engine;
-  std::optional<precision> weights = {}; ///< with figures only
+  std::optional<precision> weights = {}; ///< the best precision; only where figures are given
+  std::string weights_name = {};         ///< what it is called, see name_of_weights()
   run_figures figures = {};              ///< in that precision
   double score = 0;                      ///< the sum of the points
   std::vector<rule_points> points = {};  ///< one a rule, in their order; none for one that failed
-  std::vector<std::string> reasons = {}; ///< for it
-  std::vector<std::string> against = {}; ///< and against it, precisions that are out included
+  std::vector<std::string> reasons = {}; ///< for the engine
+  std::vector<std::string> against = {}; ///< against it, and why its other precisions are out
 };
 
 struct exclusion {
@@ -39,15 +40,15 @@ struct exclusion {
 };
 
 struct selection {
-  platform os = platform::android;        ///< that it is for
-  std::vector<recommendation> ranked;     ///< best first, of equal ones as in the table
-  std::vector<exclusion> excluded;        ///< as in the table
-  std::vector<std::string> problems = {}; ///< rules and figures that failed, and with which engine
+  platform os = platform::android;        ///< for which the engines were judged
+  std::vector<recommendation> ranked;     ///< best first; equal scores in the selector's order
+  std::vector<exclusion> excluded;        ///< in the selector's order
+  std::vector<std::string> problems = {}; ///< rules and figures that failed, with the engine
 };
 
 namespace advisor::detail {
 
-/// What a user's function threw, or nothing. Without exceptions it is only called.
+/// The message of what call() throws, or nothing. Without exceptions it is only called.
 template <class Call> [[nodiscard]] std::optional<std::string> problem_of(Call call) {
 #if defined(__cpp_exceptions)
   try {
@@ -99,7 +100,7 @@ inline void apply(const scoring_rule& rule, const scoring_case& c, verdict& v,
   if (rule.weighs_precision) v.precision_points += points;
 }
 
-/// Drops numbers that are none.
+/// Removes figures that are NaN or out of range, and reports them.
 inline void check_figures(run_figures& figures, const std::string& place,
                           std::vector<std::string>& problems) {
   constexpr struct {
@@ -115,11 +116,12 @@ inline void check_figures(run_figures& figures, const std::string& place,
     auto& value = figures.*row.value;
     if (!value || (*value >= row.least && *value <= row.most)) continue;
     value.reset();
-    add_once(problems, place + ": " + std::string(row.name) + " is no number that it can be");
+    add_once(problems, place + ": " + std::string(row.name) + " is NaN or out of range");
   }
 }
 
-/// Texts that hold for all precisions as they are, others with those for which they do.
+/// The reasons of precisions that are out. One that does not hold for all precisions begins with
+/// the names of those for which it does.
 [[nodiscard]] inline std::vector<std::string> why_out(const std::vector<const verdict*>& out,
                                                       std::size_t precisions) {
   std::vector<std::string> texts, all;
@@ -131,14 +133,14 @@ inline void check_figures(run_figures& figures, const std::string& place,
     for (const auto* v : out) {
       if (std::find(v->out.begin(), v->out.end(), text) == v->out.end()) continue;
       ++count;
-      if (v->weights) names.append(names.empty() ? "" : ", ").append(name_of(*v->weights));
+      if (v->weights) names.append(names.empty() ? "" : ", ").append(v->result.weights_name);
     }
     all.push_back(count == precisions ? text : names + ": " + text);
   }
   return all;
 }
 
-/// What a selection asks, the same for every engine.
+/// What a selection is asked, the same for every engine.
 struct question {
   const device_profile& device;
   const model_profile* model;
@@ -152,10 +154,7 @@ struct question {
                                    std::vector<std::string>& problems) {
   verdict v{.weights = weights};
   v.result.weights = weights;
-  const auto stored = q.model != nullptr ? q.model->stored : std::nullopt;
-  if (weights && stored && *weights < precision_of(*stored))
-    v.out.push_back("the file's weights are in " + std::string(name_of(*stored)) +
-                    ", and more bits do not come back");
+  if (weights) v.result.weights_name = name_of_weights(q.model, *weights);
   if (weights) {
     const std::string place =
         place_of("figures", "engine", engine.name) + " in " + std::string(name_of(*weights));
@@ -178,9 +177,27 @@ precisions_to_judge(const question& q, const engine_profile& engine) {
   return all;
 }
 
+/// Removes the precisions above that of a quantized file. Returns the reason, or an empty text.
+[[nodiscard]] inline std::string remove_higher(const model_profile* model,
+                                               std::vector<std::optional<precision>>& all) {
+  if (model == nullptr || !model->stored) return {};
+  std::string names;
+  const auto higher = [&](const std::optional<precision>& weights) {
+    if (!weights || *weights >= precision_of(*model->stored)) return false;
+    names.append(names.empty() ? "" : ", ").append(name_of(*weights));
+    return true;
+  };
+  all.erase(std::remove_if(all.begin(), all.end(), higher), all.end());
+  if (names.empty()) return {};
+  return names + ": the file's weights are " + std::string(name_of(*model->stored)) +
+         ", a higher precision cannot be recovered from them";
+}
+
 inline void judge_all(const question& q, const engine_profile& engine, selection& answer) {
+  auto precisions = precisions_to_judge(q, engine);
+  auto higher = remove_higher(q.model, precisions);
   std::vector<verdict> verdicts;
-  for (const auto& weights : precisions_to_judge(q, engine))
+  for (const auto& weights : precisions)
     verdicts.push_back(judge(q, engine, weights, answer.problems));
   std::vector<const verdict*> out;
   verdict* best = nullptr;
@@ -190,6 +207,7 @@ inline void judge_all(const question& q, const engine_profile& engine, selection
     else if (best == nullptr || v.precision_points > best->precision_points)
       best = &v;
   auto why = why_out(out, verdicts.size());
+  if (!higher.empty() && (best != nullptr || why.empty())) why.push_back(std::move(higher));
   if (best == nullptr) {
     answer.excluded.push_back({engine, std::move(why)});
     return;

@@ -10,17 +10,19 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// One object: platform; ranked: engine, precision (null: none in particular), score, points by
-/// rule, reasons, against, figures (null where unknown); excluded: engine and why; problems. Text
-/// that is no UTF-8 has U+FFFD in its place.
+/// One object: platform; ranked: engine, precision (the format's name where a quantized file is
+/// taken as it is; null where no precision was judged), score, points by rule, reasons, against,
+/// figures (null where unknown); excluded: engine and why; problems. Bytes that are not UTF-8
+/// become U+FFFD.
 [[nodiscard]] nlohmann::json to_json(const selection& answer);
 
-/// Rank, engine, precision and score in a line, reasons with + and - below, then what is out.
+/// A line an engine with rank, precision and score, the reasons for (+) and against it (-) below;
+/// then the excluded engines (x) and the problems (!).
 void print_selection(std::ostream& out, const selection& answer);
 
 namespace advisor::detail {
 
-/// Any bytes as a string that dump() takes.
+/// The text with U+FFFD for bytes that are not UTF-8, which dump() refuses.
 [[nodiscard]] inline std::string as_utf8(const std::string& text) {
   using json = nlohmann::json;
   return json::parse(json(text).dump(-1, ' ', false, json::error_handler_t::replace));
@@ -53,7 +55,7 @@ inline nlohmann::json to_json(const selection& answer) {
     json points = json::object();
     for (const auto& p : r.points) points[advisor::detail::as_utf8(p.rule)] = p.points;
     ranked.push_back({{"engine", advisor::detail::as_utf8(r.engine.name)},
-                      {"precision", r.weights ? json(name_of(*r.weights)) : json(nullptr)},
+                      {"precision", r.weights ? json(r.weights_name) : json(nullptr)},
                       {"score", r.score},
                       {"points", std::move(points)},
                       {"reasons", advisor::detail::texts_json(r.reasons)},
@@ -76,8 +78,8 @@ inline void print_selection(std::ostream& out, const selection& answer) {
   for (const auto& r : answer.ranked) {
     out << right_aligned(std::to_string(++rank), 2) + ". " +
                left_aligned(escaped(r.engine.name, 60), width) + " " +
-               left_aligned(r.weights ? name_of(*r.weights) : "", 5) + " " +
-               right_aligned(fixed_text(r.score, 1), 6) + "\n";
+               left_aligned(r.weights_name, 7) + " " + right_aligned(fixed_text(r.score, 1), 6) +
+               "\n";
     for (const auto& text : r.reasons) out << "      + " << text << '\n';
     for (const auto& text : r.against) out << "      - " << text << '\n';
   }

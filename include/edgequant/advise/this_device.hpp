@@ -18,20 +18,20 @@ namespace edgequant::inline EDGEQUANT_ABI {
 
 struct this_device_options {
   bool measure = true;                ///< the bandwidth, which takes about half a second
-  unsigned threads = 0;               ///< that read; 0: all
+  unsigned threads = 0;               ///< that measure; 0: all
   std::filesystem::path models = "."; ///< where models would be stored
 };
 
-/// What the system says: name, platform, cores that this process may use (affinity and
-/// the quota of control groups), instruction sets (Linux
-/// only), RAM (no more than the limits of control groups), free storage; what it does not say is
-/// unknown. memory_bandwidth_gb_s is measured, see measure_read_bandwidth(): what can be had, not
-/// the peak that a data sheet names; `source` says so. GPU and NPU are not looked for.
+/// Reads from the system: name, platform, cores that this process may use (affinity and the quota
+/// of control groups), instruction sets (Linux only), RAM (at most the limits of control groups)
+/// and free storage; what the system does not report is unknown. memory_bandwidth_gb_s is measured,
+/// see measure_read_bandwidth(): it is below the peak of a data sheet, and `source` says so. GPU
+/// and NPU are not detected.
 [[nodiscard]] device_profile this_device(const this_device_options& options = {});
 
 namespace advisor::detail {
 
-/// Empty for a file that cannot be read. Those of /proc tell no size.
+/// The file's text; empty if it cannot be read. (Files of /proc report a size of 0.)
 [[nodiscard]] inline std::string text_of_system_file(const char* path) {
   std::ifstream in(path);
   return {std::istreambuf_iterator<char>(in), {}};
