@@ -89,7 +89,7 @@ TEST(model_tensors, follow_from_sizes_and_family) {
             "model 'toy': more than 72057594037927936 parameters follow from its sizes");
 }
 
-TEST(device_catalogue, every_entry_is_whole) {
+TEST(device_catalogue, every_entry_is_complete) {
   std::set<std::string> names;
   for (const auto& d : eq::device_catalogue()) {
     EXPECT_TRUE(names.insert(d.name).second) << d.name;

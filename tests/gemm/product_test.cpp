@@ -44,7 +44,7 @@ TYPED_TEST_SUITE(product_tiles, backends);
 
 /// Scales are 1 and sums stay below 2^24: every float on the way is exact, so a tile of any backend
 /// gives the sum of products.
-TYPED_TEST(product_tiles, sums_of_whole_numbers_are_exact) {
+TYPED_TEST(product_tiles, sums_of_integers_are_exact) {
   using S = TypeParam;
   constexpr std::size_t most = gemm::tile_tokens<S>;
   std::mt19937 random(9);
@@ -149,12 +149,12 @@ std::int8_t code_of(pattern p, std::size_t i, int lowest, int highest, std::mt19
   return static_cast<std::int8_t>(highest);
 }
 
-struct whole_problem {
+struct integer_problem {
   std::size_t rows, columns, count;
   std::vector<std::int8_t> w;
   std::vector<float> x;
 
-  whole_problem(std::size_t r, std::size_t k, std::size_t n, pattern p, int lowest, int highest)
+  integer_problem(std::size_t r, std::size_t k, std::size_t n, pattern p, int lowest, int highest)
       : rows(r), columns(k), count(n), w(r * k), x(n * k) {
     std::mt19937 random(static_cast<unsigned>(r * 31 + k * 7 + n));
     for (std::size_t i = 0; i < w.size(); ++i) w[i] = code_of(p, i, lowest, highest, random);
@@ -196,7 +196,7 @@ template <class Block> void set_code(Block& block, std::size_t i, int code) {
 }
 
 /// As blocks, row by row and packed.
-template <class F> void expect_blocks(const whole_problem& p) {
+template <class F> void expect_blocks(const integer_problem& p) {
   using block = typename F::block;
   std::vector<block> blocks(p.w.size() / 32);
   for (auto& b : blocks) b.scale = eq::half(1.0f);
@@ -208,7 +208,7 @@ template <class F> void expect_blocks(const whole_problem& p) {
   p.expect(eq::pack_panels(rows, packed.data(), 1));
 }
 
-void expect_channels(const whole_problem& p) {
+void expect_channels(const integer_problem& p) {
   std::vector<float> scales(p.rows);
   for (std::size_t r = 0; r < p.rows; ++r) scales[r] = static_cast<float>(1 << r % 5);
   const eq::weight_view rows{eq::format::i8,
@@ -225,7 +225,7 @@ void expect_channels(const whole_problem& p) {
 } // namespace
 
 /// Every size from 1 to 200 in each dimension, beside sizes with tails in the others.
-TEST(product, whole_numbers_are_exact_in_all_shapes) {
+TEST(product, integers_are_exact_in_all_shapes) {
   for (std::size_t size = 1; size <= 200; size += inputs::sanitized ? 3 : 1) {
     const auto p = static_cast<pattern>(size % 4);
     const std::size_t groups = (1 + size % 7) * 32;
@@ -243,7 +243,7 @@ TEST(product, whole_numbers_are_exact_in_all_shapes) {
 }
 
 /// More columns than are made ready at a time, whole and with a rest.
-TEST(product, whole_numbers_are_exact_in_long_rows) {
+TEST(product, integers_are_exact_in_long_rows) {
   for (const std::size_t groups : {16u, 17u, 32u, 37u})
     for (const std::size_t count : {1u, 20u, 31u}) {
       expect_blocks<eq::q8_0>({33, groups * 32, count, pattern::random, -128, 127});

@@ -49,7 +49,7 @@ TEST(measure_error, agrees_with_a_plain_loop) {
   EXPECT_NEAR(e.sqnr_db, static_cast<double>(10 * std::log10(signal / noise)), 1e-5);
 }
 
-TEST(error_accumulator, rows_merge_into_the_whole) {
+TEST(error_accumulator, rows_merge_into_one) {
   const auto values = inputs::make(inputs::gaussian, 30 * 64);
   const eq::matrix_f w = Eigen::Map<const eq::matrix_f>(values.data(), 30, 64);
   const auto q = eq::quantize<eq::q4_0>(w);

@@ -80,9 +80,9 @@ inline quant_reading read_quant(std::string_view text) {
   const auto* row = longest_match(lower, quant_table);
   if (row == nullptr) return reading;
   reading.bits_per_weight = row->bits_per_weight;
-  const bool whole = row->bits_per_weight == 4 || row->bits_per_weight == 8;
+  const bool integer_bits = row->bits_per_weight == 4 || row->bits_per_weight == 8;
   for (const double group : {32.0, 64.0, 128.0, 256.0})
-    if (whole && match_name(lower, "g" + std::to_string(static_cast<int>(group))))
+    if (integer_bits && match_name(lower, "g" + std::to_string(static_cast<int>(group))))
       reading.bits_per_weight = row->bits_per_weight + 32 / group;
   return reading;
 }

@@ -137,8 +137,8 @@ inline constexpr figure_requirement_row figure_requirement_table[] = {
 
 /// A whole number as it is, others with 4 figures.
 [[nodiscard]] inline std::string number_text(double value) {
-  const bool whole = std::abs(value) < 1e15 && value == std::floor(value);
-  return whole ? fixed_text(value, 0) : general_text(value, 4);
+  const bool is_integer_value = std::abs(value) < 1e15 && value == std::floor(value);
+  return is_integer_value ? fixed_text(value, 0) : general_text(value, 4);
 }
 
 [[nodiscard]] inline rule_result

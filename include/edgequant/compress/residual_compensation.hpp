@@ -154,13 +154,13 @@ matrix_f compensated(const matrix_f& current, const matrix_f& target, const comp
   }
   double slope = 0, curvature = 0;
   for (const auto& p : panels) slope += p.slope, curvature += p.curvature;
-  const compression::detail::damped_gram whole(d[0].gram + d[1].gram, damping);
-  if (!whole || !(slope > 0) || !(curvature > 0)) return current;
+  const compression::detail::damped_gram both_halves(d[0].gram + d[1].gram, damping);
+  if (!both_halves || !(slope > 0) || !(curvature > 0)) return current;
   const double strength = std::min(1.0, slope / curvature);
   matrix_f result = current;
   for_each_panel([&](panel& p, Eigen::Index first, Eigen::Index rows) {
     result.middleRows(first, rows) +=
-        (strength * whole.solve(p.off[0] + p.off[1])).template cast<float>();
+        (strength * both_halves.solve(p.off[0] + p.off[1])).template cast<float>();
   });
   return result.allFinite() ? result : current;
 }

@@ -121,9 +121,9 @@ inline void append_utf8(std::string& out, char32_t point) {
 
 inline std::string utf8_stream::push(std::string_view bytes) {
   held_ += bytes;
-  const std::size_t whole = held_.size() - unfinished_bytes(held_);
-  std::string ready = held_.substr(0, whole);
-  held_.erase(0, whole);
+  const std::size_t complete = held_.size() - unfinished_bytes(held_);
+  std::string ready = held_.substr(0, complete);
+  held_.erase(0, complete);
   return ready;
 }
 

@@ -79,8 +79,8 @@ inline void head_attention::run(const attention_heads& heads, const chunk_part& 
     for (; r < rows; ++r) attend(r, std::integral_constant<std::size_t, 1>{});
   }
   for (std::size_t r = 0; r < rows; ++r) {
-    const float whole = 1.0f / states_[r].sum;
-    for (std::size_t i = 0; i < d; ++i) heads.to[place_of(r) + i] = out_[r * d + i] * whole;
+    const float inverse_sum = 1.0f / states_[r].sum;
+    for (std::size_t i = 0; i < d; ++i) heads.to[place_of(r) + i] = out_[r * d + i] * inverse_sum;
   }
 }
 

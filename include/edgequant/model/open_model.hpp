@@ -50,8 +50,8 @@ inline constexpr std::uint64_t config_limit = 16 << 20; ///< bytes of a config.j
 /// The folder's own name, also for "." and "folder/".
 [[nodiscard]] inline std::string name_of_folder(const std::filesystem::path& folder) {
   std::error_code error;
-  const auto whole = std::filesystem::canonical(folder, error);
-  return (error ? folder : whole).filename().string();
+  const auto resolved = std::filesystem::canonical(folder, error);
+  return (error ? folder : resolved).filename().string();
 }
 
 inline void add_rope_divisors(const llama_config& config, model_source& source) {

@@ -67,8 +67,9 @@ struct avx2 {
     return {_mm256_round_ps(x.a, mode), _mm256_round_ps(x.b, mode)};
   }
   static f32 times_power_of_2(f32 x, f32 n) noexcept {
-    const auto power = [](__m256 whole) {
-      const __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(whole), _mm256_set1_epi32(127));
+    const auto power = [](__m256 truncated) {
+      const __m256i biased =
+          _mm256_add_epi32(_mm256_cvtps_epi32(truncated), _mm256_set1_epi32(127));
       return _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23));
     };
     return {_mm256_mul_ps(x.a, power(n.a)), _mm256_mul_ps(x.b, power(n.b))};
@@ -353,11 +354,11 @@ private:
     return _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
   }
   static __m256i round_away(__m256 x) noexcept {
-    const __m256i whole = _mm256_cvttps_epi32(x);
-    const __m256 rest = _mm256_sub_ps(x, _mm256_cvtepi32_ps(whole)); // exact
+    const __m256i truncated = _mm256_cvttps_epi32(x);
+    const __m256 rest = _mm256_sub_ps(x, _mm256_cvtepi32_ps(truncated)); // exact
     const __m256 up = _mm256_cmp_ps(rest, _mm256_set1_ps(0.5f), _CMP_GE_OQ);
     const __m256 down = _mm256_cmp_ps(rest, _mm256_set1_ps(-0.5f), _CMP_LE_OQ);
-    return _mm256_add_epi32(_mm256_sub_epi32(whole, _mm256_castps_si256(up)),
+    return _mm256_add_epi32(_mm256_sub_epi32(truncated, _mm256_castps_si256(up)),
                             _mm256_castps_si256(down));
   }
   static __m256i bf16_bits(__m256 x) noexcept {

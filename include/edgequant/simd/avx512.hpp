@@ -83,12 +83,13 @@ struct avx512 {
     return {_mm512_max_epi32(rounded, _mm512_set1_epi32(static_cast<int>(lowest)))};
   }
   static i32 round_away(f32 x) noexcept {
-    const __m512i whole = _mm512_cvttps_epi32(x);
-    const __m512 rest = _mm512_sub_ps(x, _mm512_cvtepi32_ps(whole)); // exact
+    const __m512i truncated = _mm512_cvttps_epi32(x);
+    const __m512 rest = _mm512_sub_ps(x, _mm512_cvtepi32_ps(truncated)); // exact
     const __mmask16 up = _mm512_cmp_ps_mask(rest, _mm512_set1_ps(0.5f), _CMP_GE_OQ);
     const __mmask16 down = _mm512_cmp_ps_mask(rest, _mm512_set1_ps(-0.5f), _CMP_LE_OQ);
     const __m512i one = _mm512_set1_epi32(1);
-    return {_mm512_mask_sub_epi32(_mm512_mask_add_epi32(whole, up, whole, one), down, whole, one)};
+    return {_mm512_mask_sub_epi32(_mm512_mask_add_epi32(truncated, up, truncated, one), down,
+                                  truncated, one)};
   }
   static i32 truncate(f32 x) noexcept { return {_mm512_cvttps_epi32(x)}; }
   static f32 to_f32(i32 x) noexcept { return _mm512_cvtepi32_ps(x.v); }

@@ -76,8 +76,8 @@ struct scalar {
   static f32 times_power_of_2(f32 a, f32 n) noexcept {
     constexpr float magic = 12582912.0f; // as in clamp_round()
     return each<f32>([&](int i) {
-      const auto whole = std::bit_cast<std::uint32_t>(n.lane[i] + magic) - 0x4b400000u;
-      return a.lane[i] * std::bit_cast<float>((whole + 127u) << 23);
+      const auto truncated = std::bit_cast<std::uint32_t>(n.lane[i] + magic) - 0x4b400000u;
+      return a.lane[i] * std::bit_cast<float>((truncated + 127u) << 23);
     });
   }
   /// Bit i says whether a < b in lane i.
@@ -139,9 +139,9 @@ struct scalar {
   /// Rounds half away from zero; |x| < 2^23, and x is no unrounded product.
   static i32 round_away(f32 a) noexcept {
     return each<i32>([&](int i) {
-      const auto whole = static_cast<std::int32_t>(a.lane[i]);
-      const float rest = a.lane[i] - static_cast<float>(whole); // exact
-      return whole + (rest >= 0.5f) - (rest <= -0.5f);
+      const auto truncated = static_cast<std::int32_t>(a.lane[i]);
+      const float rest = a.lane[i] - static_cast<float>(truncated); // exact
+      return truncated + (rest >= 0.5f) - (rest <= -0.5f);
     });
   }
   /// Rounds towards zero; |x| < 2^31.

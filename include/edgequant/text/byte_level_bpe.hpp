@@ -48,8 +48,8 @@ public:
               std::vector<std::int32_t>& out) const {
     std::vector<text_symbol> symbols;
     for (const auto word : split_words(text, rule_.rule)) {
-      if (const auto whole = rule_.entire_words ? table.find(spell(word)) : std::nullopt) {
-        out.push_back(*whole);
+      if (const auto merged = rule_.entire_words ? table.find(spell(word)) : std::nullopt) {
+        out.push_back(*merged);
         continue;
       }
       symbols.clear();
@@ -107,8 +107,8 @@ private:
         return *id;
       };
       const auto left = token(merge.substr(0, space)), right = token(merge.substr(space + 1));
-      const auto whole = token(merge.substr(0, space) + merge.substr(space + 1));
-      merges_.try_emplace(pair_of(left, right), symbol_merge{static_cast<double>(i), whole});
+      const auto merged = token(merge.substr(0, space) + merge.substr(space + 1));
+      merges_.try_emplace(pair_of(left, right), symbol_merge{static_cast<double>(i), merged});
     }
   }
 
