@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Installs what is missing, then builds and runs the tests on every instruction set that this
 # machine can run: natively, or under qemu-user for NEON.
-#   bash tests/run.sh [preset...]     default: all that can run here
+#   bash tests/run.sh                 natively, with sanitizers, scalar, and NEON by emulation
+#   bash tests/run.sh all             every instruction set that can run here: half as long again
+#   bash tests/run.sh PRESET...       these
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . examples/install_packages.sh
@@ -16,8 +18,12 @@ if [ "$native" = avx512 ] && has_flags amx_tile amx_int8; then native=avx512_amx
 presets=("$@")
 if [ "${#presets[@]}" -eq 0 ]; then
   presets=(release debug scalar)
-  # On a machine without AVX-512 release is the AVX2 leg. The avx512 leg has no more than the flags
-  # that the backend asks for, as native has not.
+  # On a machine without AVX-512 release is the AVX2 leg.
+  case $native in avx512*) presets+=(avx2) ;; esac
+  if [ "$(uname -m)" = x86_64 ]; then presets+=(neon); fi
+elif [ "${presets[*]}" = all ]; then
+  presets=(release debug scalar)
+  # The avx512 leg has no more than the flags that the backend asks for, as native has not.
   case $native in avx512*) presets+=(avx2 avx512) ;; esac
   if [ "$(uname -m)" = x86_64 ]; then presets+=(neon neon-i8mm); fi
 fi
