@@ -106,8 +106,8 @@ template <class Unit> void run_tiles(std::size_t times) {
   alignas(64) std::int8_t codes[16][64] = {};
   alignas(64) std::int32_t sums[16][16] = {};
   const typename Unit::template tile_unit<64> unit;
-  Unit::template load_columns<0, 64>(codes[0]);
-  Unit::template load_columns<1, 64>(codes[0]);
+  Unit::template load_tokens<0, 64>(codes[0]);
+  Unit::template load_tokens<1, 64>(codes[0]);
   Unit::template load_rows<0>(codes[0]);
   Unit::template load_rows<1>(codes[0]);
   Unit::template load_tile<0>(sums[0]);

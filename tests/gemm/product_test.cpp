@@ -279,7 +279,7 @@ template <int Codes> void expect_tile() {
   const auto multiply = [&](auto add) {
     const S::tile_unit<Codes> unit;
     S::zero_tile<0>();
-    S::load_columns<0, Codes>(columns[0]);
+    S::load_tokens<0, Codes>(columns[0]);
     S::load_rows<0>(rows[0][0]);
     add();
     S::store_tile<0>(sums[0]);

@@ -10,26 +10,27 @@
 
 namespace edgequant::inline EDGEQUANT_ABI::gemm {
 
-/// 32 activations of each of N columns, for one backend.
+/// A group of 32 activations of each of N tokens, quantized for one backend.
 template <std::size_t N> struct activation_group {
   std::int8_t codes[N][32]; ///< within -127..127
   float scales[N];
-  /// Where sums of products start, see set_corrections(): with weights of 4 bits and of 8.
+  /// The zero-point corrections, with which accumulators begin: for weights of 4 bits and of 8.
   std::int32_t correction_4[N], correction_8[N];
 };
 static_assert(sizeof(activation_group<1>) == activation_group_bytes);
 
-/// Takes off beforehand what weights' codes come with beside themselves: `sum` is that of the codes
-/// of column c.
+/// Sets the zero-point corrections of token c. Weights come as code + zero point (8 at 4 bits,
+/// S::code_offset at 8), so that a dot product is too large by zero point * sum, where `sum` is the
+/// sum of the token's codes: the accumulators begin with minus that.
 template <simd::backend S = simd::native, std::size_t N>
 void set_corrections(activation_group<N>& group, std::size_t c, std::int32_t sum) noexcept {
   group.correction_4[c] = S::first_sum - 8 * sum;
   group.correction_8[c] = S::first_sum - S::code_offset * sum;
 }
 
-/// Writes a group of 32 values as column c: scale = largest magnitude / 127. A group that is not
-/// finite has codes of 0 and its scale: the product is NaN. Zeros, or what is so near to them that
-/// 1 / scale overflows, have codes of 0 and scale 0.
+/// Quantizes values[32] as token c of a group: scale = largest magnitude / 127. A group that is not
+/// finite has codes of 0 and that scale, so that the product is NaN. Where 1 / scale overflows,
+/// codes and scale are 0.
 template <simd::backend S = simd::native, std::size_t N>
 void quantize_group(const float* values, activation_group<N>& to, std::size_t c) noexcept {
   const std::span<const float> group(values, 32);
@@ -44,7 +45,7 @@ void quantize_group(const float* values, activation_group<N>& to, std::size_t c)
   set_corrections<S>(to, c, std::accumulate(to.codes[c], to.codes[c] + 32, 0));
 }
 
-/// The same for sixteen groups of finite values.
+/// quantize_group() for sixteen groups of finite values: values[16][32], to[16].
 template <simd::backend S = simd::native, std::size_t N>
 void quantize_16_groups(const float* values, activation_group<N>* to, std::size_t c) noexcept {
   const auto zero = S::broadcast(0.0f);
@@ -71,7 +72,7 @@ void quantize_16_groups(const float* values, activation_group<N>* to, std::size_
   }
 }
 
-/// Writes `groups` groups of 32 values as column c of as many column groups.
+/// Quantizes values[groups][32] of one token, per group, as token c of to[groups].
 template <simd::backend S = simd::native, std::size_t N>
 void quantize_token(const float* values, std::size_t groups, activation_group<N>* to,
                     std::size_t c) noexcept {
@@ -84,22 +85,23 @@ void quantize_token(const float* values, std::size_t groups, activation_group<N>
   for (; g < groups; ++g) quantize_group<S>(values + g * 32, to[g], c);
 }
 
-/// How a column with one scale was coded.
+/// The scale and the sum of a token that was quantized per token.
 struct token_codes {
   float scale;      ///< largest magnitude / 127
   std::int32_t sum; ///< of the codes
 };
 
-/// Writes the codes of `length` values with one scale: those of values i .. i + 16 at place(i), for
-/// i = 0, 16, ...; zeros are behind the last value. Special cases are as in quantize_group().
+/// Quantizes values[length] of one token with one scale. The codes of values i .. i + 15 go to
+/// place(i), for i = 0, 16, ...; the last sixteen are padded with zeros. What is not finite, or too
+/// small, is treated as in quantize_group().
 template <simd::backend S = simd::native, class Place>
-[[nodiscard]] token_codes quantize_values_per_token(const float* values, std::size_t length,
-                                                    Place place) noexcept {
+[[nodiscard]] token_codes encode_per_token(const float* values, std::size_t length,
+                                           Place place) noexcept {
   const float scale = std::bit_cast<float>(kernel::absmax_bits<S>({values, length})) / 127.0f;
   const float inverse = 1.0f / scale;
   const bool valid = is_finite(scale) && is_finite(inverse);
   const auto factor = S::broadcast(valid ? inverse : 0.0f);
-  auto sums = S::broadcast(0.0f);                              // exact: whole numbers below 2^24
+  auto sums = S::broadcast(0.0f);                              // exact: integers below 2^24
   kernel::for_each_16(length, [&](std::size_t i, auto lanes) { // zeros are behind the tail
     const auto x = kernel::load_floats<S>(lanes, values + i);
     const auto codes =
@@ -111,12 +113,12 @@ template <simd::backend S = simd::native, class Place>
           static_cast<std::int32_t>(S::reduce_add(sums))};
 }
 
-/// Writes `length` values as column c of as many column groups as they fill; their scale is in the
-/// first group. Products start from its correction_8 and convert their sums.
+/// Quantizes values[length] per token as token c of to[ceil(length / 32)]. Scale and correction_8
+/// are those of to[0]; the other groups have none.
 template <simd::backend S = simd::native, std::size_t N>
-void quantize_token_per_token(const float* values, std::size_t length, activation_group<N>* to,
-                              std::size_t c) noexcept {
-  const auto [scale, sum] = quantize_values_per_token<S>(
+void quantize_per_token(const float* values, std::size_t length, activation_group<N>* to,
+                        std::size_t c) noexcept {
+  const auto [scale, sum] = encode_per_token<S>(
       values, length, [&](std::size_t i) { return to[i / 32].codes[c] + i % 32; });
   if (length % 32 != 0 && length % 32 <= 16)
     std::fill_n(to[length / 32].codes[c] + 16, 16, std::int8_t{0});

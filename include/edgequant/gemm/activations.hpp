@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// Inputs of products, turned to int8 once for all matrices that take them.
+/// Activations, quantized to int8 once for all matrices that they are multiplied with.
 #pragma once
 
 #include "../core/resize_exactly.hpp"
@@ -12,7 +12,7 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// What activations are turned into for products with quantized weights: int8, scale = largest
+/// How activations are quantized for products with quantized weights: int8, scale = largest
 /// magnitude / 127.
 enum class activation_coding : std::uint8_t {
   none,
@@ -20,77 +20,78 @@ enum class activation_coding : std::uint8_t {
   per_token  ///< one for the vector: for weights with a scale a row
 };
 
-/// Inputs of products: `count` vectors of `length` floats that follow each other. They are turned
-/// to int8 when the first quantized matrix meets them, once for all that follow.
+/// Activations of `count` tokens, [count][length] floats. The first product with a quantized matrix
+/// quantizes them; those that follow use the same codes.
 class activations {
 public:
-  /// Takes a view; `x` must live until the last product.
+  /// Takes a view of x[count][length], which must live until the last product.
   void assign(const float* x, std::size_t count, std::size_t length) noexcept {
     values_ = x;
     count_ = count;
     length_ = length;
-    wide_ = false;
+    in_matrix_tiles_ = false;
     interleaved_valid_ = false;
     coding_ = activation_coding::none;
   }
   [[nodiscard]] const float* values() const noexcept { return values_; }
   [[nodiscard]] std::size_t count() const noexcept { return count_; }
   [[nodiscard]] std::size_t length() const noexcept { return length_; }
-  /// Whether the codes lie in tiles that begin at multiples of gemm::matrix_tile_tokens, for a
-  /// unit that multiplies matrices; zeros stand for columns that are missing in the last.
-  [[nodiscard]] bool wide() const noexcept { return wide_; }
+  /// Whether the codes lie in tiles of gemm::matrix_tile_tokens tokens, for a matrix unit; the last
+  /// tile is padded with tokens of zeros.
+  [[nodiscard]] bool in_matrix_tiles() const noexcept { return in_matrix_tiles_; }
 
-  /// Makes the codes if they are not there yet, of one value or more; groups: the length is a
-  /// multiple of 32.
+  /// Quantizes, if that is not done yet. `length` is 1 or more; per_group: a multiple of 32.
   template <simd::backend S = simd::native> void encode(activation_coding coding, unsigned threads);
-  /// The codes of columns first .. first + N, a tile that for_each_tile() names or a wide one.
+  /// Groups of the tile of tokens first .. first + N - 1, [length / 32]: one of for_each_tile(), or
+  /// a tile for a matrix unit.
   template <std::size_t N>
   [[nodiscard]] const gemm::activation_group<N>* tile(std::size_t first) const {
     return reinterpret_cast<const gemm::activation_group<N>*>(place(first));
   }
-  /// The same of wide ones in coding `per_token`.
+  /// The same tile for a matrix unit, quantized per token.
   [[nodiscard]] const gemm::per_token_tile& per_token_tile_at(std::size_t first) const {
     return *reinterpret_cast<const gemm::per_token_tile*>(place(first));
   }
-  /// Places the values so that sixteen vectors lie side by side, for products in float.
+  /// Copies the floats into panels of sixteen tokens, [count / 16][length][16], for products in
+  /// float.
   template <simd::backend S = simd::native> void interleave(unsigned threads);
-  /// Value k of vectors first .. first + 16, which begin a multiple of 16, is at [k * 16]; zeros
-  /// stand for those that are missing.
+  /// The panel of tokens first .. first + 15, `first` a multiple of 16: [length][16], padded with
+  /// zeros.
   [[nodiscard]] const float* interleaved(std::size_t first) const noexcept {
     return interleaved_.data() + first * length_;
   }
-  /// Cuts columns [begin, end) into tiles, where begin is a multiple of the widest: calls
-  /// body(first, std::integral_constant<std::size_t, N>) for each. What is left over is cut in
-  /// halves.
+  /// Cuts tokens [begin, end) into tiles, where `begin` is a multiple of widest_tile: calls
+  /// body(first, std::integral_constant<std::size_t, N>) for each.
   template <class Body> static void for_each_tile(std::size_t begin, std::size_t end, Body body);
   static constexpr std::size_t widest_tile = gemm::tile_tokens<simd::native>;
 
 private:
-  /// With fewer vectors much of a wide tile is for nothing: so many measured faster.
+  /// With fewer tokens most of a matrix unit's tile is padding. Measured.
   static constexpr std::size_t min_matrix_tokens = 12, min_matrix_tokens_per_token = 8;
 
   struct alignas(64) cache_line {
     std::byte bytes[64];
   };
-  /// Bytes before a column that begins a tile.
-  [[nodiscard]] std::size_t offset(std::size_t column, bool per_token_tiles) const noexcept {
+  /// Bytes before a token that begins a tile.
+  [[nodiscard]] std::size_t offset(std::size_t token, bool per_token_tiles) const noexcept {
     if (per_token_tiles)
-      return column / gemm::matrix_tile_tokens * gemm::per_token_tile::bytes(length_);
-    return column * ((length_ + 31) / 32) * sizeof(gemm::activation_group<1>);
+      return token / gemm::matrix_tile_tokens * gemm::per_token_tile::bytes(length_);
+    return token * ((length_ + 31) / 32) * sizeof(gemm::activation_group<1>);
   }
-  [[nodiscard]] std::byte* place(std::size_t column) noexcept {
-    return codes_.data()->bytes + offset(column, wide_ && coding_ == activation_coding::per_token);
+  [[nodiscard]] std::byte* place(std::size_t token) noexcept {
+    return codes_.data()->bytes +
+           offset(token, in_matrix_tiles_ && coding_ == activation_coding::per_token);
   }
-  [[nodiscard]] const std::byte* place(std::size_t column) const noexcept {
-    return const_cast<activations*>(this)->place(column);
+  [[nodiscard]] const std::byte* place(std::size_t token) const noexcept {
+    return const_cast<activations*>(this)->place(token);
   }
-  template <std::size_t N> void encode_tile(std::size_t first, std::size_t columns) noexcept;
+  template <std::size_t N> void encode_tile(std::size_t first, std::size_t tokens) noexcept;
   template <simd::backend S>
-  void quantize_per_token_tile(std::size_t first, std::size_t columns) noexcept;
+  void encode_per_token_tile(std::size_t first, std::size_t tokens) noexcept;
 
   const float* values_ = nullptr;
   std::size_t count_ = 0, length_ = 0;
-  bool wide_ = false, interleaved_valid_ = false;
+  bool in_matrix_tiles_ = false, interleaved_valid_ = false;
   activation_coding coding_ = activation_coding::none;
   std::vector<cache_line> codes_;
   std::vector<float> interleaved_;
@@ -110,24 +111,26 @@ void activations::for_each_tile(std::size_t begin, std::size_t end, Body body) {
 template <simd::backend S> void activations::encode(activation_coding coding, unsigned threads) {
   if (coding_ == coding) return;
   const bool per_token = coding == activation_coding::per_token;
-  const bool wide = count_ >= (per_token ? min_matrix_tokens_per_token : min_matrix_tokens) &&
-                    gemm::matrix_unit_ready<S>();
-  const std::size_t width = wide ? gemm::matrix_tile_tokens : widest_tile;
+  const bool matrix_tiles =
+      count_ >= (per_token ? min_matrix_tokens_per_token : min_matrix_tokens) &&
+      gemm::matrix_unit_ready<S>();
+  const std::size_t width = matrix_tiles ? gemm::matrix_tile_tokens : widest_tile;
   const std::size_t tiles = (count_ + width - 1) / width;
-  const std::size_t bytes = offset(wide ? tiles * width : count_, wide && per_token);
+  const std::size_t bytes =
+      offset(matrix_tiles ? tiles * width : count_, matrix_tiles && per_token);
   resize_exactly(codes_, (bytes + sizeof(cache_line) - 1) / sizeof(cache_line));
   coding_ = coding; // only now: without memory there are no codes
-  wide_ = wide;
-  // A few columns are coded sooner than threads are woken.
+  in_matrix_tiles_ = matrix_tiles;
+  // A few tokens are quantized sooner than threads are woken.
   parallel_for(tiles, count_ < 8 ? 1 : threads, [&](std::size_t t) {
     const std::size_t begin = t * width, end = std::min(count_, begin + width);
-    if (wide && per_token)
-      quantize_per_token_tile<S>(begin, end - begin);
-    else if (wide)
+    if (matrix_tiles && per_token)
+      encode_per_token_tile<S>(begin, end - begin);
+    else if (matrix_tiles)
       encode_tile<gemm::matrix_tile_tokens>(begin, end - begin);
     else
-      for_each_tile(begin, end, [&](std::size_t first, auto columns) {
-        encode_tile<columns()>(first, columns());
+      for_each_tile(begin, end, [&](std::size_t first, auto tokens) {
+        encode_tile<tokens()>(first, tokens());
       });
   });
 }
@@ -145,29 +148,29 @@ template <simd::backend S> void activations::interleave(unsigned threads) {
 }
 
 template <std::size_t N>
-void activations::encode_tile(std::size_t first, std::size_t columns) noexcept {
+void activations::encode_tile(std::size_t first, std::size_t tokens) noexcept {
   static_assert(sizeof(gemm::activation_group<N>) == N * sizeof(gemm::activation_group<1>));
   const std::size_t groups = (length_ + 31) / 32;
   auto* to = reinterpret_cast<gemm::activation_group<N>*>(place(first));
-  if (columns < N) std::memset(to, 0, groups * sizeof *to);
-  for (std::size_t c = 0; c < columns; ++c) {
-    const float* column = values_ + (first + c) * length_;
+  if (tokens < N) std::memset(to, 0, groups * sizeof *to);
+  for (std::size_t c = 0; c < tokens; ++c) {
+    const float* x = values_ + (first + c) * length_;
     if (coding_ == activation_coding::per_group)
-      gemm::quantize_token(column, groups, to, c);
+      gemm::quantize_token(x, groups, to, c);
     else
-      gemm::quantize_token_per_token(column, length_, to, c);
+      gemm::quantize_per_token(x, length_, to, c);
   }
 }
 
 template <simd::backend S>
-void activations::quantize_per_token_tile(std::size_t first, std::size_t columns) noexcept {
+void activations::encode_per_token_tile(std::size_t first, std::size_t tokens) noexcept {
   auto* to = reinterpret_cast<gemm::per_token_tile*>(place(first));
-  if (columns < gemm::matrix_tile_tokens)
+  if (tokens < gemm::matrix_tile_tokens)
     std::memset(to, 0, gemm::per_token_tile::bytes(length_));
   else if (length_ % 64 != 0)
     std::memset(to->chunks() + length_ / 64, 0, sizeof(gemm::per_token_tile::chunk));
-  for (std::size_t c = 0; c < columns; ++c)
-    gemm::quantize_token_per_token<S>(values_ + (first + c) * length_, length_, *to, c);
+  for (std::size_t c = 0; c < tokens; ++c)
+    gemm::quantize_per_token<S>(values_ + (first + c) * length_, length_, *to, c);
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -14,13 +14,12 @@ namespace edgequant::inline EDGEQUANT_ABI::gemm {
 
 /// Keys and values of up to attention_tile_tokens tokens.
 struct attention_tile {
-  const float* keys;   ///< keys[i * attention_tile_tokens + token] is element i, for all
-                       ///< attention_tile_tokens tokens
-  const float* values; ///< values[token * size + i]
+  const float* keys;   ///< [size][attention_tile_tokens]
+  const float* values; ///< [tokens][size]
   std::size_t size;    ///< of a head, a multiple of 16 or not
 };
 
-/// What has been seen of a query's tokens.
+/// Running maximum and sum of a query's softmax over the tokens so far.
 struct softmax_state {
   float most = -std::numeric_limits<float>::infinity(); ///< largest score
   float sum = 0;                                        ///< of e^(score - most)
@@ -29,7 +28,7 @@ static_assert(sizeof(softmax_state) == softmax_state_bytes);
 
 namespace detail {
 
-/// scores[q * attention_tile_tokens + token] = query q times the key of the token.
+/// scores[Queries][attention_tile_tokens] = queries[Queries][size] times the keys.
 template <std::size_t Queries, simd::backend S>
 void score_tile(const attention_tile& tile, const float* queries, float* scores) noexcept {
   constexpr std::size_t vectors = attention_tile_tokens / 16;
@@ -59,8 +58,8 @@ void score_tile(const attention_tile& tile, const float* queries, float* scores)
   }
 }
 
-/// Turns a query's scores into weights e^(score - most), 0 from token `seen` on, and brings `state`
-/// up to date. Returns what older sums are worth now.
+/// Turns a query's scores[attention_tile_tokens] into weights e^(score - most), 0 from token `seen`
+/// on, and updates `state`. Returns the factor by which older sums must be multiplied.
 template <simd::backend S>
 [[nodiscard]] float weigh_tile(float* scores, std::size_t seen, softmax_state& state) noexcept {
   const auto lowest = S::broadcast(-std::numeric_limits<float>::max()), zero = S::broadcast(0.0f);
@@ -90,8 +89,9 @@ template <simd::backend S>
   return factor;
 }
 
-/// out[q * size + i] = factors[q] * out[..] + sum over tokens of weight * value, for sixteen times
-/// Vectors elements from i = first on; the tail of a head is handled by `lanes`.
+/// out[q][i] = factors[q] * out[q][i] + sum over tokens t of weights[q][t] * values[t][i], for the
+/// 16 * Vectors elements from i = first on; `lanes` handles the tail of a head. Shapes:
+/// out[Queries] [size], weights[Queries][attention_tile_tokens].
 template <std::size_t Queries, std::size_t Vectors, simd::backend S, class Lanes>
 void mix_tile(const attention_tile& tile, std::size_t first, std::size_t tokens,
               const float* weights, const float* factors, float* out, Lanes lanes) noexcept {
@@ -126,9 +126,9 @@ void mix_tile(const attention_tile& tile, std::size_t first, std::size_t tokens,
 
 } // namespace detail
 
-/// Adds a tile to the attention of Queries queries, each `size` floats that are scaled already:
-/// query q sees the first seen[q] tokens of the tile. `out` holds what they have summed so far, not
-/// yet divided by states[q].sum.
+/// Adds a tile to the attention of queries[Queries][size], already scaled: query q sees the first
+/// seen[q] tokens of the tile. out[Queries][size] holds the sums so far, not yet divided by
+/// states[q].sum.
 template <std::size_t Queries, simd::backend S = simd::native>
 void attend_tile(const attention_tile& tile, const float* queries, const std::size_t* seen,
                  softmax_state* states, float* out) noexcept {

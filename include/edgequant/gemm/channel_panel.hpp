@@ -1,26 +1,27 @@
 // SPDX-License-Identifier: MIT
-/// Products of matrices of int8 codes with one scale a row: integers from end to end.
+/// Products of int8 matrices with a scale a channel and a scale a token: one int32 accumulator an
+/// output.
 #pragma once
 
 #include "panel.hpp"
 
 namespace edgequant::inline EDGEQUANT_ABI::gemm {
 
-/// Sixteen rows of 32 columns, interleaved as in panel_q8_0, each code with S::code_offset added.
+/// Sixteen rows of 32 columns as in panel_q8_0: four columns of each row lie together. Each code
+/// has S::code_offset added.
 struct channel_panel {
   std::int8_t codes[8][16][4];
 };
 
-/// Tokens up to which sums fit: 128 * 127 * 132104 < 2^31.
+/// Columns up to which an int32 accumulator holds the sum: 128 * 127 * 132104 < 2^31.
 inline constexpr std::size_t most_channel_columns = 132104;
 
-/// Panels of a tile where there are enough. No floats need registers beside the sums: four panels
-/// make twice as many sums as tile_panels, which a product's latency hides behind.
+/// Panels of a micro-kernel. No floats need registers beside the accumulators, so that four panels
+/// fit: twice as many accumulators as with tile_panels hide the latency of the dot products.
 template <simd::backend S>
 inline constexpr std::size_t channel_tile_panels = S::registers >= 32 ? 4 : 1;
 
-/// Writes `rows` (1 to 16) rows of `columns` codes as a panel of ceil(columns / 32) groups; what is
-/// beyond them is zero.
+/// Packs from[rows][columns], 1 to 16 rows, into to[ceil(columns / 32)]; padding is codes of 0.
 template <simd::backend S = simd::native>
 void pack_channel_panel(const std::int8_t* from, std::size_t rows, std::size_t columns,
                         channel_panel* to) noexcept {
@@ -35,9 +36,9 @@ void pack_channel_panel(const std::int8_t* from, std::size_t rows, std::size_t c
     }
 }
 
-/// sums[(c * Panels + p) * 16 + r] += row r of panel p times column c, where panel p begins at
-/// panel + p * groups. Exact up to most_channel_columns. Of a single panel the stream is read
-/// ahead. The sums come from memory: GCC spills half of them where they begin as
+/// Micro-kernel: sums[Tokens][Panels][16] += panels[Panels][groups] times x[groups]. Exact up to
+/// most_channel_columns. A single panel is prefetched, as it streams from memory. The accumulators
+/// are loaded from memory, even at the beginning: GCC spills half of them where they begin as
 /// copies of each other.
 template <std::size_t Panels, std::size_t Tokens, simd::backend S = simd::native>
 void add_channels(const channel_panel* panel, std::size_t groups, const activation_group<Tokens>* x,
@@ -72,7 +73,8 @@ void add_channels(const channel_panel* panel, std::size_t groups, const activati
   }
 }
 
-/// out[i] = sums[i] * (scales[i] * scale) for `rows` sums: three roundings each.
+/// out[rows] = sums[rows] * (scales[rows] * scale), with `scale` that of the token: three
+/// roundings.
 template <simd::backend S = simd::native>
 void scale_channels(const std::int32_t* sums, const float* scales, float scale, std::size_t rows,
                     float* out) noexcept {

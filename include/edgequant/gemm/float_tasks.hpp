@@ -11,27 +11,27 @@ namespace edgequant::inline EDGEQUANT_ABI {
 
 namespace gemm::detail {
 
-/// Calls tile(row, rows, column, columns) over [begin, end) x [first, last) with tiles as large as
-/// registers allow.
+/// Calls tile(row, rows, token, tokens) over rows [begin, end) and tokens [first, last) with tiles
+/// as large as registers allow.
 template <class Tile>
 void for_each_dot_tile(std::size_t begin, std::size_t end, std::size_t first, std::size_t last,
                        Tile tile) {
-  constexpr std::size_t rows = simd::native::registers >= 32 ? 4 : 1, columns = 4;
+  constexpr std::size_t rows = simd::native::registers >= 32 ? 4 : 1, tokens = 4;
   using std::integral_constant;
   const auto row_of_tiles = [&](std::size_t r, auto height) {
     std::size_t c = first;
-    for (; c + columns <= last; c += columns)
-      tile(r, height, c, integral_constant<std::size_t, columns>{});
+    for (; c + tokens <= last; c += tokens)
+      tile(r, height, c, integral_constant<std::size_t, tokens>{});
     for (; c < last; ++c) tile(r, height, c, integral_constant<std::size_t, 1>{});
   };
   std::size_t r = begin;
-  // A single vector meets each row once: one stream from memory is faster than four.
+  // One token reads each row once: one stream from memory is faster than four.
   for (; last - first > 1 && r + rows <= end; r += rows)
     row_of_tiles(r, integral_constant<std::size_t, rows>{});
   for (; r < end; ++r) row_of_tiles(r, integral_constant<std::size_t, 1>{});
 }
 
-/// Few vectors: rows as they are, a row and a vector side by side.
+/// Few tokens: dot products of rows, as they are stored, with tokens.
 template <class Value> class float_product {
 public:
   float_product(const weight_product& p, const activations& x) noexcept
@@ -41,12 +41,12 @@ public:
     return (w_->rows + task_rows - 1) / task_rows;
   }
   void run(std::size_t task) const {
-    constexpr std::size_t task_columns = 32;
+    constexpr std::size_t task_tokens = 32;
     const auto* data = reinterpret_cast<const Value*>(w_->data);
     const std::size_t length = w_->columns, rows = w_->rows;
     const std::size_t begin = task * task_rows, end = std::min(rows, begin + task_rows);
-    for (std::size_t first = 0; first < x_->count(); first += task_columns)
-      for_each_dot_tile(begin, end, first, std::min(x_->count(), first + task_columns),
+    for (std::size_t first = 0; first < x_->count(); first += task_tokens)
+      for_each_dot_tile(begin, end, first, std::min(x_->count(), first + task_tokens),
                         [&](std::size_t r, auto height, std::size_t c, auto width) {
                           kernel::dot_tile<height(), width()>(data + r * length, length,
                                                               x_->values() + c * length,
@@ -61,7 +61,7 @@ private:
   float* y_;
 };
 
-/// Many vectors, one a lane: some rows, as floats, times a block of vectors.
+/// Many tokens, one a lane: blocks of rows, converted to float, times blocks of tokens.
 template <class Value> class blocked_float_product {
 public:
   blocked_float_product(const weight_product& p, const activations& x) noexcept

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// Products of plain numbers with many columns, one a lane.
+/// Products of weights in float, f16 or bf16 with many tokens, one a lane.
 #pragma once
 
 #include "../kernel/dot.hpp"
@@ -7,7 +7,7 @@
 
 namespace edgequant::inline EDGEQUANT_ABI::gemm {
 
-/// Rows and panels of sixteen columns whose sums fit in registers.
+/// Rows, and panels of sixteen tokens, whose accumulators fit in registers.
 template <simd::backend S>
 inline constexpr std::size_t float_tile_rows = S::registers >= 32 ? 12 : 6;
 template <simd::backend S>
@@ -16,10 +16,10 @@ inline constexpr std::size_t float_tile_panels = S::registers >= 32 ? 2 : 1;
 /// Columns of weights that are turned to floats, and whose products are summed, at a time.
 inline constexpr std::size_t float_tile_depth = 128;
 
-/// With fewer columns too many lanes have none.
+/// With fewer tokens too many lanes are padding.
 inline constexpr std::size_t min_float_tile_tokens = 12;
 
-/// Turns `length` stored values to floats.
+/// to[length] = values[length] as floats.
 template <class Value, simd::backend S = simd::native>
 void to_floats(const Value* values, std::size_t length, float* to) noexcept {
   kernel::for_each_16(length, [&](std::size_t i, auto lanes) {
@@ -28,20 +28,20 @@ void to_floats(const Value* values, std::size_t length, float* to) noexcept {
   });
 }
 
-/// Writes value k of column c to to[k * 16 + c], for up to sixteen columns of `length` values that
-/// follow each other; zeros for those that are missing.
-inline void interleave_tokens(const float* columns, std::size_t count, std::size_t length,
+/// Packs x[count][length], 1 to 16 tokens, into a panel to[length][16], padded with zeros.
+inline void interleave_tokens(const float* x, std::size_t count, std::size_t length,
                               float* to) noexcept {
   if (count < 16) std::fill_n(to, length * 16, 0.0f);
-  transpose(columns, count, length, length, to, 16);
+  transpose(x, count, length, length, to, 16);
 }
 
-/// sums[r * stride + 16 * p + c] = row r times column c of panel p, where row r begins at
-/// rows + r * float_tile_depth, and panel p, as interleave_tokens() writes it, at columns + p *
-/// panel_stride; `more`: added to what is there. Terms are added in order, to zero first: for n of
-/// them the rounding error is at most n * 2^-24 times the sum of their magnitudes.
+/// Micro-kernel: sums[r * stride + 16 * p + t] = row r times token t of panel p. `rows` is [Rows]
+/// [float_tile_depth], of which `length` columns are used; panel p, as interleave_tokens() packs
+/// it, begins at panels + p * panel_stride. `more`: the products are added to what is there. Terms
+/// are added in order, to zero first: for n of them the rounding error is at most n * 2^-24 times
+/// the sum of their magnitudes.
 template <std::size_t Rows, std::size_t Panels, simd::backend S = simd::native>
-void multiply_float_tile(const float* rows, std::size_t length, const float* columns,
+void multiply_float_tile(const float* rows, std::size_t length, const float* panels,
                          std::size_t panel_stride, bool more, float* sums,
                          std::size_t stride) noexcept {
   typename S::f32 total[Rows][Panels];
@@ -53,7 +53,7 @@ void multiply_float_tile(const float* rows, std::size_t length, const float* col
   for (std::size_t k = 0; k < length; ++k) {
     typename S::f32 x[Panels];
     EDGEQUANT_UNROLL
-    for (std::size_t p = 0; p < Panels; ++p) x[p] = S::load(columns + p * panel_stride + k * 16);
+    for (std::size_t p = 0; p < Panels; ++p) x[p] = S::load(panels + p * panel_stride + k * 16);
     EDGEQUANT_UNROLL
     for (std::size_t r = 0; r < Rows; ++r) {
       const auto w = S::broadcast(rows[r * float_tile_depth + k]);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-/// Products of panels by a unit that multiplies matrices, where the processor has one: sixteen rows
-/// by sixteen columns at a time. The results are those of multiply_panels() and add_channels(), bit
-/// for bit.
+/// Products of panels with a matrix unit (AMX), sixteen rows by sixteen tokens at a time. The
+/// results are those of multiply_panels() and add_channels(), bit for bit.
 #pragma once
 
 #include "channel_panel.hpp"
@@ -16,10 +15,10 @@ template <simd::backend S = simd::native> [[nodiscard]] bool matrix_unit_ready()
     return false;
 }
 
-/// The columns of a tile with one scale each, and behind it ceil(length / 64) chunks of codes.
+/// Sixteen tokens that are quantized per token. ceil(length / 64) chunks of codes lie behind it.
 struct alignas(64) per_token_tile {
   float scales[matrix_tile_tokens];
-  std::int32_t starts[matrix_tile_tokens]; ///< where sums of products start
+  std::int32_t correction[matrix_tile_tokens]; ///< where accumulators begin
 
   struct chunk {
     std::int8_t codes[matrix_tile_tokens][64];
@@ -33,17 +32,17 @@ struct alignas(64) per_token_tile {
   }
 };
 
-/// Writes `length` values as column c of a tile whose codes are zeros.
+/// Quantizes values[length] as token c of a tile whose codes are zeros.
 template <simd::backend S = simd::native>
-void quantize_token_per_token(const float* values, std::size_t length, per_token_tile& to,
-                              std::size_t c) noexcept {
-  const auto [scale, sum] = quantize_values_per_token<S>(
+void quantize_per_token(const float* values, std::size_t length, per_token_tile& to,
+                        std::size_t c) noexcept {
+  const auto [scale, sum] = encode_per_token<S>(
       values, length, [&](std::size_t i) { return to.chunks()[i / 64].codes[c] + i % 64; });
   to.scales[c] = scale;
-  to.starts[c] = -S::code_offset * sum;
+  to.correction[c] = -S::code_offset * sum;
 }
 
-/// Makes `groups` groups of a panel ready for tiles: codes with a sign, a float a scale.
+/// Expands from[groups] to to[groups] for a matrix unit: signed codes, scales as floats.
 template <simd::tile_backend S, class Panel>
 void expand_for_tiles(const Panel* from, std::size_t groups,
                       expanded_panel<Panel::bits>* to) noexcept {
@@ -55,11 +54,12 @@ void expand_for_tiles(const Panel* from, std::size_t groups,
   }
 }
 
-/// out[c * stride + r] = row r of a panel that is ready times column c, for the first `Tokens` of
-/// a tile; `more`: added to what is there. Rounds as multiply_panels() does.
+/// Micro-kernel: out[c * stride + r] = row r of an expanded panel[groups] times token c of
+/// x[groups], for the first `Tokens` of a tile; `more`: added to what is there. Rounds as
+/// multiply_panels().
 ///
-/// Products of tiles take long and follow each other closely: that of group g + 2 begins, and that
-/// of g + 1 is stored, before the floats of g.
+/// A tile's product has a long latency. Products are therefore pipelined: that of group g + 2 is
+/// issued, and that of g + 1 stored, before group g is scaled.
 template <std::size_t Tokens, simd::tile_backend S, int Bits>
 void multiply_tile(const expanded_panel<Bits>* panel, std::size_t groups,
                    const activation_group<matrix_tile_tokens>* x, bool more, float* out,
@@ -74,7 +74,7 @@ void multiply_tile(const expanded_panel<Bits>* panel, std::size_t groups,
       __attribute__((always_inline)) {
     if (g >= groups) return;
     S::template zero_tile<I>();
-    S::template load_columns<I, 32>(x[g].codes[0]);
+    S::template load_tokens<I, 32>(x[g].codes[0]);
     S::template load_rows<I>(panel[g].codes[0][0]);
     S::template add_product<I>();
   };
@@ -103,8 +103,9 @@ void multiply_tile(const expanded_panel<Bits>* panel, std::size_t groups,
   for (std::size_t c = 0; c < Tokens; ++c) S::store(out + c * stride, total[c]);
 }
 
-/// sums[i][c * 16 + r] += row r of panel i % 2 times column c of tile i / 2, where the second panel
-/// begins at panel + second, for one tile of columns or two. Exact up to most_channel_columns.
+/// Micro-kernel: sums[i][c * 16 + r] += row r of panel i % 2 times token c of tile x[i / 2], for
+/// `Tiles` tiles of tokens and two panels, the second at panel + second. Exact up to
+/// most_channel_columns.
 template <std::size_t Tiles, simd::tile_backend S>
 void add_channel_tiles(const channel_panel* panel, std::size_t second, std::size_t groups,
                        const per_token_tile* const* x,
@@ -115,20 +116,20 @@ void add_channel_tiles(const channel_panel* panel, std::size_t second, std::size
   if constexpr (Tiles == 2) S::template load_tile<3>(sums[3]);
   const auto add = [&](const std::int8_t* first_rows, const std::int8_t* second_rows,
                        std::size_t chunk) {
-    S::template load_columns<0, 64>(x[0]->chunks()[chunk].codes[0]);
+    S::template load_tokens<0, 64>(x[0]->chunks()[chunk].codes[0]);
     S::template load_rows<0>(first_rows);
     S::template add_offset_product<0>();
     S::template load_rows<1>(second_rows);
     S::template add_offset_product<1>();
     if constexpr (Tiles == 2) {
-      S::template load_columns<1, 64>(x[1]->chunks()[chunk].codes[0]);
+      S::template load_tokens<1, 64>(x[1]->chunks()[chunk].codes[0]);
       S::template add_offset_product<2>();
       S::template add_offset_product<3>();
     }
   };
   for (std::size_t g = 0; g + 2 <= groups; g += 2) // two groups are a chunk
     add(panel[g].codes[0][0], panel[second + g].codes[0][0], g / 2);
-  if (groups % 2 != 0) { // any codes do beside zeros, but they must be there
+  if (groups % 2 != 0) { // the tokens' padding is zeros, so any rows do
     alignas(64) channel_panel rest[2][2] = {};
     rest[0][0] = panel[groups - 1];
     rest[1][0] = panel[second + groups - 1];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// Products of quantized matrices in integers: sixteen rows at a time, one a lane.
+/// Weights in panels of sixteen rows, and the micro-kernel of their products: a row a lane.
 #pragma once
 
 #include "../format/block.hpp"
@@ -13,17 +13,17 @@
 
 namespace edgequant::inline EDGEQUANT_ABI::gemm {
 
-/// A panel is sixteen rows of a matrix, group by group of 32 columns, interleaved so that 64 bytes
-/// hold four consecutive codes of each row.
+/// One group of 32 columns of a panel of sixteen rows. A matrix is [rows / 16][columns / 32] of
+/// them. 64 bytes hold four consecutive codes of each row, as dot-product instructions take them.
 ///
-/// codes[k][r] are codes 4k .. 4k + 3 of row r, each with S::code_offset of its backend added.
+/// codes[k][r] are codes 4k .. 4k + 3 of row r, each with S::code_offset added.
 struct panel_q8_0 {
   static constexpr int bits = 8;
   std::uint16_t scales[16]; ///< halves
   std::int8_t codes[8][16][4];
 };
-/// codes[k][r] holds codes 4k .. 4k + 3 of row r in its low nibbles and 16 + 4k .. 16 + 4k + 3 in
-/// the high ones, each plus 8.
+/// codes[k][r] holds codes 4k .. 4k + 3 of row r in the low nibbles and 16 + 4k .. 16 + 4k + 3 in
+/// the high ones, each with 8 added.
 struct panel_q4_0 {
   static constexpr int bits = 4;
   std::uint16_t scales[16];
@@ -32,31 +32,31 @@ struct panel_q4_0 {
 static_assert(sizeof(panel_q8_0) == 16 * sizeof(block_q8_0));
 static_assert(sizeof(panel_q4_0) == 16 * sizeof(block_q4_0));
 
-/// The panel that blocks become: as many bytes as its rows have in the file, but codes of five bits
-/// take a byte each.
+/// The panel for a block format. Codes of five bits take a byte each; the others as many bytes as
+/// in the file.
 template <class Block> struct panel_of;
 template <> struct panel_of<block_q8_0> { using type = panel_q8_0; };
 template <> struct panel_of<block_q5_0> { using type = panel_q8_0; };
 template <> struct panel_of<block_q4_0> { using type = panel_q4_0; };
 
-/// A panel's group made ready for many columns: a byte a code, a float a scale.
+/// A panel's group expanded for products with many tokens: a byte a code, a float a scale.
 template <int Bits> struct alignas(64) expanded_panel {
   static constexpr int bits = Bits;
-  /// As in panel_q8_0, but for S::add_pair() where there is one; those of 4 bits are 0..15.
+  /// As in panel_q8_0; codes of 4 bits are 0..15. For simd::pair_backend in its own order.
   std::int8_t codes[8][16][4];
   float scales[16];
 };
 
-/// Sums that fit in registers beside what makes them: panels and columns of a tile, where there are
-/// enough of both. Two panels share the loads of activations, which keep pace with two products a
-/// cycle only so. With few registers a second pair of columns puts its totals in memory.
+/// Size of the micro-kernel, in panels and tokens: as many accumulators as fit in registers. Two
+/// panels share the loads of activations, without which two dot products a cycle would wait for
+/// them. With few registers, tokens 3 and 4 keep their float totals in memory.
 template <simd::backend S>
 inline constexpr std::size_t tile_tokens = S::registers >= 32 ? 6
                                            : S::free_stores   ? 4
                                                               : 2;
 template <simd::backend S> inline constexpr std::size_t tile_panels = S::registers >= 32 ? 2 : 1;
 
-/// The codes of a block in the bytes that its panel holds: where they lie, or made in `buffer`.
+/// The codes of a block as its panel stores them: in place, or unpacked to buffer[32].
 template <simd::backend S>
 [[nodiscard]] const void* codes_of(const block_q8_0& block, std::int8_t*) noexcept {
   return block.codes;
@@ -71,7 +71,7 @@ template <simd::backend S>
   return buffer;
 }
 
-/// Writes `rows` (1 to 16) rows of `groups` blocks each as a panel; rows beyond are zeros.
+/// Packs from[rows][groups], 1 to 16 rows, into to[groups]; missing rows are zeros.
 template <simd::backend S = simd::native, class Block>
 void pack_panel(const Block* from, std::size_t rows, std::size_t groups,
                 typename panel_of<Block>::type* to) noexcept {
@@ -82,7 +82,7 @@ void pack_panel(const Block* from, std::size_t rows, std::size_t groups,
   constexpr std::size_t bytes = 16 * sizeof(Block); // that a panel is made from
   auto next = reinterpret_cast<std::uintptr_t>(from) + groups * bytes;
   for (std::size_t g = 0; g < groups; ++g, ++to) {
-    // Sixteen streams are more than a processor looks ahead in, but the panel behind is one.
+    // Sixteen rows are more streams than a processor prefetches by itself: the next panel's bytes.
     for (std::size_t i = 0; i < bytes; i += 64)
       __builtin_prefetch(reinterpret_cast<const void*>(next + i));
     next += bytes;
@@ -101,7 +101,7 @@ void pack_panel(const Block* from, std::size_t rows, std::size_t groups,
   }
 }
 
-/// Codes 4k .. 4k + 3 of the sixteen rows, for k = 0 .. 7.
+/// Codes 4k .. 4k + 3 of a group's sixteen rows, for k = 0 .. 7.
 template <simd::backend S, class Panel>
 [[nodiscard]] auto load_codes(const Panel& p, int k) noexcept {
   if constexpr (sizeof p.codes == 512)
@@ -116,7 +116,7 @@ template <simd::backend S> [[nodiscard]] auto load_scales(const float* scales) n
   return S::load(scales);
 }
 
-/// Makes `groups` groups of a panel ready for many columns.
+/// Expands from[groups] to to[groups] for products with many tokens.
 template <simd::backend S = simd::native, class Panel>
 void expand_panel(const Panel* from, std::size_t groups, expanded_panel<Panel::bits>* to) noexcept {
   for (std::size_t g = 0; g < groups; ++g) {
@@ -130,10 +130,10 @@ void expand_panel(const Panel* from, std::size_t groups, expanded_panel<Panel::b
   }
 }
 
-/// out[c * stride + 16 * p + r] = row r of panel p times column c, for 16 x Panels x Tokens, where
-/// panel p begins at panel + p * groups; `more`: added to what is there. The sums inside a group
-/// are exact; a group adds sum * scale * scale in float, in the order of the groups, so that the
-/// rounding error is at most (groups + 2) * 2^-24 times the sum of the magnitudes.
+/// Micro-kernel: out[c * stride + 16 * p + r] = row r of panel p times token c, for panels[Panels]
+/// [groups] and x[groups]; `more`: added to what is there. The int32 sum of a group is exact.
+/// Groups add sum * scale * scale in float, in their order, so that the rounding error is at most
+/// (groups + 2) * 2^-24 times the sum of the magnitudes.
 template <std::size_t Panels, std::size_t Tokens, simd::backend S = simd::native, class Panel>
 void multiply_panels(const Panel* panel, std::size_t groups, const activation_group<Tokens>* x,
                      bool more, float* out, std::size_t stride) noexcept {
@@ -149,16 +149,16 @@ void multiply_panels(const Panel* panel, std::size_t groups, const activation_gr
     if constexpr (!std::is_same_v<Panel, expanded_panel<bits>>)
       for (std::size_t p = 0; p < Panels; ++p)
         kernel::prefetch_stream<sizeof(Panel)>(panel + p * groups + g);
-    const std::int32_t* starts = bits == 4 ? x[g].correction_4 : x[g].correction_8;
+    const std::int32_t* correction = bits == 4 ? x[g].correction_4 : x[g].correction_8;
     decltype(S::template begin_dots<bits>(0)) sum[Panels][Tokens];
     if constexpr (simd::pair_backend<S> && std::is_same_v<Panel, expanded_panel<bits>>) {
-      // Half as many dot instructions; the same whole numbers.
+      // Half as many dot instructions, the same integers.
       EDGEQUANT_UNROLL
       for (std::size_t c = 0; c < Tokens; c += 2) {
         const std::size_t d = c + 1 < Tokens ? c + 1 : c;
         EDGEQUANT_UNROLL
         for (std::size_t p = 0; p < Panels; ++p) {
-          auto pair = S::begin_pair(starts[c], starts[d]);
+          auto pair = S::begin_pair(correction[c], correction[d]);
           EDGEQUANT_UNROLL
           for (int k = 0; k < 8; k += 2)
             pair = S::add_pair(pair, panel[p * groups + g].codes[k][0], x[g].codes[c] + 4 * k,
@@ -172,7 +172,7 @@ void multiply_panels(const Panel* panel, std::size_t groups, const activation_gr
       for (std::size_t c = 0; c < Tokens; ++c) {
         EDGEQUANT_UNROLL
         for (std::size_t p = 0; p < Panels; ++p)
-          sum[p][c] = S::template begin_dots<bits>(starts[c]);
+          sum[p][c] = S::template begin_dots<bits>(correction[c]);
       }
       EDGEQUANT_UNROLL
       for (int i = 0; i < 8; ++i) {
@@ -195,7 +195,7 @@ void multiply_panels(const Panel* panel, std::size_t groups, const activation_gr
       const auto shift = S::shift_of(scale);
       EDGEQUANT_UNROLL
       for (std::size_t c = 0; c < Tokens; ++c) {
-        const auto sum32 = S::template end_dots<bits>(sum[p][c], starts[c]);
+        const auto sum32 = S::template end_dots<bits>(sum[p][c], correction[c]);
         total[p][c] = S::multiply_add(S::scale_sum(sum32, scale, shift),
                                       S::broadcast(x[g].scales[c]), total[p][c]);
       }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// Products of a stored weight matrix with float activations: y = W x for one or many x.
+/// Products of a stored weight matrix with float activations: y = W x for one or many tokens.
 #pragma once
 
 #include "product_tasks.hpp"
@@ -8,12 +8,13 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// y[i * w.rows + r] = row r of w times vector i of x, for each of the products: they share the
-/// codes of x and the threads. The columns of each w are x.length(); i8 does not stand beside other
-/// formats, since it takes other codes, and has gemm::most_channel_columns at most. For one
-/// instruction set the result depends neither on the layout nor on the number of threads; that of
-/// quantized weights not on the other vectors, that of plain numbers on whether they are few or
-/// many.
+/// y[tokens][w.rows] = x[tokens][columns] times the transpose of w, for each of the products, which
+/// share the quantized activations and the threads. Each w has x.length() columns. i8 weights take
+/// activations that are quantized per token, so that all of the products are i8 or none; they have
+/// at most gemm::most_channel_columns columns. For one instruction set the result depends neither
+/// on the layout nor on the number of threads. A token's result does not depend on the other tokens
+/// where weights are quantized; for f32, f16 and bf16 it depends on whether there are
+/// gemm::min_float_tile_tokens of them.
 ///
 /// Both are templates so that programs that multiply nothing do not compile the products.
 template <simd::backend S = simd::native>

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// How a product is cut into tasks that need nothing of each other: each class says how many there
-/// are, and what each does.
+/// How a product is cut into independent tasks: each class says how many there are, and runs one.
 #pragma once
 
 #include "channel_tasks.hpp"
@@ -12,8 +11,7 @@ namespace edgequant::inline EDGEQUANT_ABI {
 
 namespace gemm::detail {
 
-/// A quantized matrix as panels, some rows at a time: where they are, or packed when they are
-/// needed.
+/// A quantized matrix as panels, some rows at a time: as they are stored, or packed when needed.
 template <class Block> class panel_reader {
 public:
   using panel = typename gemm::panel_of<Block>::type;
@@ -36,7 +34,7 @@ private:
   const weight_view* w_;
 };
 
-/// Few vectors: the weights stream from memory once, straight into the products.
+/// Few tokens: the weights stream from memory once, straight into the micro-kernel.
 template <class Block> class streamed_product {
 public:
   streamed_product(const weight_product& p, const activations& x) noexcept
@@ -51,14 +49,14 @@ public:
     const auto* panel = panels_.at(begin, end - begin);
     for (std::size_t row = begin; row < end; row += 16, panel += groups)
       x_->for_each_tile(0, x_->count(), [&](std::size_t first, auto width) {
-        constexpr std::size_t columns = width();
-        const auto* tile = x_->template tile<columns>(first);
+        constexpr std::size_t tokens = width();
+        const auto* tile = x_->template tile<tokens>(first);
         float* to = y_ + first * rows + row;
         if (end - row >= 16)
-          return gemm::multiply_panels<1, columns>(panel, groups, tile, false, to, rows);
-        float out[columns * 16];
-        gemm::multiply_panels<1, columns>(panel, groups, tile, false, out, 16);
-        for (std::size_t c = 0; c < columns; ++c)
+          return gemm::multiply_panels<1, tokens>(panel, groups, tile, false, to, rows);
+        float out[tokens * 16];
+        gemm::multiply_panels<1, tokens>(panel, groups, tile, false, out, 16);
+        for (std::size_t c = 0; c < tokens; ++c)
           std::copy_n(out + c * 16, end - row, to + c * rows);
       });
   }
@@ -71,10 +69,10 @@ private:
   panel_reader<Block> panels_;
 };
 
-/// Many vectors: a part of some panels is made ready in the first level cache, for a block of
-/// vectors that stays in the second while the rows go by. `Wide`: by a unit that multiplies
-/// matrices.
-template <class Block, bool Wide> class blocked_product {
+/// Many tokens: a part of some panels is expanded in the first level cache and multiplied with a
+/// block of tokens, which stays in the second level cache for all rows of a task. `MatrixUnit`:
+/// with AMX.
+template <class Block, bool MatrixUnit> class blocked_product {
 public:
   blocked_product(const weight_product& p, const activations& x) noexcept
       : w_(&p.w), x_(&x), y_(p.y), panels_(p.w) {
@@ -92,11 +90,11 @@ public:
     const std::size_t rows = std::min(task_rows, w_->rows - begin);
     static thread_local std::vector<float> sums;
     sums.resize(vectors_ * task_rows);
-    [[maybe_unused]] const matrix_unit_use<Wide ? 32 : 0> unit;
+    [[maybe_unused]] const matrix_unit_use<MatrixUnit ? 32 : 0> unit;
     for (std::size_t row = 0; row < rows; row += height)
       multiply_rows(begin + row, std::min(height, rows - row), first, last,
                     sums.data() + row * vectors_);
-    // Many cache lines of a vector follow each other: one at a time would each wait for memory.
+    // All rows of a token at once: consecutive cache lines, which memory takes faster.
     for (std::size_t c = first; c < last; ++c)
       for (std::size_t row = 0; row < rows; row += height)
         std::copy_n(sums.data() + row * vectors_ + (c - first) * height,
@@ -106,12 +104,13 @@ public:
 private:
   using panel = typename gemm::panel_of<Block>::type;
   using ready_panel = gemm::expanded_panel<panel::bits>;
-  static constexpr std::size_t height = (Wide ? 2 : gemm::tile_panels<simd::native>)*16;
-  static constexpr std::size_t widest = Wide ? gemm::matrix_tile_tokens : activations::widest_tile;
-  static constexpr std::size_t task_rows = 128, most_vectors = Wide ? 128 : 120;
-  static constexpr std::size_t part = 16; ///< groups made ready at a time
+  static constexpr std::size_t height = (MatrixUnit ? 2 : gemm::tile_panels<simd::native>)*16;
+  static constexpr std::size_t widest =
+      MatrixUnit ? gemm::matrix_tile_tokens : activations::widest_tile;
+  static constexpr std::size_t task_rows = 128, most_vectors = MatrixUnit ? 128 : 120;
+  static constexpr std::size_t part = 16; ///< groups that are expanded at a time
 
-  /// sums[(c - first) * height + r] = row `row` + r times vector c; `left` rows count.
+  /// sums[last - first][height] = rows `row` on times tokens [first, last); `left` of them exist.
   void multiply_rows(std::size_t row, std::size_t left, std::size_t first, std::size_t last,
                      float* sums) const {
     ready_panel ready[height / 16 * part];
@@ -119,23 +118,23 @@ private:
     const panel* panels = panels_.at(row, left);
     for (std::size_t g = 0; g < groups; g += part) {
       const std::size_t length = std::min(part, groups - g);
-      for (std::size_t p = 0; p < height / 16; ++p) // a panel that is missing: any will do
-        make_ready(panels + (p * 16 < left ? p : 0) * groups + g, length, ready + p * length);
-      for_each_tile(first, last, [&](std::size_t column, auto width) {
-        multiply_tile(ready, length, x_->template tile<width()>(column) + g, g > 0,
-                      sums + (column - first) * height, last - column);
+      for (std::size_t p = 0; p < height / 16; ++p) // a missing panel: its sums are not read
+        expand(panels + (p * 16 < left ? p : 0) * groups + g, length, ready + p * length);
+      for_each_tile(first, last, [&](std::size_t token, auto width) {
+        multiply_tile(ready, length, x_->template tile<width()>(token) + g, g > 0,
+                      sums + (token - first) * height, last - token);
       });
     }
   }
 
-  static void make_ready(const panel* from, std::size_t groups, ready_panel* to) {
-    if constexpr (Wide)
+  static void expand(const panel* from, std::size_t groups, ready_panel* to) {
+    if constexpr (MatrixUnit)
       gemm::expand_for_tiles<simd::native>(from, groups, to);
     else
       gemm::expand_panel(from, groups, to);
   }
   template <class Body> static void for_each_tile(std::size_t first, std::size_t last, Body body) {
-    if constexpr (Wide)
+    if constexpr (MatrixUnit)
       for (; first < last; first += widest)
         body(first, std::integral_constant<std::size_t, widest>{});
     else
@@ -145,7 +144,7 @@ private:
   static void multiply_tile(const ready_panel* ready, std::size_t groups,
                             const gemm::activation_group<Tokens>* x, bool more, float* out,
                             [[maybe_unused]] std::size_t left) {
-    if constexpr (!Wide)
+    if constexpr (!MatrixUnit)
       return gemm::multiply_panels<height / 16, Tokens>(ready, groups, x, more, out, height);
     else
       for (std::size_t p = 0; p < height / 16; ++p, ready += groups, out += 16)
@@ -162,13 +161,13 @@ private:
   std::size_t vectors_, row_tasks_;
 };
 
-/// Calls use(product) with the way that suits the format and the number of vectors.
+/// Calls use(product) with the class that suits the format and the number of tokens.
 template <class Use> void visit_product(const weight_product& p, const activations& x, Use use) {
   const bool coded = visit_block_format(p.w.type, [&]<class F>(F) {
-    // From so many vectors on what is made ready is used often enough; bytes are ready already.
+    // From so many tokens on expanding pays off; codes of 8 bits need it less. Measured.
     constexpr std::size_t many = F::bits == 4 ? 12 : 20;
     if constexpr (simd::tile_backend<simd::native>)
-      if (x.wide()) return use(blocked_product<typename F::block, true>(p, x));
+      if (x.in_matrix_tiles()) return use(blocked_product<typename F::block, true>(p, x));
     if (x.count() < many)
       use(streamed_product<typename F::block>(p, x));
     else

@@ -7,7 +7,7 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// A matrix and where its product goes: w.rows floats for each vector.
+/// A matrix and where its product goes: y[tokens][w.rows].
 struct weight_product {
   weight_view w;
   float* y = nullptr;
@@ -15,8 +15,8 @@ struct weight_product {
 
 namespace gemm::detail {
 
-/// While one lives, this thread may use the unit that multiplies matrices, with tiles of `Codes`
-/// codes; 0: it does not.
+/// While one lives, this thread may use the matrix unit with tiles of `Codes` codes a token; 0: it
+/// does not.
 template <int Codes, class S = simd::native> struct matrix_unit_use {
   typename S::template tile_unit<Codes> unit;
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// Weight matrices as products take them: row by row as in a file, or packed into panels.
+/// Weight matrices as products take them: rows as in a file, or packed into panels.
 #pragma once
 
 #include "../format/group_format.hpp"
@@ -38,7 +38,7 @@ struct weight_view {
          visit_block_format(type, [](auto) {});
 }
 
-/// Bytes of the panels of a matrix. Its rows count as rounded up to whole panels; each value of
+/// Bytes of the panels of a matrix. Its rows count as rounded up to 16; each value of
 /// q8_0 and q5_0 takes 34/32 bytes, of q4_0 18/32, of i8 one, with columns rounded up to 32.
 [[nodiscard]] constexpr std::size_t panel_bytes(const weight_view& w) noexcept {
   std::size_t bytes = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// Dot products of rows of numbers, as they are stored, with columns of floats.
+/// Dot products of rows of f32, f16 or bf16 weights with float activations.
 #pragma once
 
 #include "lanes.hpp"
@@ -8,7 +8,7 @@
 
 namespace edgequant::inline EDGEQUANT_ABI::kernel {
 
-/// Rows of plain numbers: how sixteen of them are loaded.
+/// Sixteen stored weights as floats.
 template <simd::backend S> [[nodiscard]] inline auto load_values(const float* p) noexcept {
   return S::load(p);
 }
@@ -25,26 +25,25 @@ template <simd::backend S> [[nodiscard]] inline auto load_values(const bf16_bits
   return S::load_bf16(reinterpret_cast<const std::uint16_t*>(p));
 }
 
-/// out[c * stride + r] = row r times column c, for Rows x Columns of `length` numbers each, where
-/// row r begins at rows + r * length and column c at columns + c * length. The rounding error is at
-/// most (length / 16 + 6) * 2^-24 times the sum of magnitudes of the terms.
-template <std::size_t Rows, std::size_t Columns, class Value, simd::backend S = simd::native>
-inline void dot_tile(const Value* rows, std::size_t length, const float* columns, float* out,
+/// out[c * stride + r] = row r times token c, for rows[Rows][length] and x[Tokens][length]. The
+/// rounding error is at most (length / 16 + 6) * 2^-24 times the sum of magnitudes of the terms.
+template <std::size_t Rows, std::size_t Tokens, class Value, simd::backend S = simd::native>
+inline void dot_tile(const Value* rows, std::size_t length, const float* x, float* out,
                      std::size_t stride) noexcept {
-  typename S::f32 sums[Rows][Columns];
+  typename S::f32 sums[Rows][Tokens];
   for (auto& row : sums)
     for (auto& sum : row) sum = S::broadcast(0.0f);
   for_each_16(length, [&](std::size_t i, auto lanes) {
     typename S::f32 w[Rows];
     for (std::size_t r = 0; r < Rows; ++r)
       w[r] = lanes.load(rows + r * length + i, [](const Value* p) { return load_values<S>(p); });
-    for (std::size_t c = 0; c < Columns; ++c) {
-      const auto x = load_floats<S>(lanes, columns + c * length + i);
-      for (std::size_t r = 0; r < Rows; ++r) sums[r][c] = S::multiply_add(w[r], x, sums[r][c]);
+    for (std::size_t c = 0; c < Tokens; ++c) {
+      const auto xs = load_floats<S>(lanes, x + c * length + i);
+      for (std::size_t r = 0; r < Rows; ++r) sums[r][c] = S::multiply_add(w[r], xs, sums[r][c]);
     }
   });
   for (std::size_t r = 0; r < Rows; ++r)
-    for (std::size_t c = 0; c < Columns; ++c) out[c * stride + r] = S::reduce_add(sums[r][c]);
+    for (std::size_t c = 0; c < Tokens; ++c) out[c * stride + r] = S::reduce_add(sums[r][c]);
 }
 
 /// Sum of a[i] * b[i].

@@ -52,7 +52,7 @@ inline void prefetch_next_page(const void* p) noexcept {
 
 /// Brings `Bytes` bytes that lie 4 KiB behind p into the second level cache, for a loop that does
 /// much with each byte of a long stream. What a processor fetches by itself ends too near for it:
-/// products of one column gain a third from memory on Intel's servers, where 2 KiB, or the first
+/// products of one token gain a third from memory on Intel's servers, where 2 KiB, or the first
 /// level, are less.
 template <std::size_t Bytes> inline void prefetch_stream(const void* p) noexcept {
   const auto first = reinterpret_cast<std::uintptr_t>(p) + 4096;

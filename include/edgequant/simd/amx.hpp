@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// AVX-512 with AMX beside it: a unit that multiplies matrices of int8, sixteen rows by sixteen
-/// columns at a time.
+/// AVX-512 with AMX: a matrix unit for int8, sixteen rows by sixteen tokens at a time.
 #pragma once
 
 #include "avx512.hpp"
@@ -11,9 +10,9 @@
 
 namespace edgequant::inline EDGEQUANT_ABI::simd {
 
-/// The vocabulary of avx512, and products of tiles: 16 columns of 32 or 64 codes, within -127..127,
-/// each column's codes together, times 16 rows of as many codes, interleaved as in
-/// gemm::panel_q8_0. The sums, to[column * 16 + row], are exact.
+/// The vocabulary of avx512, and products of tiles: tokens[16][Codes], 32 or 64 codes within
+/// -127..127, times 16 rows of as many codes, interleaved as in gemm::panel_q8_0. The sums
+/// [token][row] are exact.
 struct avx512_amx : avx512 {
   static constexpr std::string_view name = "avx512_amx";
 
@@ -52,7 +51,7 @@ struct avx512_amx : avx512 {
     tile_unit& operator=(const tile_unit&) = delete;
   };
 
-  // Tiles 0 to 3 are sums, 4 and 5 columns, 6 and 7 rows. The intrinsics take literal numbers.
+  // Tiles 0 to 3 are sums, 4 and 5 tokens, 6 and 7 rows. The intrinsics take literal numbers.
   template <int I> static void zero_tile() noexcept {
     if constexpr (I == 0) _tile_zero(0);
     if constexpr (I == 1) _tile_zero(1);
@@ -71,7 +70,7 @@ struct avx512_amx : avx512 {
     if constexpr (I == 3) _tile_stored(3, sums, 64);
     asm volatile("" ::: "memory");
   }
-  template <int I, int Codes> static void load_columns(const std::int8_t* codes) noexcept {
+  template <int I, int Codes> static void load_tokens(const std::int8_t* codes) noexcept {
     asm volatile("" ::: "memory");
     if constexpr (I == 0) _tile_loadd(4, codes, Codes);
     if constexpr (I == 1) _tile_loadd(5, codes, Codes);
@@ -81,12 +80,12 @@ struct avx512_amx : avx512 {
     if constexpr (I == 0) _tile_loadd(6, codes, 64);
     if constexpr (I == 1) _tile_loadd(7, codes, 64);
   }
-  /// Tile I, 0 or 1, += columns I times rows I, whose codes have a sign.
+  /// Tile I, 0 or 1, += tokens I times rows I, whose codes have a sign.
   template <int I> static void add_product() noexcept {
     if constexpr (I == 0) _tile_dpbssd(0, 4, 6);
     if constexpr (I == 1) _tile_dpbssd(1, 5, 7);
   }
-  /// Tile I, 0 to 3, += columns I / 2 times rows I % 2, whose codes have code_offset added and so
+  /// Tile I, 0 to 3, += tokens I / 2 times rows I % 2, whose codes have code_offset added and so
   /// no sign.
   template <int I> static void add_offset_product() noexcept {
     if constexpr (I == 0) _tile_dpbsud(0, 4, 6);

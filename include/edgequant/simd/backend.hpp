@@ -148,15 +148,15 @@ concept pair_backend = backend<S> &&
 /// Optional: a unit that multiplies tiles of sixteen rows and sixteen tokens (AMX).
 template <class S>
 concept tile_backend = backend<S> &&
-    requires(std::int32_t* sums, const std::int32_t* starts, const std::int8_t* codes,
+    requires(std::int32_t* sums, const std::int32_t* first, const std::int8_t* codes,
              typename S::i8 w, typename S::i32 n) {
   typename S::template tile_unit<32>;
   typename S::template tile_unit<64>;
   { S::tiles_ready() } -> std::same_as<bool>;
   { S::template zero_tile<0>() } -> std::same_as<void>;
-  { S::template load_tile<0>(starts) } -> std::same_as<void>;
+  { S::template load_tile<0>(first) } -> std::same_as<void>;
   { S::template store_tile<0>(sums) } -> std::same_as<void>;
-  { S::template load_columns<0, 32>(codes) } -> std::same_as<void>;
+  { S::template load_tokens<0, 32>(codes) } -> std::same_as<void>;
   { S::template load_rows<0>(codes) } -> std::same_as<void>;
   { S::template add_product<0>() } -> std::same_as<void>;
   { S::template add_offset_product<0>() } -> std::same_as<void>;

@@ -266,8 +266,8 @@ struct neon {
   }
 #endif
 #if defined(__ARM_FEATURE_MATMUL_INT8)
-  // Beside the vocabulary: SMMLA takes eight codes each of two rows and of two columns.
-  struct i32_pair { // sums of rows 2i and 2i + 1, of the first column and of the second
+  // Beside the vocabulary: SMMLA takes eight codes each of two rows and of two tokens.
+  struct i32_pair { // sums of rows 2i and 2i + 1, of the first token and of the second
     int32x4_t v[8];
   };
   /// 128 bytes for add_pair(): codes 4k .. 4k + 3 of sixteen rows, and those that follow them.
@@ -282,7 +282,7 @@ struct neon {
     const int32x4_t x = vzip1q_s32(vdupq_n_s32(first), vdupq_n_s32(second));
     return each<i32_pair>([&](int) { return x; });
   }
-  /// Adds the products of eight codes a row and a column.
+  /// Adds the products of eight codes a row and a token.
   static i32_pair add_pair(i32_pair sum, const std::int8_t* w, const std::int8_t* first,
                            const std::int8_t* second) noexcept {
     asm volatile(""); // as in load_codes()
