@@ -28,10 +28,12 @@ public:
   };
   /// Encodes the uniform format into `other` and measures both. `encoded` holds the plan's tensors
   /// and model.weights their values. Nothing where there are too few held-out tokens.
+  template <class = void>
   [[nodiscard]] std::optional<verdict>
   compare(const encoded_tensors& encoded, const compress_options& uniform, encoded_tensors& other);
 
 private:
+  template <class = void>
   [[nodiscard]] double divergence(model_weights& weights, const compress_options& options,
                                   const encoded_tensors& encoded);
 
@@ -58,8 +60,9 @@ inline std::optional<compress_options> plan_check::best_uniform(std::span<const 
 }
 
 /// KL divergence on the held-out tokens with every matrix as it will be written, in nats a token.
-inline double plan_check::divergence(model_weights& weights, const compress_options& options,
-                                     const encoded_tensors& encoded) {
+template <class>
+double plan_check::divergence(model_weights& weights, const compress_options& options,
+                              const encoded_tensors& encoded) {
   // Tensors that no layer encoding has made are rounded here, as compress() will round them.
   std::vector<std::vector<std::byte>> rounded;
   for (const auto& [name, type] : planned_formats(source_, options)) {
@@ -78,9 +81,10 @@ inline double plan_check::divergence(model_weights& weights, const compress_opti
   return score_text(model, model_.held_out, settings, &reference).from_reference->kl_mean;
 }
 
-inline std::optional<plan_check::verdict> plan_check::compare(const encoded_tensors& encoded,
-                                                              const compress_options& uniform,
-                                                              encoded_tensors& other) {
+template <class>
+std::optional<plan_check::verdict> plan_check::compare(const encoded_tensors& encoded,
+                                                       const compress_options& uniform,
+                                                       encoded_tensors& other) {
   constexpr std::size_t fewest_tokens = 256; // fewer say too little
   if (model_.held_out.size() < fewest_tokens) return std::nullopt;
   model_weights uniform_weights(model_.weights.file());

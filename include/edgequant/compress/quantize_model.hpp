@@ -48,10 +48,10 @@ struct quantize_model_result {
 /// and for an output that is an input or another output, through links too. Other errors are those
 /// of compress(), plan_for_budget(), encode_layers(), open_calibrated() and read_plan(). Nothing
 /// named is written by a dry run, and after an error OUT is as it was.
-[[nodiscard]] quantize_model_result quantize_model(const model_source& source,
-                                                   const std::filesystem::path& output,
-                                                   const quantize_model_options& options = {},
-                                                   const progress_callback& listener = {});
+template <class = void>
+[[nodiscard]] quantize_model_result
+quantize_model(const model_source& source, const std::filesystem::path& output,
+               const quantize_model_options& options = {}, const progress_callback& listener = {});
 
 /// The name that parse_method() reads.
 [[nodiscard]] inline std::string name_of(const layer_method& method) {
@@ -76,15 +76,15 @@ public:
   }
 
   void check() const;
-  quantize_model_result run();
+  template <class = void> quantize_model_result run();
 
 private:
   [[nodiscard]] bool by_text() const { return options_.method.gptq || options_.method.awq; }
   void take_plan();
-  void plan_for(calibrated_model& model);
-  void measure(calibrated_model& model);
-  void encode(calibrated_model& model);
-  void judge(calibrated_model& model);
+  template <class = void> void plan_for(calibrated_model& model);
+  template <class = void> void measure(calibrated_model& model);
+  template <class = void> void encode(calibrated_model& model);
+  template <class = void> void judge(calibrated_model& model);
   void write_text(output_file& file, const std::string& text) const {
     file.write(std::as_bytes(std::span(text)));
     file.commit();
@@ -144,7 +144,7 @@ inline encoded_tensors quantize_model_job::kept(const char* folder, const calibr
   return {options_.resume / folder, job_key(source_, text, formats, settings)};
 }
 
-inline void quantize_model_job::measure(calibrated_model& model) {
+template <class> void quantize_model_job::measure(calibrated_model& model) {
   if (options_.sensitivity == loss_measure::weight) return;
   auto known = kept("divergence", model.text, {});
   const auto divergences = divergences_in(known);
@@ -156,7 +156,7 @@ inline void quantize_model_job::measure(calibrated_model& model) {
                              listener_, divergences);
 }
 
-inline void quantize_model_job::plan_for(calibrated_model& model) {
+template <class> void quantize_model_job::plan_for(calibrated_model& model) {
   result_.layers =
       analyze_model(model.weights, model.text, options_.candidates, options_.threads, listener_);
   measure(model);
@@ -166,14 +166,14 @@ inline void quantize_model_job::plan_for(calibrated_model& model) {
   settings_.exact = result_.plan->formats;
 }
 
-inline void quantize_model_job::encode(calibrated_model& model) {
+template <class> void quantize_model_job::encode(calibrated_model& model) {
   const auto formats = planned_formats(source_, settings_);
   encoded_ = kept("tensors", model.text, formats);
   encode_layers(model.weights, model.text, formats, method_, encoded_, listener_);
 }
 
 /// Writes the better one of the plan and a uniform format of at most its size.
-inline void quantize_model_job::judge(calibrated_model& model) {
+template <class> void quantize_model_job::judge(calibrated_model& model) {
   plan_check check(source_, model, settings_, method_, listener_);
   const auto uniform = check.best_uniform(options_.candidates, result_.plan->file_bytes);
   if (!uniform) return;
@@ -197,7 +197,7 @@ inline std::string quantize_model_job::report_text() const {
   return report_page(result_.report, details);
 }
 
-inline quantize_model_result quantize_model_job::run() {
+template <class> quantize_model_result quantize_model_job::run() {
   // Opened first: a wrong path costs no work.
   std::optional<output_file> report, plan;
   if (!options_.report.empty() && !options_.dry_run) report.emplace(options_.report);
@@ -222,10 +222,10 @@ inline quantize_model_result quantize_model_job::run() {
 
 } // namespace compression::detail
 
-inline quantize_model_result quantize_model(const model_source& source,
-                                            const std::filesystem::path& output,
-                                            const quantize_model_options& options,
-                                            const progress_callback& listener) {
+template <class>
+quantize_model_result
+quantize_model(const model_source& source, const std::filesystem::path& output,
+               const quantize_model_options& options, const progress_callback& listener) {
   compression::detail::quantize_model_job job(source, output, options, listener);
   job.check();
   return job.run();
