@@ -127,7 +127,7 @@ void product(benchmark::State& state, eq::format type, shape s, std::size_t coun
   state.counters["ops"] = counter(operations / typical, counter::kDefaults, counter::kIs1000);
   state.counters["share"] = median(limits) / typical;
   // Once, at the end: other units are slower for a while behind it.
-  if (inputs.wide())
+  if (inputs.in_matrix_tiles())
     state.counters["matrix"] = operations / 1e9 / bench::matrix_peak(threads) / typical;
 }
 

@@ -7,8 +7,8 @@
 set -euo pipefail
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-mkdir -p "$out/work/build" "$out/blocks"
-for name in examples include tests CMakeLists.txt .cmake LICENSE README.md; do ln -s "$SOURCE/$name" "$out/work/$name"; done
+mkdir -p "$out/here/build" "$out/blocks"
+for name in examples include tests CMakeLists.txt .cmake LICENSE README.md; do ln -s "$SOURCE/$name" "$out/here/$name"; done
 export PATH="$BUILD/examples:$PATH"
 [ -x "$BUILD/examples/quantize_model" ] || { echo "the examples are not built"; exit 77; }
 
@@ -42,7 +42,7 @@ for block in "$out/blocks"/*.cpp; do
 done
 echo "int main() { $calls }" >>"$out/all.cpp"
 "$CXX" -std=c++20 -Wall -Wextra -Werror -Wno-unused -O0 -I"$SOURCE/include" -isystem "$EIGEN" "$out/all.cpp" -o "$out/all"
-cd "$out/work"
+cd "$out/here"
 "$out/all" >/dev/null
 echo "C++ blocks: compiled, those that are marked were run"
 

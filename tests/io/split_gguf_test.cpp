@@ -57,7 +57,8 @@ TEST_F(split_gguf, the_first_part_may_hold_keys_alone) {
 }
 
 TEST_F(split_gguf, a_file_that_is_not_split_is_read_alone) {
-  for (const std::uint16_t count : {0, 1}) { // gguf-split writes 0 where it has merged parts
+  for (const std::uint16_t count :
+       {std::uint16_t{0}, std::uint16_t{1}}) { // gguf-split writes 0 where it has merged parts
     model.metadata.set("split.count", count);
     eq::gguf_writer(folder / "m", model.metadata, {}).finish();
     EXPECT_EQ(eq::read_model_gguf(folder / "m").metadata, model.metadata);

@@ -141,7 +141,9 @@ inline encoded_tensors quantize_model_job::kept(const char* folder, const calibr
                          std::to_string(text.context) + ", " + folder;
   for (const auto type : options_.candidates)
     settings += std::string(" ") + std::string(name_of(type));
-  return {options_.resume / folder, job_key(source_, text, formats, settings)};
+  // The tensors of the plan lie in the folder itself.
+  const auto place = *folder == '\0' ? options_.resume : options_.resume / folder;
+  return {place, job_key(source_, text, formats, settings)};
 }
 
 template <class> void quantize_model_job::measure(calibrated_model& model) {
@@ -168,7 +170,7 @@ template <class> void quantize_model_job::plan_for(calibrated_model& model) {
 
 template <class> void quantize_model_job::encode(calibrated_model& model) {
   const auto formats = planned_formats(source_, settings_);
-  encoded_ = kept("tensors", model.text, formats);
+  encoded_ = kept("", model.text, formats);
   encode_layers(model.weights, model.text, formats, method_, encoded_, listener_);
 }
 
