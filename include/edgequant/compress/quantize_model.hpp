@@ -136,7 +136,7 @@ inline void quantize_model_job::take_plan() {
 
 inline encoded_tensors quantize_model_job::kept(const char* folder, const calibration_text& text,
                                                 const named_formats& formats) const {
-  if (options_.resume.empty()) return {};
+  if (options_.resume.empty() || options_.dry_run) return {};
   std::string settings = name_of(method_) + ", " + to_string(options_.scale) + ", context " +
                          std::to_string(text.context) + ", " + folder;
   for (const auto type : options_.candidates)
