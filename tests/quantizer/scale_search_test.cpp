@@ -77,33 +77,34 @@ TEST(scale_search, eight_bit_scale_is_the_optimum) { expect_optimum<8>(groups_to
 TEST(scale_search, ties_go_to_the_smaller_magnitude_then_to_the_positive) {
   eq::scale_search<4, eq::half> search;
   // 1.0 is k * (1/k) exactly for k = 1, 2, 4 and -8 * -1/8: the smallest magnitude wins.
-  EXPECT_EQ(search(std::vector{1.0f}, {}), -0.125f);
-  EXPECT_EQ(search(std::vector{-1.0f}, {}), 0.125f);
-  EXPECT_EQ(search(std::vector{7.0f, -7.0f}, {}), 1.0f); // both signs are exact: the positive
+  EXPECT_EQ(search(std::vector{1.0f}, eq::no_importance{}), -0.125f);
+  EXPECT_EQ(search(std::vector{-1.0f}, eq::no_importance{}), 0.125f);
+  EXPECT_EQ(search(std::vector{7.0f, -7.0f}, eq::no_importance{}),
+            1.0f); // both signs are exact: the positive
   eq::scale_search<5, eq::half> five;
-  EXPECT_EQ(five(std::vector{1.0f}, {}), -0.0625f);
-  EXPECT_EQ(five(std::vector{-1.0f}, {}), 0.0625f);
-  EXPECT_EQ(five(std::vector{15.0f, -15.0f}, {}), 1.0f);
+  EXPECT_EQ(five(std::vector{1.0f}, eq::no_importance{}), -0.0625f);
+  EXPECT_EQ(five(std::vector{-1.0f}, eq::no_importance{}), 0.0625f);
+  EXPECT_EQ(five(std::vector{15.0f, -15.0f}, eq::no_importance{}), 1.0f);
 }
 
 TEST(scale_search, importance_of_zeros_counts_as_none) {
   eq::scale_search<4, eq::half> search;
   const auto values = inputs::make(inputs::gaussian, 32);
-  EXPECT_EQ(search(values, std::vector<float>(32, 0.0f)), search(values, {}));
+  EXPECT_EQ(search(values, std::vector<float>(32, 0.0f)), search(values, eq::no_importance{}));
 }
 
 TEST(scale_search, zeros_and_nothing_have_scale_zero) {
   eq::scale_search<8, eq::half> search;
-  EXPECT_EQ(search({}, {}), 0.0f);
-  EXPECT_EQ(search(std::vector<float>(32, -0.0f), {}), 0.0f);
-  EXPECT_EQ(search(std::vector<float>(32, 1e-30f), {}), 0.0f); // below every half
+  EXPECT_EQ(search({}, eq::no_importance{}), 0.0f);
+  EXPECT_EQ(search(std::vector<float>(32, -0.0f), eq::no_importance{}), 0.0f);
+  EXPECT_EQ(search(std::vector<float>(32, 1e-30f), eq::no_importance{}), 0.0f); // below every half
 }
 
 TEST(scale_search, float_scale_is_no_worse_than_its_neighbours_or_any_half) {
   eq::scale_search<4, float> search;
   for (unsigned seed = 0; seed < 20; ++seed) {
     const auto values = inputs::make(inputs::gaussian, 48, seed);
-    const float scale = search(values, {});
+    const float scale = search(values, eq::no_importance{});
     const double error = eq::kernel::squared_error<4>(values, {}, scale);
     // Rounding the real optimum moves the error by at most (s 2^-24)^2 * sum q^2: invisible here.
     EXPECT_LE(error,
@@ -117,7 +118,8 @@ TEST(scale_search, long_groups_keep_their_bound) {
   for (const auto kind : {inputs::gaussian, inputs::outliers}) {
     const auto values = inputs::make(kind, 1500, 3);
     eq::scale_search<4, eq::half> search;
-    const double found = eq::kernel::squared_error<4>(values, {}, search(values, {}));
+    const double found =
+        eq::kernel::squared_error<4>(values, {}, search(values, eq::no_importance{}));
     const double best = eq::kernel::squared_error<4>(values, {}, brute_force<4>(values, {}));
     const double signal = eq::kernel::squared_error<4>(values, {}, 0);
     EXPECT_LE(found, best + signal / (512.0 * 512.0) * 1.01);
