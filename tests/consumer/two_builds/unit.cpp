@@ -76,7 +76,7 @@ unit_report UNIT(std::span<const float> matrix, std::size_t cols, std::span<std:
     refused = error.code() == eq::error_code::bad_value;
   }
 
-  unit_report report{{}, reinterpret_cast<const void*>(&eq::quantize_int8), write.used(), refused};
+  unit_report report{{}, reinterpret_cast<const void*>(&eq::quantize_int8<>), write.used(), refused};
   eq::simd::native::name.copy(report.backend, sizeof report.backend - 1);
   return report;
 }
