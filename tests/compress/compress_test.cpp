@@ -124,6 +124,8 @@ TEST_F(compress, reports_totals_errors_and_notes) {
   EXPECT_EQ(report.error.figures().mse, error.figures().mse);
   EXPECT_EQ(report.error.sums().count, report.values - 3);
   EXPECT_EQ(report.notes, (std::vector<std::string>{
+                              "no config.json beside the tensors: they keep their names, and no "
+                              "engine will run the file",
                               "odd (70 x 33) becomes f16: its rows are no multiple of 32"}));
   const auto& big = report.tensors[0];
   EXPECT_EQ(big.type, format::q4_0);

@@ -19,7 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             "a piece has a text, a finite score and a known type");
   eq::config_tokens config;
   config.vocabulary = model.pieces.size() + size % 4; // some unused tokens too
-  config.bos_token = size % 7;
+  config.bos_token = size % config.vocabulary;
   eq::gguf_metadata keys{std::string(place)};
   eq::set_sentencepiece_keys(keys, model, config, std::string(place));
   const auto tokens = keys.get_strings("tokenizer.ggml.tokens");

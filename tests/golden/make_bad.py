@@ -271,7 +271,8 @@ CONFIG = {
     "config-rope-base-negative": config(rope_theta=-1.0),
     "config-rope-factor-0": config(rope_scaling={"type": "linear", "factor": 0}),
     "config-rope-range-empty": config(
-        rope_scaling={"rope_type": "llama3", "low_freq_factor": 4.0, "high_freq_factor": 4.0}
+        rope_scaling={"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 4.0,
+                      "original_max_position_embeddings": 8192}
     ),
     "config-unknown-rope": config(rope_scaling={"type": "yarn", "factor": 4.0}),
     "config-token-as-text": config(eos_token_id="</s>"),

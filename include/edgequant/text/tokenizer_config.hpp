@@ -57,7 +57,9 @@ inline std::vector<std::uint64_t> token_ids_of(json_object& fields, const char* 
   const auto add = [&](const nlohmann::json& value) {
     if (!value.is_number_integer()) fields.refuse(name, "the number of a token or a list of them");
     if (is_number(value, -1)) return;
-    if (!value.is_number_unsigned() || value.get<std::uint64_t>() >= limit)
+    // What a parser reads is unsigned, what a program writes as json(7) is signed.
+    const bool negative = !value.is_number_unsigned() && value.get<std::int64_t>() < 0;
+    if (negative || value.get<std::uint64_t>() >= limit)
       fields.refuse(name, "a token below the vocabulary's size of " + std::to_string(limit));
     ids.push_back(value.get<std::uint64_t>());
   };
