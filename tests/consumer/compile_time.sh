@@ -6,7 +6,7 @@ scratch=$(mktemp -d)
 trap 'rm -r "$scratch"' EXIT
 TIMEFORMAT=%U
 status=0
-for line in "quantize 20" "edgequant 40"; do
+for line in "quantize 30" "edgequant 90"; do
   read -r header most <<<"$line"
   sed "s|edgequant/quantize.hpp|edgequant/$header.hpp|" "$SOURCE/examples/quickstart.cpp" >"$scratch/$header.cpp"
   grep -q "edgequant/$header.hpp" "$scratch/$header.cpp"
