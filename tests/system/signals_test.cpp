@@ -193,6 +193,9 @@ int read_shortened(const std::filesystem::path& path, const std::filesystem::pat
 }
 
 TEST(signals, a_mapped_file_that_shrinks_is_one_line) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "the address sanitizer takes SIGBUS for itself";
+#endif
   temporary_folder folder;
   std::filesystem::create_directory(folder / "out");
   write_all(folder / "model", std::string(100000, 'x'));
@@ -207,6 +210,9 @@ TEST(signals, a_mapped_file_that_shrinks_is_one_line) {
 }
 
 TEST(signals, the_line_has_no_control_characters_and_an_end) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "the address sanitizer takes SIGBUS for itself";
+#endif
   temporary_folder folder;
   const auto path = folder / (std::string(245, 'n') + "\n\033");
   write_all(path, std::string(100000, 'x'));
@@ -220,6 +226,9 @@ TEST(signals, the_line_has_no_control_characters_and_an_end) {
 }
 
 TEST(signals, without_the_call_a_lost_page_is_sigbus) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "the address sanitizer takes SIGBUS for itself";
+#endif
   temporary_folder folder;
   write_all(folder / "model", std::string(100000, 'x'));
   std::string errors;
@@ -228,6 +237,9 @@ TEST(signals, without_the_call_a_lost_page_is_sigbus) {
 }
 
 TEST(signals, a_lost_page_of_another_mapping_stays_sigbus) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "the address sanitizer takes SIGBUS for itself";
+#endif
   temporary_folder folder;
   write_all(folder / "f", std::string(100000, 'x'));
   child_process child([&] {
