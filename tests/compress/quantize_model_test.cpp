@@ -89,10 +89,15 @@ TEST_F(quantize_models, a_dry_run_writes_nothing) {
 
 /// At any alignment: no file above its budget, and the size that the plan says.
 TEST_F(quantize_models, a_budget_is_kept_at_any_alignment) {
+#if defined(__SANITIZE_ADDRESS__) // a part of like cases
+  constexpr std::uint64_t step = 40'009;
+#else
+  constexpr std::uint64_t step = 7'919;
+#endif
   options.sensitivity = eq::loss_measure::weight;
   for (const std::uint32_t alignment : {8u, 32u, 64u, 128u, 256u, 4096u}) {
     source.metadata.set("general.alignment", alignment);
-    for (std::uint64_t budget = 72'000; budget < 120'000; budget += 7'919) {
+    for (std::uint64_t budget = 72'000; budget < 120'000; budget += step) {
       options.budget = eq::file_budget{budget};
       eq::quantize_model_result result;
       try {
