@@ -58,10 +58,13 @@ public:
     ended_ = true;
     return status;
   }
+  /// What it wrote to stderr, but for the line that qemu adds when a signal dumps core.
   std::string errors() {
     std::string text(10000, '\0');
     const auto count = ::read(errors_, text.data(), text.size());
     text.resize(count > 0 ? static_cast<std::size_t>(count) : 0);
+    if (const auto from = text.find("qemu: uncaught target signal"); from != std::string::npos)
+      text.erase(from, text.find('\n', from) + 1 - from);
     return text;
   }
 
