@@ -225,6 +225,19 @@ TEST_F(open_model, the_tokenizers_files_are_read) {
   EXPECT_EQ(around.get_uint("tokenizer.ggml.eos_token_id"), 3u);
 }
 
+TEST_F(open_model, unknown_fields_of_the_tokenizer_are_noted) {
+  checkpoint();
+  write_all(folder / "tokenizer.model", tokenizer_of({"<unk>", "<s>", "</s>", "a"}));
+  const auto notes_of = [&](const char* text) {
+    write_all(folder / "tokenizer_config.json", text);
+    return eq::open_model(folder.path).notes;
+  };
+  const auto known = notes_of(R"({"legacy": true, "model_max_length": 4, "pad_token": null})");
+  const auto notes = notes_of(R"({"legacy": true, "reverse_text": true, "also_new": null})");
+  ASSERT_EQ(notes.size(), known.size() + 1);
+  EXPECT_NE(notes.back().find("tokenizer_config.json: reverse_text: "), std::string::npos);
+}
+
 TEST_F(open_model, the_tokenizers_files_are_refused_by_name) {
   checkpoint();
   write_all(folder / "tokenizer.model", tokenizer_of({"<unk>", "<s>", "</s>", "a"}));
@@ -238,6 +251,7 @@ TEST_F(open_model, the_tokenizers_files_are_refused_by_name) {
   problem("tokenizer_config.json", R"({"add_bos_token": 1})", "add_bos_token");
   problem("tokenizer_config.json", R"({"bos_token": "<none>"})", "bos_token");
   problem("tokenizer_config.json", R"({"do_lower_case": true})", "do_lower_case");
+  problem("tokenizer_config.json", R"({"split_special_tokens": true})", "split_special_tokens");
   problem("tokenizer_config.json", R"({"sp_model_kwargs": {"enable_sampling": true}})",
           "sp_model_kwargs");
   problem("tokenizer_config.json", R"({"added_tokens_decoder": {"40": {"content": "x"}}})",

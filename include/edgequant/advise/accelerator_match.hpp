@@ -2,9 +2,8 @@
 /// Which processors of a device an engine reaches.
 #pragma once
 
+#include "../core/ascii.hpp"
 #include "engine_profile.hpp"
-
-#include <cctype>
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
@@ -93,14 +92,11 @@ constexpr bool any_part(std::string_view list, std::string_view between, Visitor
 } // namespace advisor::detail
 
 inline bool names_word(std::string_view text, std::string_view word) {
-  const auto same = [](char a, char b) {
-    return std::tolower(static_cast<unsigned char>(a)) ==
-           std::tolower(static_cast<unsigned char>(b));
-  };
+  const auto same = [](char a, char b) { return core::detail::lower(a) == core::detail::lower(b); };
   for (auto from = text.begin(); !word.empty();) {
     const auto at = std::search(from, text.end(), word.begin(), word.end(), same);
     if (at == text.end()) return false;
-    if (at == text.begin() || !std::isalnum(static_cast<unsigned char>(at[-1]))) return true;
+    if (at == text.begin() || !core::detail::is_word(at[-1])) return true;
     from = at + 1;
   }
   return false;

@@ -2,7 +2,7 @@
 /// Finding known names in free text: "RTX4090", "rtx-4090" and "GeForce RTX 4090" are one card.
 #pragma once
 
-#include "../config.hpp"
+#include "../core/ascii.hpp"
 
 #include <cstddef>
 #include <cstdlib>
@@ -30,20 +30,13 @@ template <class Row, std::size_t N>
 
 namespace advisor::detail {
 
-// Not std::isalpha and its kin: they follow the locale, and a negative char is undefined.
-[[nodiscard]] constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
-[[nodiscard]] constexpr bool is_letter(char c) noexcept { return c >= 'a' && c <= 'z'; }
-[[nodiscard]] constexpr bool is_word(char c) noexcept { return is_digit(c) || is_letter(c); }
+using core::detail::is_digit;
+using core::detail::is_letter;
+using core::detail::is_word;
+using core::detail::lower_case;
+
 [[nodiscard]] constexpr bool same_run(char a, char b) noexcept {
   return (is_digit(a) && is_digit(b)) || (is_letter(a) && is_letter(b));
-}
-
-/// ASCII only, as the names are.
-[[nodiscard]] inline std::string lower_case(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return lower;
 }
 
 /// A number such as "1.1"; empty for anything else. Digits and one point: no locale, no signs.

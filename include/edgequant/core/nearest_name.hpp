@@ -2,10 +2,10 @@
 /// Which known name somebody may have meant.
 #pragma once
 
+#include "ascii.hpp"
 #include "exception.hpp"
 
 #include <algorithm>
-#include <cctype>
 #include <cstddef>
 #include <numeric>
 #include <span>
@@ -40,13 +40,9 @@ namespace core::detail {
 enum class character_kind { letter, digit, other };
 
 [[nodiscard]] inline character_kind kind_of(char c) noexcept {
-  const auto byte = static_cast<unsigned char>(c);
-  if (std::isdigit(byte)) return character_kind::digit;
-  return std::isalpha(byte) || byte >= 0x80 ? character_kind::letter : character_kind::other;
-}
-
-[[nodiscard]] inline char lower(char c) noexcept {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  if (is_digit(c)) return character_kind::digit;
+  const bool beyond_ascii = static_cast<unsigned char>(c) >= 0x80;
+  return is_letter(c) || beyond_ascii ? character_kind::letter : character_kind::other;
 }
 
 [[nodiscard]] inline std::vector<std::string> words_of(std::string_view name) {

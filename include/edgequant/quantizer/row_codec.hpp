@@ -29,8 +29,9 @@ public:
   row_encoder(format type, const scale_choice& choice, std::string_view name);
 
   /// Writes row_bytes(type, row.size()) bytes, aligned to 4; the row is finite values in a whole
-  /// number of blocks. `importance` is one number a column or empty; `first` the index of row[0] in
-  /// the tensor. bad_value: a value or a scale beyond the format's range.
+  /// number of blocks. `importance` is one number a column, or empty, as it must be but for block
+  /// formats under the rule mse (else bad_argument); `first` the index of row[0] in the tensor.
+  /// bad_value: a value or a scale beyond the format's range.
   void operator()(std::span<const float> row, std::span<const float> importance,
                   std::uint64_t first, std::byte* bytes);
 
@@ -39,6 +40,7 @@ private:
 
   format type_;
   std::string_view name_;
+  bool takes_importance_ = false;
   typename encoders_of<block_formats>::type groups_;
 };
 
@@ -88,11 +90,17 @@ inline row_encoder::row_encoder(format type, const scale_choice& choice, std::st
   if (info_of(type).use != format_use::writable)
     fail(error_code::bad_argument, std::string(name),
          "format " + std::string(name_of(type)) + " cannot be written");
-  visit_block_format(type, [&]<class F>(F) { groups_.emplace<group_encoder<F>>(choice, name); });
+  visit_block_format(type, [&]<class F>(F) {
+    takes_importance_ = choice.rule == scale_rule::mse;
+    groups_.emplace<group_encoder<F>>(choice, name);
+  });
 }
 
 inline void row_encoder::operator()(std::span<const float> row, std::span<const float> importance,
                                     std::uint64_t first, std::byte* bytes) {
+  if (!importance.empty() && !takes_importance_)
+    fail(error_code::bad_argument, std::string(name_),
+         "importance does not count in " + std::string(name_of(type_)) + " under this scale rule");
   switch (type_) {
   case format::f32:
     std::memcpy(bytes, row.data(), row.size_bytes());

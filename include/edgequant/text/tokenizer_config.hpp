@@ -36,7 +36,7 @@ void apply_added_tokens(checkpoint_vocabulary& vocabulary, const nlohmann::json&
 /// tokenizer_config.json: add_bos_token, add_eos_token, add_prefix_space, bos_token, eos_token,
 /// added_tokens_decoder and chat_template. bad_file, naming the field, for values of the wrong
 /// type, ids beyond the vocabulary, a BOS that has to be added and is no token, and for what
-/// changes the tokens in a way that GGUF cannot say.
+/// changes the tokens in a way that GGUF cannot say. A field that is not known becomes a note.
 void apply_tokenizer_config(checkpoint_vocabulary& vocabulary, const nlohmann::json& json,
                             const std::string& place);
 
@@ -72,6 +72,68 @@ inline std::vector<std::uint64_t> token_ids_of(json_object& fields, const char* 
 }
 
 namespace text::detail {
+
+/// Fields of tokenizer_config.json with no say in which tokens a text becomes, or with the same as
+/// tokenizer.json has, which is read. Names as in Hugging Face transformers.
+inline constexpr std::string_view passive_fields[] = {
+    "add_special_tokens",
+    "additional_special_tokens",
+    "audio_token",
+    "auto_map",
+    "backend",
+    "boi_token",
+    "chat_template_type",
+    "clean_up_tokenization_spaces",
+    "cls_token",
+    "device_map",
+    "eoi_token",
+    "errors",
+    "extra_special_tokens",
+    "fast_tokenizer",
+    "image_token",
+    "is_local",
+    "legacy",
+    "mask_token",
+    "max_length",
+    "model_input_names",
+    "model_max_length",
+    "model_specific_special_tokens",
+    "model_type",
+    "name_or_path",
+    "pad_to_multiple_of",
+    "pad_token",
+    "pad_token_type_id",
+    "padding",
+    "padding_side",
+    "processor_class",
+    "response_schema",
+    "sep_token",
+    "special_tokens_map_file",
+    "spaces_between_special_tokens",
+    "stride",
+    "tokenizer_class",
+    "tokenizer_file",
+    "trim_offsets",
+    "truncation",
+    "truncation_side",
+    "truncation_strategy",
+    "trust_remote_code",
+    "unk_token",
+    "use_default_system_prompt",
+    "use_fast",
+    "use_fast_tokenizer",
+    "vocab_file",
+    "vocab_size",
+    "video_token",
+};
+
+/// A note for each field that nobody asked for and that may change a text's tokens.
+inline void note_unknown_fields(checkpoint_vocabulary& v, const json_object& fields) {
+  for (const auto& name : fields.others())
+    if (std::find(std::begin(passive_fields), std::end(passive_fields), name) ==
+        std::end(passive_fields))
+      v.notes.push_back(fields.here(name) + ": this field is not known and counts for nothing");
+}
 
 [[nodiscard]] inline std::optional<std::uint64_t> find_token(const vocabulary& words,
                                                              const std::string& text) {
@@ -248,7 +310,12 @@ inline void apply_tokenizer_config(checkpoint_vocabulary& v, const nlohmann::jso
   if (const auto* options = fields.find("sp_model_kwargs");
       options != nullptr && options->is_object() && !options->empty())
     fields.refuse("sp_model_kwargs", "no options, as GGUF has no place for them");
+  if (fields.flag("split_special_tokens").value_or(false))
+    fields.refuse("split_special_tokens", "false, as engines of GGUF keep special tokens whole");
+  if (fields.flag("from_slow").value_or(false) && v.around)
+    v.notes.push_back(fields.here("from_slow") + ": tokenizer.json is taken as it is");
   text::detail::read_chat_templates(v, fields);
+  text::detail::note_unknown_fields(v, fields);
 }
 
 inline void apply_generation_config(checkpoint_vocabulary& v, const nlohmann::json& json,
