@@ -369,13 +369,13 @@ TEST(row_codec, refuses_values_beyond_a_float_format) {
   row[1] = std::numeric_limits<float>::max();
   EXPECT_NE(message_of([&] { bf16(row, {}, 0, out.data()); }).find("index 1"), std::string::npos);
   EXPECT_THROW(eq::row_encoder(eq::format::q4_k, {}, "w"), eq::exception);
-  const std::vector<float> row(32, 1), importance(32, 2);
-  std::vector<std::byte> bytes(128);
+  const std::vector<float> ones(32, 1), importance(32, 2);
+  std::vector<std::byte> encoded(128);
   for (const auto type : {eq::format::f16, eq::format::q4_0}) {
     eq::row_encoder encode(type, eq::scale_rule::absmax, "w");
-    EXPECT_THROW(encode(row, importance, 0, bytes.data()), eq::exception);
-    EXPECT_NO_THROW(encode(row, {}, 0, bytes.data()));
+    EXPECT_THROW(encode(ones, importance, 0, encoded.data()), eq::exception);
+    EXPECT_NO_THROW(encode(ones, {}, 0, encoded.data()));
   }
-  EXPECT_NO_THROW(eq::row_encoder(eq::format::q4_0, {}, "w")(row, importance, 0, bytes.data()));
+  EXPECT_NO_THROW(eq::row_encoder(eq::format::q4_0, {}, "w")(ones, importance, 0, encoded.data()));
   EXPECT_THROW(eq::decode_row(eq::format::i32, out.data(), row), eq::exception);
 }
