@@ -7,6 +7,8 @@
 #include <edgequant/quantizer/plain.hpp>
 #include <edgequant/quantizer/row_codec.hpp>
 
+#include "random_blocks.hpp"
+
 #include <cstdio>
 #include <cstring>
 #include <map>
@@ -37,16 +39,7 @@ private:
   std::uint64_t state_ = 0xcbf29ce484222325u;
 };
 
-/// Uniform 64-bit numbers (splitmix64): no library distribution, whose bits nobody promises.
-struct generator {
-  std::uint64_t state;
-  std::uint64_t operator()() {
-    std::uint64_t z = state += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-  }
-};
+using random_blocks::generator;
 
 /// Bell-shaped values from integers, ties on a lattice, outliers, tiny values and zeros.
 eq::matrix_f make_input(int kind, int rows, int cols) {
@@ -131,6 +124,17 @@ std::map<std::string, std::uint64_t> compute() {
     }
     out[std::string(kinds[kind]) + "/nibbles"] = h.value();
   }
+  // Values of stored formats; the hashes are those of ggml's to_float on the same bytes.
+  const auto add_stored = [&]<class F>(F) {
+    hasher h;
+    for (const auto& block : random_blocks::make<F>(40, 9)) {
+      float values[F::block_length];
+      eq::decode_block<F>(block, values);
+      h.add(values, F::block_length);
+    }
+    out["stored/" + std::string(eq::name_of(F::id))] = h.value();
+  };
+  [&]<class... F>(eq::coded_list<F...>) { (add_stored(F{}), ...); }(eq::stored_formats{});
   return out;
 }
 

@@ -81,6 +81,7 @@ public:
 private:
   [[nodiscard]] bool by_text() const { return options_.method.gptq || options_.method.awq; }
   void take_plan();
+  void note_requantized();
   template <class = void> void plan_for(calibrated_model& model);
   template <class = void> void measure(calibrated_model& model);
   template <class = void> void encode(calibrated_model& model);
@@ -132,6 +133,26 @@ inline void quantize_model_job::take_plan() {
   const auto rules = deciding_rules(source_, options_.keep);
   for (std::size_t i = 0; i < rules.size(); ++i)
     if (rules[i] != nullptr) settings_.exact.erase(source_.tensors[i].stored.name);
+}
+
+/// Matrices that were rounded before and are rounded once more.
+inline void quantize_model_job::note_requantized() {
+  std::size_t count = 0;
+  std::string names;
+  const auto plans = plan_formats(source_, settings_.type, settings_.keep, settings_.exact);
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    const format from = source_.tensors[i].stored.type;
+    if (!is_block_format(from) || !is_block_format(plans[i].type) || from == plans[i].type)
+      continue;
+    ++count;
+    const std::string name(name_of(from));
+    if (names.find(name) == names.npos) names += (names.empty() ? "" : ", ") + name;
+  }
+  if (count != 0)
+    notes_.push_back(
+        std::to_string(count) + (count == 1 ? " matrix" : " matrices") + " of the source " + (count == 1 ? "is" : "are") +
+        " quantized already (" + names +
+        "): rounding once more adds its error to theirs; start from f16 where you can");
 }
 
 inline encoded_tensors quantize_model_job::kept(const char* folder, const calibration_text& text,
@@ -215,6 +236,7 @@ template <class> quantize_model_result quantize_model_job::run() {
     if (options_.budget && !options_.dry_run) judge(model);
   }
   if (encoded_.size() != 0) settings_.encoded = &encoded_;
+  note_requantized();
   result_.report = compress(source_, output_, settings_, listener_);
   result_.report.notes.insert(result_.report.notes.end(), notes_.begin(), notes_.end());
   if (plan) write_text(*plan, to_json(*result_.plan, result_.layers).dump(2) + "\n");

@@ -33,4 +33,56 @@ struct block_q5_0 {
 };
 static_assert(sizeof(block_q5_0) == 22 && alignof(block_q5_0) == 2);
 
+/// 32 values; value j is u * scale + minimum, u within 0..15 in nibbles as in block_q4_0.
+struct block_q4_1 {
+  half scale, minimum;
+  std::uint8_t nibbles[16];
+};
+static_assert(sizeof(block_q4_1) == 20);
+
+/// 32 values; value j is u * scale + minimum, u within 0..31, stored as in block_q5_0.
+struct block_q5_1 {
+  half scale, minimum;
+  std::uint8_t high_bits[4];
+  std::uint8_t nibbles[16];
+};
+static_assert(sizeof(block_q5_1) == 24);
+
+/// 32 values; value j is iq4_levels[u] * scale, u in nibbles as in block_q4_0.
+struct block_iq4_nl {
+  half scale;
+  std::uint8_t nibbles[16];
+};
+static_assert(sizeof(block_iq4_nl) == 18);
+
+/// 32 values; value j is fp4_levels[u] * 2^(exponent - 128), u in nibbles as in block_q4_0.
+struct block_mxfp4 {
+  std::uint8_t exponent;
+  std::uint8_t nibbles[16];
+};
+static_assert(sizeof(block_mxfp4) == 17);
+
+/// 64 values in groups of 16, each with a scale as UE4M3 (no sign, 4 bits of exponent with bias 7,
+/// 3 of mantissa). Value j of a group is fp4_levels[u] * scale / 2; byte j of its eight bytes has u
+/// of value j in the low nibble, of value j + 8 in the high one.
+struct block_nvfp4 {
+  std::uint8_t scales[4];
+  std::uint8_t nibbles[32];
+};
+static_assert(sizeof(block_nvfp4) == 36);
+
+/// 128 values, a bit each from the low end: scale where it is set, else -scale.
+struct block_q1_0 {
+  half scale;
+  std::uint8_t bits[16];
+};
+static_assert(sizeof(block_q1_0) == 18);
+
+/// 64 values, two bits u each from the low end: value = (u - 1) * scale.
+struct block_q2_0 {
+  half scale;
+  std::uint8_t pairs[16];
+};
+static_assert(sizeof(block_q2_0) == 18);
+
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -16,14 +16,20 @@ template <std::size_t N> struct activation_group {
   float scales[N];
   /// The zero-point corrections, with which accumulators begin: for weights of 4 bits and of 8.
   std::int32_t correction_4[N], correction_8[N];
+  std::int32_t half_sums[2][N]; ///< of the codes of values 0 .. 15 and 16 .. 31
 };
 static_assert(sizeof(activation_group<1>) == activation_group_bytes);
 
 /// Sets the zero-point corrections of token c. Weights come as code + zero point (8 at 4 bits,
 /// S::code_offset at 8), so that a dot product is too large by zero point * sum, where `sum` is the
-/// sum of the token's codes: the accumulators begin with minus that.
+/// sum of the token's codes, of the lower and the upper half of the group: the accumulators begin
+/// with minus that.
 template <simd::backend S = simd::native, std::size_t N>
-void set_corrections(activation_group<N>& group, std::size_t c, std::int32_t sum) noexcept {
+void set_corrections(activation_group<N>& group, std::size_t c, std::int32_t lower,
+                     std::int32_t upper) noexcept {
+  const std::int32_t sum = lower + upper;
+  group.half_sums[0][c] = lower;
+  group.half_sums[1][c] = upper;
   group.correction_4[c] = S::first_sum - 8 * sum;
   group.correction_8[c] = S::first_sum - S::code_offset * sum;
 }
@@ -42,7 +48,8 @@ void quantize_group(const float* values, activation_group<N>& to, std::size_t c)
   else
     std::fill_n(to.codes[c], 32, std::int8_t{0});
   to.scales[c] = valid || !is_finite(scale) ? scale : 0.0f;
-  set_corrections<S>(to, c, std::accumulate(to.codes[c], to.codes[c] + 32, 0));
+  set_corrections<S>(to, c, std::accumulate(to.codes[c], to.codes[c] + 16, 0),
+                     std::accumulate(to.codes[c] + 16, to.codes[c] + 32, 0));
 }
 
 /// quantize_group() for sixteen groups of finite values: values[16][32], to[16].
@@ -52,10 +59,10 @@ void quantize_16_groups(const float* values, activation_group<N>* to, std::size_
   const auto largest = S::div(kernel::absmax_of_16<S>(values, 32), S::broadcast(127.0f));
   const auto inverse = S::div(S::broadcast(1.0f), largest);
   const std::uint32_t valid = S::less(inverse, S::broadcast(std::bit_cast<float>(infinity_bits)));
-  float scales[16], inverses[16], counts[16];
+  float scales[16], inverses[16], lower[16], upper[16];
   S::store(scales, S::choose(valid, largest, zero));
   S::store(inverses, S::choose(valid, inverse, zero));
-  typename S::f32 sums[16];
+  typename S::f32 lower_codes[16], upper_codes[16];
   for (std::size_t g = 0; g < 16; ++g, values += 32) {
     const auto factor = S::broadcast(inverses[g]);
     const auto low = kernel::to_codes<8, kernel::rounding::half_even, S>(S::load(values), factor);
@@ -63,12 +70,15 @@ void quantize_16_groups(const float* values, activation_group<N>* to, std::size_
         kernel::to_codes<8, kernel::rounding::half_even, S>(S::load(values + 16), factor);
     S::store_i8(to[g].codes[c], low);
     S::store_i8(to[g].codes[c] + 16, high);
-    sums[g] = S::add(S::to_f32(low), S::to_f32(high));
+    lower_codes[g] = S::to_f32(low);
+    upper_codes[g] = S::to_f32(high);
   }
-  S::store(counts, S::sum_of_each(sums));
+  S::store(lower, S::sum_of_each(lower_codes)); // exact: integers below 2^24
+  S::store(upper, S::sum_of_each(upper_codes));
   for (std::size_t g = 0; g < 16; ++g) {
     to[g].scales[c] = scales[g];
-    set_corrections<S>(to[g], c, static_cast<std::int32_t>(counts[g]));
+    set_corrections<S>(to[g], c, static_cast<std::int32_t>(lower[g]),
+                       static_cast<std::int32_t>(upper[g]));
   }
 }
 

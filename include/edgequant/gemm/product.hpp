@@ -38,7 +38,7 @@ void multiply(std::span<const weight_product> products, activations& x, unsigned
     assert(p.w.columns == x.length() && (can_multiply(p.w.type) || p.w.scales != nullptr));
     assert((p.w.type == format::i8) == (products[0].w.type == format::i8));
     assert(p.w.type != format::i8 || p.w.columns <= gemm::most_channel_columns);
-    if (can_pack(p.w.type))
+    if (is_coded(p.w.type))
       x.template encode<S>(p.w.type == format::i8 ? activation_coding::per_token
                                                   : activation_coding::per_group,
                            threads);

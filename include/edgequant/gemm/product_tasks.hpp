@@ -4,6 +4,7 @@
 
 #include "channel_tasks.hpp"
 #include "float_tasks.hpp"
+#include "unpacked_tasks.hpp"
 
 #include <vector>
 
@@ -174,6 +175,7 @@ template <class Use> void visit_product(const weight_product& p, const activatio
       use(blocked_product<typename F::block, false>(p, x));
   });
   if (coded) return;
+  if (visit_stored_format(p.w.type, [&]<class F>(F) { use(unpacked_product<F>(p, x)); })) return;
   if (p.w.type == format::i8) return use(channel_product(p, x));
   const auto values = [&]<class Value>(Value) {
     if (x.count() < gemm::min_float_tile_tokens)

@@ -15,7 +15,7 @@ inline constexpr std::size_t attention_tile_tokens = 32;
 inline constexpr std::size_t softmax_state_bytes = 8;
 
 /// Activations of a group, which share a scale, and the bytes that a group takes when it is coded.
-inline constexpr std::size_t activation_group_length = 32, activation_group_bytes = 44;
+inline constexpr std::size_t activation_group_length = 32, activation_group_bytes = 52;
 
 /// Tokens that matrix units, and products in float, take at a time. The last tile is padded.
 inline constexpr std::size_t matrix_tile_tokens = 16;

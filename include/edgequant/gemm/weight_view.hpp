@@ -31,11 +31,16 @@ struct weight_view {
   return type == format::i8 || visit_block_format(type, [](auto) {});
 }
 
+/// Whether products of a matrix in this format take quantized activations.
+[[nodiscard]] constexpr bool is_coded(format type) noexcept {
+  return can_pack(type) || visit_stored_format(type, [](auto) {});
+}
+
 /// Formats that multiply() takes from a file: f32, f16, bf16 and those of blocks. It takes i8 too
 /// where scales come with it.
 [[nodiscard]] constexpr bool can_multiply(format type) noexcept {
   return type == format::f32 || type == format::f16 || type == format::bf16 ||
-         visit_block_format(type, [](auto) {});
+         (type != format::i8 && is_coded(type));
 }
 
 /// Bytes of the panels of a matrix. Its rows count as rounded up to 16; each value of

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../core/number_text.hpp"
+#include "../format/block_groups.hpp"
 #include "../kernel/convert.hpp"
 #include "group_encoder.hpp"
 
@@ -61,11 +62,16 @@ inline void decode_aligned(format type, const std::byte* bytes, std::span<float>
   default:
     break;
   }
-  const bool known = visit_block_format(type, [&]<class F>(F) {
+  const bool written = visit_block_format(type, [&]<class F>(F) {
     const auto* block = reinterpret_cast<const typename F::block*>(bytes);
     for (std::size_t i = 0; i < values.size(); i += F::group_length)
       kernel::dequantize_block(*block++, values.data() + i);
   });
+  const bool known = written || visit_stored_format(type, [&]<class F>(F) {
+                       const auto* block = reinterpret_cast<const typename F::block*>(bytes);
+                       for (std::size_t i = 0; i < values.size(); i += F::block_length)
+                         decode_block<F>(*block++, values.data() + i);
+                     });
   if (!known)
     fail(error_code::bad_argument, std::string(name_of(type)),
          "values of this format cannot be read");

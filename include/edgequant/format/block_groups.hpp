@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: MIT
+/// Blocks taken apart: integer codes, and a scale and a minimum a group.
+#pragma once
+
+#include "group_format.hpp"
+#include "lattice_grids.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// Value i of a block is codes[i] * scales[g] - minimums[g], g = i / F::group_length. The product
+/// is exact in float, so that a value has one rounding at most and every program gets the same.
+template <coded_format F> struct block_groups {
+  static constexpr std::size_t count = F::block_length / F::group_length;
+  std::int8_t codes[F::block_length]; ///< with a codebook: its entries
+  float scales[count];
+  float minimums[count]; ///< zeros unless F::has_minimum
+};
+
+/// unpack(block, groups) takes a block apart. Any bytes are a block: what NaN or infinite scales
+/// give follows from the formula.
+
+/// Levels of iq4_nl and iq4_xs, and twice those of a number of four bits, E2M1.
+inline constexpr std::int8_t iq4_levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                               1,    13,   25,  38,  53,  69,  89,  113};
+inline constexpr std::int8_t fp4_levels[16] = {0, 1,  2,  3,  4,  6,  8,  12,
+                                               0, -1, -2, -3, -4, -6, -8, -12};
+
+namespace formats {
+
+[[nodiscard]] inline std::uint32_t word16(const std::uint8_t* p) noexcept {
+  return p[0] | std::uint32_t{p[1]} << 8;
+}
+[[nodiscard]] inline std::uint32_t word32(const std::uint8_t* p) noexcept {
+  return word16(p) | word16(p + 2) << 16;
+}
+[[nodiscard]] inline float to_float(half x) noexcept { return static_cast<float>(x); }
+
+/// Scale and minimum of group g in the twelve bytes of q4_K and q5_K, six bits each.
+struct k_scale_pair {
+  std::uint8_t scale, minimum;
+};
+[[nodiscard]] inline k_scale_pair k_scale(const std::uint8_t* s, std::size_t g) noexcept {
+  const auto byte = [](int x) { return static_cast<std::uint8_t>(x); };
+  if (g < 4) return {byte(s[g] & 63), byte(s[g + 4] & 63)};
+  return {byte((s[g + 4] & 15) | s[g - 4] >> 6 << 4), byte(s[g + 4] >> 4 | s[g] >> 6 << 4)};
+}
+
+/// codes[32] = level(low nibble of byte j), level(high nibble of byte j) at j + half.
+template <class Level>
+void unpack_nibbles(const std::uint8_t* from, std::size_t half, std::int8_t* codes,
+                    Level level) noexcept {
+  for (std::size_t j = 0; j < half; ++j) {
+    codes[j] = level(from[j] & 15u, j);
+    codes[j + half] = level(from[j] >> 4u, j + half);
+  }
+}
+[[nodiscard]] constexpr std::int8_t to_code(unsigned x) noexcept {
+  return static_cast<std::int8_t>(x);
+}
+
+/// Two bits a value, bits 2 k and on of from[32 n + l].
+template <class Code> void unpack_pairs(const std::uint8_t* from, std::int8_t* codes, Code code) {
+  for (std::size_t n = 0; n < 2; ++n)
+    for (std::size_t k = 0; k < 4; ++k)
+      for (std::size_t l = 0; l < 32; ++l)
+        codes[128 * n + 32 * k + l] = code(from[32 * n + l] >> 2 * k & 3, 4 * n + k, l);
+}
+
+/// Two to the power of exponent - 128, a subnormal for 0 and 1: half of an E8M0 number.
+[[nodiscard]] inline float half_power(std::uint8_t exponent) noexcept {
+  return std::bit_cast<float>(exponent < 2 ? 0x00200000u << exponent
+                                           : (std::uint32_t{exponent} - 1) << 23);
+}
+/// Half of a UE4M3 number; 127, its NaN, is 0 as in ggml.
+[[nodiscard]] inline float half_of_ue4m3(std::uint8_t x) noexcept {
+  if (x == 127) return 0;
+  const int exponent = x >> 3 & 15, mantissa = x & 7;
+  const float fraction = static_cast<float>(exponent == 0 ? mantissa : mantissa + 8);
+  return fraction * half_power(static_cast<std::uint8_t>(117 + std::max(exponent, 1)));
+}
+
+/// Seven bits of signs; the eighth makes the number of minus signs even.
+[[nodiscard]] inline unsigned even_signs(unsigned seven) noexcept {
+  return seven | (static_cast<unsigned>(std::popcount(seven)) & 1) << 7;
+}
+[[nodiscard]] inline std::int8_t with_sign(int magnitude, unsigned signs, std::size_t j) noexcept {
+  return static_cast<std::int8_t>(signs >> j & 1 ? -magnitude : magnitude);
+}
+inline void unpack_iq2(unsigned point, unsigned signs, std::int8_t* codes) noexcept {
+  constexpr std::int8_t levels[4] = {8, 25, 43, 0};
+  for (std::size_t j = 0; j < 8; ++j) codes[j] = with_sign(levels[point >> 2 * j & 3], signs, j);
+}
+/// Shifted values of iq1 times 8.
+inline void unpack_iq1(unsigned index, bool minus, std::int8_t* codes) noexcept {
+  const int shift = minus ? -1 : 1;
+  for (std::size_t j = 0; j < 8; ++j)
+    codes[j] =
+        static_cast<std::int8_t>(8 * (static_cast<int>(iq1_grid[index] >> 2 * j & 3) - 1) + shift);
+}
+
+} // namespace formats
+
+// One function a block. Groups without a minimum leave to.minimums as it is.
+
+inline void unpack(const block_q8_0& b, block_groups<q8_0>& to) noexcept {
+  std::memcpy(to.codes, b.codes, 32);
+  to.scales[0] = formats::to_float(b.scale);
+}
+inline void unpack(const block_q4_0& b, block_groups<q4_0>& to) noexcept {
+  formats::unpack_nibbles(b.nibbles, 16, to.codes,
+                          [](unsigned u, std::size_t) { return formats::to_code(u - 8); });
+  to.scales[0] = formats::to_float(b.scale);
+}
+inline void unpack(const block_q4_1& b, block_groups<q4_1>& to) noexcept {
+  formats::unpack_nibbles(b.nibbles, 16, to.codes,
+                          [](unsigned u, std::size_t) { return formats::to_code(u); });
+  to.scales[0] = formats::to_float(b.scale);
+  to.minimums[0] = -formats::to_float(b.minimum);
+}
+inline void unpack(const block_q5_0& b, block_groups<q5_0>& to) noexcept {
+  const std::uint32_t high = formats::word32(b.high_bits);
+  formats::unpack_nibbles(b.nibbles, 16, to.codes, [high](unsigned u, std::size_t j) {
+    return formats::to_code((u | (high >> j & 1) << 4) - 16);
+  });
+  to.scales[0] = formats::to_float(b.scale);
+}
+inline void unpack(const block_q5_1& b, block_groups<q5_1>& to) noexcept {
+  const std::uint32_t high = formats::word32(b.high_bits);
+  formats::unpack_nibbles(b.nibbles, 16, to.codes, [high](unsigned u, std::size_t j) {
+    return formats::to_code(u | (high >> j & 1) << 4);
+  });
+  to.scales[0] = formats::to_float(b.scale);
+  to.minimums[0] = -formats::to_float(b.minimum);
+}
+inline void unpack(const block_iq4_nl& b, block_groups<iq4_nl>& to) noexcept {
+  formats::unpack_nibbles(b.nibbles, 16, to.codes,
+                          [](unsigned u, std::size_t) { return iq4_levels[u]; });
+  to.scales[0] = formats::to_float(b.scale);
+}
+inline void unpack(const block_mxfp4& b, block_groups<mxfp4>& to) noexcept {
+  formats::unpack_nibbles(b.nibbles, 16, to.codes,
+                          [](unsigned u, std::size_t) { return fp4_levels[u]; });
+  to.scales[0] = formats::half_power(b.exponent);
+}
+inline void unpack(const block_nvfp4& b, block_groups<nvfp4>& to) noexcept {
+  for (std::size_t g = 0; g < 4; ++g) {
+    formats::unpack_nibbles(b.nibbles + 8 * g, 8, to.codes + 16 * g,
+                            [](unsigned u, std::size_t) { return fp4_levels[u]; });
+    to.scales[g] = formats::half_of_ue4m3(b.scales[g]);
+  }
+}
+inline void unpack(const block_q1_0& b, block_groups<q1_0>& to) noexcept {
+  for (std::size_t i = 0; i < 128; ++i) to.codes[i] = b.bits[i / 8] >> i % 8 & 1 ? 1 : -1;
+  to.scales[0] = formats::to_float(b.scale);
+}
+inline void unpack(const block_q2_0& b, block_groups<q2_0>& to) noexcept {
+  for (std::size_t i = 0; i < 64; ++i)
+    to.codes[i] = formats::to_code((b.pairs[i / 4] >> 2 * (i % 4) & 3u) - 1);
+  to.scales[0] = formats::to_float(b.scale);
+}
+
+inline void unpack(const block_q2_k& b, block_groups<q2_k>& to) noexcept {
+  formats::unpack_pairs(b.pairs, to.codes, [](int u, std::size_t, std::size_t) {
+    return static_cast<std::int8_t>(u);
+  });
+  const float scale = formats::to_float(b.scale), minimum = formats::to_float(b.minimum);
+  for (std::size_t g = 0; g < 16; ++g) {
+    to.scales[g] = scale * static_cast<float>(b.scales[g] & 15);
+    to.minimums[g] = minimum * static_cast<float>(b.scales[g] >> 4);
+  }
+}
+inline void unpack(const block_q3_k& b, block_groups<q3_k>& to) noexcept {
+  formats::unpack_pairs(b.pairs, to.codes, [&](int u, std::size_t bit, std::size_t l) {
+    return static_cast<std::int8_t>(u - (b.high_bits[l] >> bit & 1 ? 0 : 4));
+  });
+  const float scale = formats::to_float(b.scale);
+  for (std::size_t g = 0; g < 16; ++g) {
+    const int low = b.scales[g % 8] >> (g < 8 ? 0 : 4) & 15;
+    const int high = b.scales[8 + g % 4] >> 2 * (g / 4) & 3;
+    to.scales[g] = scale * static_cast<float>((low | high << 4) - 32);
+  }
+}
+inline void unpack(const block_q4_k& b, block_groups<q4_k>& to) noexcept {
+  const float scale = formats::to_float(b.scale), minimum = formats::to_float(b.minimum);
+  for (std::size_t c = 0; c < 4; ++c)
+    formats::unpack_nibbles(b.nibbles + 32 * c, 32, to.codes + 64 * c,
+                            [](unsigned u, std::size_t) { return formats::to_code(u); });
+  for (std::size_t g = 0; g < 8; ++g) {
+    const auto s = formats::k_scale(b.scales, g);
+    to.scales[g] = scale * static_cast<float>(s.scale);
+    to.minimums[g] = minimum * static_cast<float>(s.minimum);
+  }
+}
+inline void unpack(const block_q5_k& b, block_groups<q5_k>& to) noexcept {
+  const float scale = formats::to_float(b.scale), minimum = formats::to_float(b.minimum);
+  for (std::size_t c = 0; c < 4; ++c)
+    formats::unpack_nibbles(b.nibbles + 32 * c, 32, to.codes + 64 * c,
+                            [&](unsigned u, std::size_t j) {
+                              const unsigned high = b.high_bits[j % 32] >> (2 * c + j / 32) & 1u;
+                              return formats::to_code(u | high << 4);
+                            });
+  for (std::size_t g = 0; g < 8; ++g) {
+    const auto s = formats::k_scale(b.scales, g);
+    to.scales[g] = scale * static_cast<float>(s.scale);
+    to.minimums[g] = minimum * static_cast<float>(s.minimum);
+  }
+}
+inline void unpack(const block_q6_k& b, block_groups<q6_k>& to) noexcept {
+  formats::unpack_pairs(b.pairs, to.codes, [&](int high, std::size_t part, std::size_t l) {
+    const std::size_t n = part / 4, k = part % 4;
+    const int low = b.nibbles[64 * n + 32 * (k % 2) + l] >> (k < 2 ? 0 : 4) & 15;
+    return static_cast<std::int8_t>((low | high << 4) - 32);
+  });
+  for (std::size_t g = 0; g < 16; ++g)
+    to.scales[g] = formats::to_float(b.scale) * static_cast<float>(b.scales[g]);
+}
+inline void unpack(const block_iq4_xs& b, block_groups<iq4_xs>& to) noexcept {
+  const unsigned high = formats::word16(b.scales_high);
+  for (std::size_t g = 0; g < 8; ++g) {
+    formats::unpack_nibbles(b.nibbles + 16 * g, 16, to.codes + 32 * g,
+                            [](unsigned u, std::size_t) { return iq4_levels[u]; });
+    const unsigned s = (b.scales_low[g / 2] >> 4 * (g % 2) & 15u) | (high >> 2 * g & 3) << 4;
+    to.scales[g] = formats::to_float(b.scale) * static_cast<float>(static_cast<int>(s) - 32);
+  }
+}
+inline void unpack(const block_tq1_0& b, block_groups<tq1_0>& to) noexcept {
+  std::int8_t* next = to.codes;
+  const auto digits = [&](const std::uint8_t* from, std::size_t length, int count) {
+    for (unsigned power = 1; count > 0; --count, power *= 3)
+      for (std::size_t j = 0; j < length; ++j)
+        *next++ = formats::to_code((from[j] * power % 256 * 3 >> 8) - 1);
+  };
+  digits(b.digits, 32, 5), digits(b.digits + 32, 16, 5), digits(b.last, 4, 4);
+  to.scales[0] = formats::to_float(b.scale);
+}
+inline void unpack(const block_tq2_0& b, block_groups<tq2_0>& to) noexcept {
+  formats::unpack_pairs(b.pairs, to.codes, [](int u, std::size_t, std::size_t) {
+    return static_cast<std::int8_t>(u - 1);
+  });
+  to.scales[0] = formats::to_float(b.scale);
+}
+
+inline void unpack(const block_iq2_xxs& b, block_groups<iq2_xxs>& to) noexcept {
+  for (std::size_t g = 0; g < 8; ++g) {
+    const std::uint32_t word = formats::word32(b.groups[g] + 4);
+    for (std::size_t l = 0; l < 4; ++l)
+      formats::unpack_iq2(formats::iq2_xxs_grid[b.groups[g][l]],
+                          formats::even_signs(word >> 7 * l & 127), to.codes + 32 * g + 8 * l);
+    to.scales[g] = formats::to_float(b.scale) * (0.5f + static_cast<float>(word >> 28)) * 0.25f;
+  }
+}
+inline void unpack(const block_iq2_xs& b, block_groups<iq2_xs>& to) noexcept {
+  for (std::size_t i = 0; i < 32; ++i) {
+    const unsigned word = formats::word16(b.points[i]);
+    formats::unpack_iq2(formats::iq2_xs_grid[word & 511], formats::even_signs(word >> 9),
+                        to.codes + 8 * i);
+  }
+  for (std::size_t g = 0; g < 16; ++g)
+    to.scales[g] = formats::to_float(b.scale) *
+                   (0.5f + static_cast<float>(b.scales[g / 2] >> 4 * (g % 2) & 15)) * 0.25f;
+}
+inline void unpack(const block_iq2_s& b, block_groups<iq2_s>& to) noexcept {
+  for (std::size_t i = 0; i < 32; ++i) {
+    const unsigned index = b.points[i] | (b.high_bits[i / 4] >> 2 * (i % 4) & 3u) << 8;
+    formats::unpack_iq2(formats::iq2_s_grid[index], b.signs[i], to.codes + 8 * i);
+  }
+  for (std::size_t g = 0; g < 16; ++g)
+    to.scales[g] = formats::to_float(b.scale) *
+                   (0.5f + static_cast<float>(b.scales[g / 2] >> 4 * (g % 2) & 15)) * 0.25f;
+}
+inline void unpack(const block_iq3_xxs& b, block_groups<iq3_xxs>& to) noexcept {
+  for (std::size_t g = 0; g < 8; ++g) {
+    const std::uint32_t word = formats::word32(b.signs[g]);
+    for (std::size_t i = 0; i < 32; ++i) {
+      const unsigned point = formats::iq3_xxs_grid[b.points[8 * g + i / 4]];
+      to.codes[32 * g + i] =
+          formats::with_sign(formats::iq3_xxs_levels[point >> 3 * (i % 4) & 7],
+                             formats::even_signs(word >> 7 * (i / 8) & 127), i % 8);
+    }
+    to.scales[g] = formats::to_float(b.scale) * (0.5f + static_cast<float>(word >> 28)) * 0.5f;
+  }
+}
+inline void unpack(const block_iq3_s& b, block_groups<iq3_s>& to) noexcept {
+  for (std::size_t i = 0; i < 256; ++i) {
+    const std::size_t p = i / 4;
+    const unsigned index = b.points[p] | (b.high_bits[p / 8] >> p % 8 & 1u) << 8;
+    const int level = formats::iq3_s_grid[index] >> 3 * (i % 4) & 7;
+    to.codes[i] = formats::with_sign(2 * level + 1, b.signs[i / 8], i % 8);
+  }
+  for (std::size_t g = 0; g < 8; ++g)
+    to.scales[g] = formats::to_float(b.scale) *
+                   static_cast<float>(2 * (b.scales[g / 2] >> 4 * (g % 2) & 15) + 1);
+}
+inline void unpack(const block_iq1_s& b, block_groups<iq1_s>& to) noexcept {
+  for (std::size_t g = 0; g < 8; ++g) {
+    const unsigned word = formats::word16(b.groups[g]);
+    for (std::size_t l = 0; l < 4; ++l)
+      formats::unpack_iq1(b.points[4 * g + l] | (word >> 3 * l & 7) << 8, word >> 15 != 0,
+                          to.codes + 32 * g + 8 * l);
+    to.scales[g] =
+        formats::to_float(b.scale) * static_cast<float>(2 * (word >> 12 & 7) + 1) * 0.125f;
+  }
+}
+inline void unpack(const block_iq1_m& b, block_groups<iq1_m>& to) noexcept {
+  unsigned bits = 0;
+  for (std::size_t c = 0; c < 4; ++c) bits |= formats::word16(b.scales[c]) >> 12 << 4 * c;
+  const auto scale =
+      formats::to_float(Eigen::numext::bit_cast<half>(static_cast<std::uint16_t>(bits)));
+  for (std::size_t i = 0; i < 32; ++i) {
+    const unsigned high = b.high_bits[i / 2] >> 4 * (i % 2) & 15u;
+    formats::unpack_iq1(b.points[i] | (high & 7) << 8, high > 7, to.codes + 8 * i);
+  }
+  for (std::size_t g = 0; g < 16; ++g) {
+    const unsigned s = formats::word16(b.scales[g / 4]) >> 3 * (g % 4) & 7;
+    to.scales[g] = scale * static_cast<float>(2 * s + 1) * 0.125f;
+  }
+}
+
+/// values[F::block_length] of a block.
+template <coded_format F>
+void decode_block(const typename F::block& block, float* values) noexcept {
+  block_groups<F> b;
+  unpack(block, b);
+  for (std::size_t g = 0; g < b.count; ++g)
+    for (std::size_t i = g * F::group_length; i < (g + 1) * F::group_length; ++i) {
+      values[i] = static_cast<float>(b.codes[i]) * b.scales[g];
+      if constexpr (F::has_minimum) values[i] -= b.minimums[g];
+    }
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI
