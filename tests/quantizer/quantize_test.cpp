@@ -376,6 +376,7 @@ TEST(row_codec, refuses_values_beyond_a_float_format) {
     EXPECT_THROW(encode(ones, importance, 0, encoded.data()), eq::exception);
     EXPECT_NO_THROW(encode(ones, {}, 0, encoded.data()));
   }
-  EXPECT_NO_THROW(eq::row_encoder(eq::format::q4_0, {}, "w")(ones, importance, 0, encoded.data()));
+  eq::row_encoder mse(eq::format::q4_0, eq::scale_rule::mse, "w");
+  EXPECT_NO_THROW(mse(ones, importance, 0, encoded.data()));
   EXPECT_THROW(eq::decode_row(eq::format::i32, out.data(), row), eq::exception);
 }
