@@ -2,7 +2,7 @@
 # Installs what is missing, then builds and runs the tests on every instruction set that this
 # machine can run: natively, or under qemu-user for NEON.
 #   bash tests/run.sh                 natively, with sanitizers, scalar, and NEON by emulation
-#   bash tests/run.sh all             every instruction set that can run here: half as long again
+#   bash tests/run.sh all             every instruction set that can run here, and the benchmarks
 #   bash tests/run.sh PRESET...       these
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -15,9 +15,9 @@ native=scalar # what -march=native makes of this machine
 if has_flags avx2 fma f16c; then native=avx2; fi
 if has_flags avx512f avx512bw avx512vl avx512_vnni; then native=avx512; fi
 if [ "$native" = avx512 ] && has_flags amx_tile amx_int8; then native=avx512_amx; fi
-presets=("$@")
+presets=("$@") bench=ON
 if [ "${#presets[@]}" -eq 0 ]; then
-  presets=(release debug scalar)
+  presets=(release debug scalar) bench=OFF
   # On a machine without AVX-512 release is the AVX2 leg.
   case $native in avx512*) presets+=(avx2) ;; esac
   if [ "$(uname -m)" = x86_64 ]; then presets+=(neon); fi
@@ -39,6 +39,7 @@ for preset in "${presets[@]}"; do
   # tests/CMakeLists.txt, and benchmarks are only compiled. `cmake --preset release` makes all of it
   # fast again.
   if [ "$preset" != debug ]; then options=("-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG" -DEDGEQUANT_BENCH_FLAGS=-O0); fi
+  if [ "$preset" = release ]; then options+=("-DEDGEQUANT_BENCH=$bench"); fi
   case $preset in release | debug) if [ "$(uname -m)" = x86_64 ]; then options+=("-DEDGEQUANT_EXPECT_ISA=$native"); fi ;; esac
   if ! { cmake --preset "$preset" "${options[@]}" && cmake --build --preset "$preset"; } >"$log" 2>&1; then
     tail -n 40 "$log" >&2
