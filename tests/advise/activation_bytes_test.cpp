@@ -1,73 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Holds the estimates of memory against what the engine takes from the heap: the operators below
-// replace the library's.
+// Holds the estimates of memory against what the engine takes from the heap.
+#include "heap_counter.hpp"
 #include "model/support.hpp"
 
 #include <edgequant/advise/memory_need.hpp>
 #include <edgequant/io/gguf_writer.hpp>
 #include <edgequant/model/transformer.hpp>
-
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
-#include <malloc.h>
-
-namespace {
-std::atomic<std::size_t> live = 0, peak = 0; ///< bytes
-
-void* take(std::size_t bytes, std::size_t alignment) {
-  void* p = nullptr;
-  if (::posix_memalign(&p, alignment, bytes) != 0) return nullptr;
-  const std::size_t now = live += ::malloc_usable_size(p);
-  for (std::size_t old = peak; old < now && !peak.compare_exchange_weak(old, now);) {
-  }
-  return p;
-}
-void* take_or_throw(std::size_t bytes, std::size_t alignment) {
-  void* p = take(bytes, alignment);
-  if (p == nullptr) throw std::bad_alloc();
-  return p;
-}
-void give(void* p) {
-  if (p != nullptr) live -= ::malloc_usable_size(p);
-  std::free(p);
-}
-constexpr std::size_t usual = alignof(std::max_align_t);
-} // namespace
-
-[[gnu::noinline]] void* operator new(std::size_t n) { return take_or_throw(n, usual); }
-[[gnu::noinline]] void* operator new[](std::size_t n) { return take_or_throw(n, usual); }
-[[gnu::noinline]] void* operator new(std::size_t n, const std::nothrow_t&) noexcept {
-  return take(n, usual);
-}
-[[gnu::noinline]] void* operator new[](std::size_t n, const std::nothrow_t&) noexcept {
-  return take(n, usual);
-}
-[[gnu::noinline]] void* operator new(std::size_t n, std::align_val_t a) {
-  return take_or_throw(n, static_cast<std::size_t>(a));
-}
-[[gnu::noinline]] void* operator new[](std::size_t n, std::align_val_t a) {
-  return take_or_throw(n, static_cast<std::size_t>(a));
-}
-[[gnu::noinline]] void* operator new(std::size_t n, std::align_val_t a,
-                                     const std::nothrow_t&) noexcept {
-  return take(n, static_cast<std::size_t>(a));
-}
-[[gnu::noinline]] void* operator new[](std::size_t n, std::align_val_t a,
-                                       const std::nothrow_t&) noexcept {
-  return take(n, static_cast<std::size_t>(a));
-}
-[[gnu::noinline]] void operator delete(void* p) noexcept { give(p); }
-[[gnu::noinline]] void operator delete[](void* p) noexcept { give(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { give(p); }
-[[gnu::noinline]] void operator delete[](void* p, std::size_t) noexcept { give(p); }
-[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { give(p); }
-[[gnu::noinline]] void operator delete[](void* p, std::align_val_t) noexcept { give(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t, std::align_val_t) noexcept { give(p); }
-[[gnu::noinline]] void operator delete[](void* p, std::size_t, std::align_val_t) noexcept {
-  give(p);
-}
 
 namespace {
 using namespace model_test;
@@ -134,12 +72,12 @@ std::size_t peak_of_run(const eq::model_weights& weights, std::size_t tokens, st
       sequence.set_value(0, t, h, zeros.data());
     }
   sequence.truncate(tokens - fed);
-  const std::size_t before = live;
-  peak = before;
+  const std::size_t before = heap_counter::live;
+  heap_counter::peak = before;
   network.feed(std::span(text).first(7), sequence); // buffers that grow afterwards
   sequence.truncate(tokens - fed);
   network.run(text, sequence, [](std::size_t, auto) {});
-  return peak - before;
+  return heap_counter::peak - before;
 }
 
 std::size_t counted(const eq::model_weights& weights, std::size_t tokens, std::size_t fed) {
@@ -189,12 +127,13 @@ TEST(kv_cache_bytes, are_those_of_the_pool_in_a_long_context) {
     for (const std::size_t tokens : {std::size_t{1}, std::size_t{1000}, std::size_t{32768}}) {
       auto pool = network.make_pool(type, tokens);
       eq::kv_sequence sequence(pool);
-      const std::size_t before = live;
+      const std::size_t before = heap_counter::live;
       sequence.extend(tokens);
       const auto need = eq::kv_cache_bytes(m, tokens, type);
       EXPECT_EQ(pool.bytes(), need);
-      EXPECT_GE(live - before, need);
-      EXPECT_LE(live - before, need + (std::size_t{2} << 20) + 16384); // it comes in slabs
+      EXPECT_GE(heap_counter::live - before, need);
+      EXPECT_LE(heap_counter::live - before,
+                need + (std::size_t{2} << 20) + 16384); // it comes in slabs
     }
 }
 

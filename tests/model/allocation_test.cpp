@@ -1,65 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Counts what the program takes from the heap: the operators below replace the library's.
+#include "heap_counter.hpp"
 #include "model/support.hpp"
 
 #include <edgequant/model/transformer.hpp>
-
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
-namespace {
-std::atomic<std::size_t> allocations = 0;
-std::atomic<bool> refused = false; ///< as where memory has run out
-
-void* take(std::size_t bytes, std::size_t alignment) {
-  ++allocations;
-  if (refused) return nullptr;
-  void* p = nullptr;
-  return ::posix_memalign(&p, alignment, bytes) == 0 ? p : nullptr;
-}
-void* take_or_throw(std::size_t bytes, std::size_t alignment) {
-  void* p = take(bytes, alignment);
-  if (p == nullptr) throw std::bad_alloc();
-  return p;
-}
-constexpr std::size_t usual = alignof(std::max_align_t);
-} // namespace
-
-[[gnu::noinline]] void* operator new(std::size_t n) { return take_or_throw(n, usual); }
-[[gnu::noinline]] void* operator new[](std::size_t n) { return take_or_throw(n, usual); }
-[[gnu::noinline]] void* operator new(std::size_t n, const std::nothrow_t&) noexcept {
-  return take(n, usual);
-}
-[[gnu::noinline]] void* operator new[](std::size_t n, const std::nothrow_t&) noexcept {
-  return take(n, usual);
-}
-[[gnu::noinline]] void* operator new(std::size_t n, std::align_val_t a) {
-  return take_or_throw(n, static_cast<std::size_t>(a));
-}
-[[gnu::noinline]] void* operator new[](std::size_t n, std::align_val_t a) {
-  return take_or_throw(n, static_cast<std::size_t>(a));
-}
-[[gnu::noinline]] void* operator new(std::size_t n, std::align_val_t a,
-                                     const std::nothrow_t&) noexcept {
-  return take(n, static_cast<std::size_t>(a));
-}
-[[gnu::noinline]] void* operator new[](std::size_t n, std::align_val_t a,
-                                       const std::nothrow_t&) noexcept {
-  return take(n, static_cast<std::size_t>(a));
-}
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete[](void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
-  std::free(p);
-}
-[[gnu::noinline]] void operator delete[](void* p, std::size_t, std::align_val_t) noexcept {
-  std::free(p);
-}
 
 namespace {
 using namespace model_test;
@@ -77,29 +20,29 @@ std::size_t allocations_of_decoding(eq::kv_format type, unsigned threads, bool p
   for (int text = 0; text < 2; ++text) {
     sequence.truncate(0);
     network.run(prompt, sequence);
-    before = allocations;
+    before = heap_counter::allocations;
     for (std::int32_t token = 10; token < 80; ++token) network.run({&token, 1}, sequence);
   }
-  return allocations - before;
+  return heap_counter::allocations - before;
 }
 
 TEST(steady_state, no_allocation_per_decoded_token) {
   for (const auto type : {eq::kv_format::f32, eq::kv_format::f16, eq::kv_format::int8})
     for (const unsigned threads : {1u, 2u})
       EXPECT_EQ(allocations_of_decoding(type, threads, true), 0u) << threads << " threads";
-  EXPECT_GT(allocations, 0u); // they are counted
+  EXPECT_GT(heap_counter::allocations, 0u); // they are counted
 }
 
 /// Whether run() throws bad_alloc where there is no memory.
 template <class Run> bool fails_without_memory(Run run) {
-  refused = true;
+  heap_counter::refused = true;
   bool failed = false;
   try {
     run();
   } catch (const std::bad_alloc&) {
     failed = true;
   }
-  refused = false;
+  heap_counter::refused = false;
   return failed;
 }
 
