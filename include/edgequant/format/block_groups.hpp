@@ -88,7 +88,8 @@ template <class Code> void unpack_pairs(const std::uint8_t* from, std::int8_t* c
   return seven | (static_cast<unsigned>(std::popcount(seven)) & 1) << 7;
 }
 [[nodiscard]] inline std::int8_t with_sign(int magnitude, unsigned signs, std::size_t j) noexcept {
-  return static_cast<std::int8_t>(signs >> j & 1 ? -magnitude : magnitude);
+  const int minus = -static_cast<int>(signs >> j & 1); // all bits or none
+  return static_cast<std::int8_t>((magnitude ^ minus) - minus);
 }
 inline void unpack_iq2(unsigned point, unsigned signs, std::int8_t* codes) noexcept {
   constexpr std::int8_t levels[4] = {8, 25, 43, 0};
@@ -154,12 +155,15 @@ inline void unpack(const block_nvfp4& b, block_groups<nvfp4>& to) noexcept {
   }
 }
 inline void unpack(const block_q1_0& b, block_groups<q1_0>& to) noexcept {
-  for (std::size_t i = 0; i < 128; ++i) to.codes[i] = b.bits[i / 8] >> i % 8 & 1 ? 1 : -1;
+  for (std::size_t i = 0; i < 16; ++i)
+    for (std::size_t j = 0; j < 8; ++j)
+      to.codes[8 * i + j] = formats::to_code((b.bits[i] >> j & 1u) * 2 - 1);
   to.scales[0] = formats::to_float(b.scale);
 }
 inline void unpack(const block_q2_0& b, block_groups<q2_0>& to) noexcept {
-  for (std::size_t i = 0; i < 64; ++i)
-    to.codes[i] = formats::to_code((b.pairs[i / 4] >> 2 * (i % 4) & 3u) - 1);
+  for (std::size_t i = 0; i < 16; ++i)
+    for (std::size_t j = 0; j < 4; ++j)
+      to.codes[4 * i + j] = formats::to_code((b.pairs[i] >> 2 * j & 3u) - 1);
   to.scales[0] = formats::to_float(b.scale);
 }
 
@@ -275,21 +279,23 @@ inline void unpack(const block_iq2_s& b, block_groups<iq2_s>& to) noexcept {
 inline void unpack(const block_iq3_xxs& b, block_groups<iq3_xxs>& to) noexcept {
   for (std::size_t g = 0; g < 8; ++g) {
     const std::uint32_t word = formats::word32(b.signs[g]);
-    for (std::size_t i = 0; i < 32; ++i) {
-      const unsigned point = formats::iq3_xxs_grid[b.points[8 * g + i / 4]];
-      to.codes[32 * g + i] =
-          formats::with_sign(formats::iq3_xxs_levels[point >> 3 * (i % 4) & 7],
-                             formats::even_signs(word >> 7 * (i / 8) & 127), i % 8);
+    for (std::size_t p = 0; p < 8; ++p) {
+      const unsigned point = formats::iq3_xxs_grid[b.points[8 * g + p]];
+      const unsigned signs = formats::even_signs(word >> 7 * (p / 2) & 127) >> 4 * (p % 2);
+      for (std::size_t j = 0; j < 4; ++j)
+        to.codes[32 * g + 4 * p + j] =
+            formats::with_sign(formats::iq3_xxs_levels[point >> 3 * j & 7], signs, j);
     }
     to.scales[g] = formats::to_float(b.scale) * (0.5f + static_cast<float>(word >> 28)) * 0.5f;
   }
 }
 inline void unpack(const block_iq3_s& b, block_groups<iq3_s>& to) noexcept {
-  for (std::size_t i = 0; i < 256; ++i) {
-    const std::size_t p = i / 4;
+  for (std::size_t p = 0; p < 64; ++p) {
     const unsigned index = b.points[p] | (b.high_bits[p / 8] >> p % 8 & 1u) << 8;
-    const int level = formats::iq3_s_grid[index] >> 3 * (i % 4) & 7;
-    to.codes[i] = formats::with_sign(2 * level + 1, b.signs[i / 8], i % 8);
+    const unsigned point = formats::iq3_s_grid[index], signs = b.signs[p / 2] >> 4 * (p % 2);
+    for (std::size_t j = 0; j < 4; ++j)
+      to.codes[4 * p + j] =
+          formats::with_sign(static_cast<int>(2 * (point >> 3 * j & 7) + 1), signs, j);
   }
   for (std::size_t g = 0; g < 8; ++g)
     to.scales[g] = formats::to_float(b.scale) *
