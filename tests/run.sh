@@ -2,7 +2,8 @@
 # Installs what is missing, then builds and runs the tests on every instruction set that this
 # machine can run: natively, or under qemu-user for NEON.
 #   bash tests/run.sh                 natively, with sanitizers, scalar, and NEON by emulation
-#   bash tests/run.sh all             every instruction set that can run here, and the benchmarks
+#   bash tests/run.sh all             every instruction set that can run here, sanitizers on advise and
+#                                     report too, and the benchmarks
 #   bash tests/run.sh PRESET...       these
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -40,6 +41,12 @@ for preset in "${presets[@]}"; do
   # fast again.
   if [ "$preset" != debug ]; then options=("-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG" -DEDGEQUANT_BENCH_FLAGS=-O0); fi
   if [ "$preset" = release ]; then options+=("-DEDGEQUANT_BENCH=$bench"); fi
+  if [ "$preset" = debug ]; then
+    rooms=$(sed -n 's/^set(EDGEQUANT_TEST_ROOMS "\(.*\)" CACHE.*/\1/p' tests/CMakeLists.txt)
+    # Tables and pages allocate little and compile slowly.
+    if [ "$bench" = OFF ]; then rooms=${rooms/;report/} rooms=${rooms/;advise/}; fi
+    options+=("-DEDGEQUANT_TEST_ROOMS=$rooms")
+  fi
   case $preset in release | debug) if [ "$(uname -m)" = x86_64 ]; then options+=("-DEDGEQUANT_EXPECT_ISA=$native"); fi ;; esac
   if ! { cmake --preset "$preset" "${options[@]}" && cmake --build --preset "$preset"; } >"$log" 2>&1; then
     tail -n 40 "$log" >&2
