@@ -7,7 +7,7 @@
 #include <edgequant/quantizer/plain.hpp>
 #include <edgequant/quantizer/row_codec.hpp>
 
-#include "random_blocks.hpp"
+#include "../random_blocks.hpp"
 
 #include <cstdio>
 #include <cstring>
