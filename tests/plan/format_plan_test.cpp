@@ -140,10 +140,11 @@ TEST_F(format_plan, reads_every_format_but_the_carried_ones) {
   source.tensors.clear();
   for (const auto type : {f32, f16, bf16, q8, q4, format::f64})
     add("w" + std::string(eq::name_of(type)), {32, 2}, type);
-  EXPECT_EQ(types(q8), formats(6, q8));
   add("k", {256, 1}, format::q4_k);
+  EXPECT_EQ(types(q8), formats(7, q8));
+  add("c", {256, 1}, format::q8_k);
   EXPECT_EQ(refusal(eq::error_code::bad_file),
-            "m: tensor 'k': values in q4_K cannot be read; start from f32, f16 or bf16");
+            "m: tensor 'c': values in q8_K cannot be read; start from f32, f16 or bf16");
 }
 
 TEST_F(format_plan, long_names_are_refused_before_any_search) {
