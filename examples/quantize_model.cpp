@@ -14,7 +14,7 @@ namespace {
 struct arguments {
   std::string input, output, format = "q4_0", scale = "mse", report;
   std::string method = "rtn", calibration, resume;
-  std::string budget, candidates = "q4_0,q5_0,q8_0", sensitivity = "output", plan, plan_out;
+  std::string budget, candidates, sensitivity = "output", plan, plan_out;
   std::size_t calibration_tokens = 16384;
   std::vector<std::string> keep;
   unsigned threads = 0;
@@ -23,13 +23,16 @@ struct arguments {
 
 void describe(CLI::App& app, arguments& a) {
   app.description(
-      "Quantizes a model to INT8, INT5 or INT4 and writes a GGUF that llama.cpp opens.\n"
+      "Quantizes a model to 8 bits a weight or fewer and writes a GGUF that llama.cpp opens.\n"
       "IN is a GGUF, a safetensors file, or a folder with safetensors (sharded too). With a\n"
       "Llama config.json beside it, safetensors become a complete llama model with its\n"
       "vocabulary from tokenizer.model; otherwise tensors keep their names.\n");
   app.footer(
-      "Norms and other 1-D tensors stay f32; with q4_0 and q5_0 the embedding and output matrices\n"
-      "become q8_0; a matrix whose rows are no multiple of 32 becomes f16. --keep changes that.\n\n"
+      "Norms and other 1-D tensors stay f32. Below 8 bits a weight the embedding and output "
+      "matrices\n"
+      "become q8_0, or q6_K beside formats of super-blocks. A matrix whose rows do not fit a "
+      "format\n"
+      "gets the nearest one of blocks of 32, or f16, with a note. --keep changes that.\n\n"
       "Examples:\n"
       "  quantize_model Llama-3.2-1B/ small.gguf\n"
       "  quantize_model model-f16.gguf model-q8.gguf --format q8_0\n"
@@ -43,11 +46,14 @@ void describe(CLI::App& app, arguments& a) {
   app.add_option("IN", a.input, "GGUF, safetensors file, or folder")->required();
   app.add_option("OUT", a.output, "the GGUF to write; replaced only when the new one is complete")
       ->required();
-  app.add_option("--format", a.format, "format of the matrices: q4_0, q5_0, q8_0, f16, bf16, f32")
+  app.add_option("--format", a.format,
+                 "format of the matrices: " + eq::writable_formats(", ") +
+                     "; or one of llama.cpp's mixtures: " + eq::recipe_names(", "))
       ->capture_default_str();
   app.add_option("--scale", a.scale,
                  "how a group's scale is chosen: mse (least squared error), absmax,\n"
-                 "signed_max, ggml (llama.cpp's bytes), percentile[:P]. All but mse and ggml make zeros of\n"
+                 "signed_max, ggml (llama.cpp's bytes), percentile[:P]. All but mse and ggml make "
+                 "zeros of\n"
                  "groups whose scale is below the least f16, and a note says so")
       ->capture_default_str();
   app.add_option("--keep", a.keep,
@@ -62,7 +68,9 @@ void describe(CLI::App& app, arguments& a) {
          "with large inputs are scaled up first), or awq+gptq")
       ->capture_default_str()
       ->check(CLI::IsMember({"rtn", "gptq", "awq", "awq+gptq"}));
-  app.add_option("--calibration", a.calibration, "a text like those the model will see")
+  app.add_option(
+         "--calibration", a.calibration,
+         "a text like those the model will see; with rtn it says how much each column counts")
       ->check(given);
   app.add_option("--calibration-tokens", a.calibration_tokens, "tokens of it, from its beginning")
       ->capture_default_str()
@@ -71,15 +79,19 @@ void describe(CLI::App& app, arguments& a) {
       app.add_option(
              "--budget", a.budget,
              "the best formats for a file of at most this size, such as 3.2MiB, or these bits\n"
-             "a weight, such as 5.0bpw; --keep pins what it names. The plan is measured beside the\n"
+             "a weight, such as 5.0bpw; --keep pins what it names. The plan is measured beside "
+             "the\n"
              "best uniform format of at most its size, and the better one is written")
           ->check(given);
-  app.add_option("--candidates", a.candidates, "the formats that a budget chooses from")
-      ->capture_default_str();
-  app.add_option("--sensitivity", a.sensitivity,
-                 "what a budget minimises: output (divergence of the model, measured by kind of matrix\n"
-                 "and by layer, shared out by output errors), kld (the same measured tensor by\n"
-                 "tensor: slow), or weight (error of the weights; needs no text)")
+  app.add_option(
+      "--candidates", a.candidates,
+      "the formats that a budget chooses from, such as q4_0,q5_0,q8_0; without it those\n"
+      "of 2 to 8 bits that fit each matrix");
+  app.add_option(
+         "--sensitivity", a.sensitivity,
+         "what a budget minimises: output (divergence of the model, measured by kind of matrix\n"
+         "and by layer, shared out by output errors), kld (the same measured tensor by\n"
+         "tensor: slow), or weight (error of the weights; needs no text)")
       ->capture_default_str()
       ->check(CLI::IsMember({"output", "weight", "kld"}));
   app.add_option("--plan-out", a.plan_out, "write the plan as JSON: formats, candidates, errors")
@@ -112,13 +124,14 @@ std::vector<eq::format> candidates_of(const std::string& list) {
 
 eq::quantize_model_options options_of(const arguments& a) {
   eq::quantize_model_options o;
-  o.type = eq::parse_format(a.format);
+  o.mixture = eq::find_recipe(a.format);
+  if (o.mixture == nullptr) o.type = eq::parse_format(a.format);
   o.scale = eq::parse_scale(a.scale);
   for (const auto& rule : a.keep) o.keep.push_back(eq::parse_keep(rule));
   o.method = eq::parse_method(a.method);
   o.calibration = {a.calibration, a.calibration_tokens};
   if (!a.budget.empty()) o.budget = eq::parse_budget(a.budget);
-  o.candidates = candidates_of(a.candidates);
+  if (!a.candidates.empty()) o.candidates = candidates_of(a.candidates);
   o.sensitivity = eq::parse_measure(a.sensitivity);
   o.plan = a.plan;
   o.plan_output = a.plan_out;

@@ -135,6 +135,30 @@ std::map<std::string, std::uint64_t> compute() {
     out["stored/" + std::string(eq::name_of(F::id))] = h.value();
   };
   [&]<class... F>(eq::coded_list<F...>) { (add_stored(F{}), ...); }(eq::stored_formats{});
+  // Blocks that the search makes, with columns that count the same and that do not.
+  const auto add_encoded = [&](const char* kind, const eq::format_row& row, const float* w,
+                               std::span<const float> importance) {
+    eq::row_encoder encode(row.id, eq::scale_rule::mse, "golden");
+    std::vector<std::byte> bytes(eq::row_bytes(row.id, 512));
+    encode({w, 512}, importance, 0, bytes.data());
+    hasher h;
+    h.add(bytes.data(), bytes.size());
+    out[std::string(kind) + "/" + std::string(row.name) + (importance.empty() ? "" : "/weighted")] =
+        h.value();
+  };
+  for (int kind = 0; kind < 5; ++kind) {
+    const auto w = make_input(kind, 1, 512);
+    std::vector<float> importance(512);
+    generator random{78};
+    for (float& c : importance) c = static_cast<float>(random() % 1000) * 0.37f;
+    for (const auto& row : eq::format_table) {
+      if (row.use != eq::format_use::writable || eq::visit_block_format(row.id, [](auto) {}) ||
+          !eq::find_layout(row.id))
+        continue;
+      add_encoded(kinds[kind], row, w.data(), {});
+      add_encoded(kinds[kind], row, w.data(), importance);
+    }
+  }
   return out;
 }
 

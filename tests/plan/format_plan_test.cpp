@@ -172,7 +172,7 @@ TEST(keep_rule, refuses_what_is_none) {
   for (const std::string text : {"", "a", "=f16"})
     EXPECT_EQ(refusal(text), "rule '" + text + "': expected REGEX=FORMAT");
   const auto known = "expected one of " + eq::writable_formats(", ");
-  for (const std::string type : {"", "F16", "f64", "i8", "q4_K", " f16", "f16 "})
+  for (const std::string type : {"", "F16", "f64", "i8", "iq3_s", "q4_k", " f16", "f16 "})
     EXPECT_EQ(refusal("a=" + type), "format '" + type + "': " + known);
   EXPECT_EQ(refusal("a=\n"), "format '\\x0a': " + known);
   for (const std::string pattern : {"(", "[", "a{2,1}", "*", "\\"}) // whatever the library says
@@ -190,7 +190,10 @@ TEST(keep_rule, a_pattern_cannot_overflow_the_stack) {
 }
 
 TEST(keep_rule, names_the_formats) {
-  EXPECT_EQ(eq::writable_formats(" "), "f32 f16 bf16 q8_0 q5_0 q4_0");
+  EXPECT_EQ(
+      eq::writable_formats(" "),
+      "f32 f16 bf16 q8_0 q5_0 q4_0 q4_1 q5_1 q2_K q3_K q4_K q5_K q6_K iq4_nl iq4_xs tq1_0 tq2_0 "
+      "mxfp4 nvfp4 q1_0 q2_0");
   for (const auto type : {f32, f16, bf16, q8, q5, q4})
     EXPECT_EQ(eq::parse_format(eq::name_of(type)), type);
 }

@@ -22,7 +22,7 @@ TEST(sensitivity, figures_follow_their_definitions) {
   const eq::matrix_f outliers = x * Eigen::VectorXf::LinSpaced(64, 0.1f, 9).asDiagonal();
   eq::calibration seen([](std::string_view) { return true; });
   seen("w", outliers.data(), 150, 64);
-  const auto s = eq::analyze_sensitivity("w", w, seen.all().at("w"), eq::default_candidates, 2);
+  const auto s = eq::analyze_sensitivity("w", w, seen.all().at("w"), three, 2);
   ASSERT_EQ(s.candidates.size(), 3u);
   EXPECT_EQ(s.name, "w");
   EXPECT_EQ(s.rows, 70u);
@@ -50,7 +50,7 @@ TEST(sensitivity, figures_follow_their_definitions) {
     EXPECT_NEAR(c.output_error, output, 1e-9);
     EXPECT_FALSE(c.kl);
   }
-  const auto one = eq::analyze_sensitivity("w", w, seen.all().at("w"), eq::default_candidates, 1);
+  const auto one = eq::analyze_sensitivity("w", w, seen.all().at("w"), three, 1);
   EXPECT_EQ(one.candidates[0].output_error, s.candidates[0].output_error); // on any threads
 }
 
@@ -94,7 +94,7 @@ TEST(sensitivity, refuses_what_it_cannot_read) {
 
 TEST_F(plans, every_matrix_of_a_model_is_analyzed) {
   const auto ready = open();
-  const auto layers = eq::analyze_model(ready.weights, ready.text, eq::default_candidates, 1);
+  const auto layers = eq::analyze_model(ready.weights, ready.text, three, 1);
   ASSERT_EQ(layers.size(), 1u + 2 * 7);
   EXPECT_EQ(layers.back().name, "token_embd.weight"); // tied: it reads what the last layer gives
   EXPECT_NE(layers.back().candidates[0].output_error, layers.back().candidates[0].weight_error);
@@ -108,9 +108,9 @@ TEST_F(plans, every_matrix_of_a_model_is_analyzed) {
 TEST_F(plans, weights_are_analyzed_without_a_text) {
   const auto ready = eq::open_calibrated(source, model, folder / "out.gguf", {}, 1);
   EXPECT_TRUE(ready.text.tokens.empty());
-  const auto layers = eq::analyze_model(ready.weights, ready.text, eq::default_candidates, 1);
+  const auto layers = eq::analyze_model(ready.weights, ready.text, three, 1);
   const auto with_text = open();
-  const auto seen = eq::analyze_model(with_text.weights, with_text.text, eq::default_candidates, 1);
+  const auto seen = eq::analyze_model(with_text.weights, with_text.text, three, 1);
   ASSERT_EQ(layers.size(), seen.size());
   for (std::size_t i = 0; i < layers.size(); ++i) {
     EXPECT_EQ(layers[i].name, seen[i].name);
@@ -121,8 +121,7 @@ TEST_F(plans, weights_are_analyzed_without_a_text) {
 
 TEST_F(plans, divergence_that_was_kept_is_not_measured_again) {
   auto ready = open();
-  auto layers = eq::analyze_model(ready.weights, ready.text, eq::default_candidates, 1),
-       again = layers;
+  auto layers = eq::analyze_model(ready.weights, ready.text, three, 1), again = layers;
   std::size_t measured = 0;
   const auto count = [&](const eq::progress& p) { measured += !p.item.empty(); };
   eq::encoded_tensors kept(folder / "kept", "job");
@@ -141,7 +140,7 @@ TEST_F(plans, divergence_that_was_kept_is_not_measured_again) {
 /// The divergence that is said to come from one tensor is that of a file where only it changed.
 TEST_F(plans, divergence_is_that_of_the_tensor_alone) {
   auto ready = open();
-  auto layers = eq::analyze_model(ready.weights, ready.text, eq::default_candidates, 1);
+  auto layers = eq::analyze_model(ready.weights, ready.text, three, 1);
   eq::measure_divergence(ready.weights, ready.text, 300, layers, 1);
   for (const char* name : {"token_embd.weight", "blk.1.ffn_down.weight"}) {
     const auto layer =
@@ -207,7 +206,7 @@ namespace {
 /// divergence of all of them together.
 TEST_F(plans, group_divergences_are_shared_out) {
   auto ready = open();
-  auto layers = eq::analyze_model(ready.weights, ready.text, eq::default_candidates, 1);
+  auto layers = eq::analyze_model(ready.weights, ready.text, three, 1);
   std::map<std::string, double> measured;
   eq::known_divergences known;
   known.put = [&](const std::string& name, double value) { measured[name] = value; };
@@ -238,7 +237,7 @@ TEST_F(plans, group_divergences_are_shared_out) {
 
 TEST_F(plans, known_group_divergences_are_not_measured_again) {
   auto ready = open();
-  auto layers = eq::analyze_model(ready.weights, ready.text, eq::default_candidates, 1);
+  auto layers = eq::analyze_model(ready.weights, ready.text, three, 1);
   eq::known_divergences known;
   known.find = [](const std::string&) { return std::optional(0.5); };
   known.put = [](const std::string& name, double) { ADD_FAILURE() << name; };

@@ -12,6 +12,9 @@ namespace plan_test {
 using namespace model_test;
 using eq::format;
 
+/// Candidates that fit the toy's rows, from small to large.
+inline constexpr format three[] = {format::q4_0, format::q5_0, format::q8_0};
+
 /// A toy of two layers whose words are the 256 bytes, `<s>` and `</s>`; its rows fit every format.
 inline fs::path write_speaker(const fs::path& path, format type = format::f32) {
   auto vocabulary = byte_level({});

@@ -212,6 +212,30 @@ TEST(gptq, weights_that_cannot_be_stored_are_named) {
   EXPECT_EQ(refusal(), "w: value at index 100 is NaN");
 }
 
+// Scales, minimums, halves and codebooks of every format: what the job believes to have stored is
+// what the bytes hold, and the output error is below that of rounding.
+TEST(gptq, serves_every_encodable_format) {
+  const auto x = correlated_inputs(600, 256, 21);
+  const Eigen::MatrixXd gram = x.transpose() * x;
+  const eq::gptq_columns columns(gram);
+  const matrix w(8, 256, 22);
+  for (const auto& row : eq::format_table) {
+    if (!eq::find_layout(row.id)) continue;
+    std::vector<std::byte> bytes(w.rows * eq::row_bytes(row.id, w.columns));
+    const auto report =
+        eq::gptq_encode(row.id, w.values.data(), w.rows, columns, {}, "w", bytes.data());
+    const eq::matrix_f q = decoded(w, row.id, bytes);
+    const Eigen::MatrixXd off = w.view().cast<double>() - q.cast<double>();
+    const double error = (off * columns.gram()).cwiseProduct(off).sum();
+    // The decoded values are floats, up to 2^-24 of the largest from those of the job.
+    EXPECT_NEAR(error, report.error, 1e-4 * report.error) << row.name;
+    EXPECT_LT(report.error, 0.9 * report.rounded_error) << row.name;
+    const Eigen::MatrixXd rounded =
+        w.view().cast<double>() - decoded(w, row.id, by_rounding(w, row.id)).cast<double>();
+    EXPECT_LT(error, 0.9 * (rounded * columns.gram()).cwiseProduct(rounded).sum()) << row.name;
+  }
+}
+
 TEST(gptq, is_never_worse_than_rounding) {
   const auto x = correlated_inputs(10, 32, 11);
   const Eigen::MatrixXd gram = x.transpose() * x;
@@ -237,7 +261,7 @@ TEST(gptq, refuses_what_has_no_groups) {
     return std::string("encoded");
   };
   EXPECT_EQ(encode(format::f16, 32), "w: GPTQ needs a format with groups, not f16");
-  EXPECT_EQ(encode(format::q4_0, 33), "w: rows of 33 values are no whole groups of 32");
+  EXPECT_EQ(encode(format::q4_0, 33), "w: rows of 33 values are no whole blocks of 32");
 }
 
 } // namespace

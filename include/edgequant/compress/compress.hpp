@@ -4,12 +4,16 @@
 
 #include "../core/progress.hpp"
 #include "../plan/format_plan.hpp"
+#include "../quantizer/quantized_matrix.hpp"
 #include "../quantizer/row_codec.hpp"
 #include "../report/compress_report.hpp"
 #include "../system/parallel_for.hpp"
 #include "encoded_tensors.hpp"
 
 namespace edgequant::inline EDGEQUANT_ABI {
+
+/// One number a column, finite and not negative: the mean square of what it multiplies.
+using column_importance = std::map<std::string, std::vector<float>, std::less<>>;
 
 struct compress_options {
   format type = format::q4_0; ///< of the matrices
@@ -20,6 +24,9 @@ struct compress_options {
   bool dry_run = false;             ///< plan and check, write nothing
   /// Tensors that are encoded already, in the planned format: they are taken as they are.
   const encoded_tensors* encoded = nullptr;
+  /// How much each column of a matrix counts, by the matrix's name, or null: under the rule mse,
+  /// in block formats.
+  const column_importance* importance = nullptr;
 
   operator format_request() const { return {type, keep, exact}; }
 };
@@ -69,6 +76,9 @@ private:
   std::uint64_t write_tensor(gguf_writer& writer, const model_tensor& tensor, format type,
                              error_accumulator& error);
 
+  [[nodiscard]] std::span<const float> importance_of(const stored_tensor& tensor,
+                                                     format type) const;
+
   const model_source& source_;
   const compress_options& options_;
   const progress_callback& listener_;
@@ -112,6 +122,16 @@ inline void compress_job::check() {
   }
 }
 
+inline std::span<const float> compress_job::importance_of(const stored_tensor& tensor,
+                                                          format type) const {
+  if (options_.importance == nullptr || !is_block_format(type)) return {};
+  const auto found = options_.importance->find(tensor.name);
+  if (found == options_.importance->end()) return {};
+  require_importance(found->second, tensor.columns(),
+                     place_of(source_.name, "tensor", tensor.name));
+  return found->second;
+}
+
 inline std::uint64_t compress_job::write_tensor(gguf_writer& writer, const model_tensor& tensor,
                                                 format type, error_accumulator& error) {
   const stored_tensor& stored = tensor.stored;
@@ -124,6 +144,7 @@ inline std::uint64_t compress_job::write_tensor(gguf_writer& writer, const model
     fail(error_code::bad_argument, place,
          "encoded as " + std::string(name_of(ready->type)) + ", planned as " +
              std::string(name_of(type)));
+  const std::span<const float> importance = importance_of(stored, type);
   std::vector<std::byte> bytes;
   std::vector<error_accumulator> errors;
   std::vector<char> vanished;
@@ -147,7 +168,7 @@ inline std::uint64_t compress_job::write_tensor(gguf_writer& writer, const model
         else if (type == stored.type) // a second rounding could only lose
           std::memcpy(out, source.data(), source.size());
         else
-          encode(values, {}, (first + r) * columns, out);
+          encode(values, importance, (first + r) * columns, out);
         decode_row(type, out, decoded);
         errors[r].add(values, decoded);
         vanished[r] = is_zero(decoded) && !is_zero(values);
@@ -194,8 +215,10 @@ inline void compress_job::write(gguf_writer& writer, std::span<const tensor_plan
     report.bytes_before += t.data.size();
     report.bytes_after += plans[i].bytes;
     if (plans[i].fallback)
-      report.notes.push_back(escaped(t.name) + " (" + format_shape(t.dims) +
-                             ") becomes f16: its rows are no multiple of 32");
+      report.notes.push_back(
+          escaped(t.name) + " (" + format_shape(t.dims) + ") becomes " +
+          std::string(name_of(plans[i].type)) + ": its rows are no multiple of " +
+          (plans[i].type == format::f16 ? "32" : "the block that was asked for"));
   }
   if (options.encoded != nullptr && options.encoded->size() != 0)
     report.notes.push_back("matrices of layers follow the original's outputs on the calibration "

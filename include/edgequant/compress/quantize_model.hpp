@@ -3,6 +3,7 @@
 /// resumable, with a report.
 #pragma once
 
+#include "../plan/recipe.hpp"
 #include "../report/plan_json.hpp"
 #include "../report/report_page.hpp"
 #include "../report/report_text.hpp"
@@ -14,11 +15,14 @@
 namespace edgequant::inline EDGEQUANT_ABI {
 
 struct quantize_model_options {
-  format type = format::q4_0;           ///< of the matrices, unless something below says otherwise
-  scale_choice scale = scale_rule::mse; ///< of matrices that are rounded without a text
+  format type = format::q4_0; ///< of the matrices, unless something below says otherwise
+  /// A ready-made mixture of formats: find_recipe(). It takes the place of `type`.
+  const recipe* mixture = nullptr;
+  scale_choice scale = scale_rule::mse; ///< of matrices that are rounded without GPTQ or AWQ
   std::vector<keep_rule> keep = {};     ///< exceptions; stronger than a budget and a plan
   layer_method method = {};             ///< how the layers' matrices are rounded: parse_method()
-  calibration_options calibration = {}; ///< the text that gptq, awq and budgets need
+  /// The text that gptq, awq and budgets need. Without them it says how much each column counts.
+  calibration_options calibration = {};
 
   std::optional<file_budget> budget = {}; ///< the best formats for a file of at most this size
   std::vector<format> candidates{std::begin(default_candidates), std::end(default_candidates)};
@@ -80,7 +84,9 @@ public:
 
 private:
   [[nodiscard]] bool by_text() const { return options_.method.gptq || options_.method.awq; }
+  void take_mixture();
   void take_plan();
+  template <class = void> void weigh_columns(calibrated_model& model);
   void note_requantized();
   template <class = void> void plan_for(calibrated_model& model);
   template <class = void> void measure(calibrated_model& model);
@@ -101,6 +107,7 @@ private:
   compress_options settings_;
   layer_method method_;
   encoded_tensors encoded_;
+  column_importance importance_;
   std::vector<std::string> notes_;
   quantize_model_result result_;
 };
@@ -111,6 +118,9 @@ inline void quantize_model_job::check() const {
     fail(error_code::bad_argument, "budget", "a plan from a file leaves it nothing to choose");
   if (!options_.plan_output.empty() && !budget)
     fail(error_code::bad_argument, "plan output", "only a budget makes a plan");
+  if (options_.mixture != nullptr && (budget || !options_.plan.empty()))
+    fail(error_code::bad_argument, "recipe " + std::string(options_.mixture->name),
+         "a budget or a plan chooses the formats already");
   const bool by_weights = !by_text() && options_.sensitivity == loss_measure::weight;
   if (options_.calibration.text.empty() && (by_text() || (budget && !by_weights)))
     fail(error_code::bad_argument, by_text() ? "method " + name_of(options_.method) : "budget",
@@ -126,10 +136,27 @@ inline void quantize_model_job::check() const {
   require_separate_files(outputs, inputs);
 }
 
-/// The formats of a plan from a file; what --keep names stays out of it.
+inline void quantize_model_job::take_mixture() {
+  if (options_.mixture == nullptr) return;
+  settings_.type = options_.mixture->type;
+  settings_.exact = recipe_formats(*options_.mixture, source_);
+}
+
+/// Of plain rounding, by the mean squares of what each matrix multiplies.
+template <class> void quantize_model_job::weigh_columns(calibrated_model& model) {
+  if (settings_.scale.rule != scale_rule::mse) return;
+  transformer network(model.weights, options_.threads);
+  const auto seen = calibrate(network, model.text.tokens, model.text.bos,
+                              chunk_context(model.weights, model.text));
+  for (const auto& [name, statistics] : seen.all()) importance_[name] = statistics.mean_squares();
+  settings_.importance = &importance_;
+}
+
+/// The formats of a plan from a file; what --keep names stays out of the plan and of the mixture.
 inline void quantize_model_job::take_plan() {
-  if (options_.plan.empty()) return;
-  settings_.exact = read_plan(options_.plan);
+  take_mixture();
+  if (!options_.plan.empty()) settings_.exact = read_plan(options_.plan);
+  if (settings_.exact.empty()) return;
   const auto rules = deciding_rules(source_, options_.keep);
   for (std::size_t i = 0; i < rules.size(); ++i)
     if (rules[i] != nullptr) settings_.exact.erase(source_.tensors[i].stored.name);
@@ -150,8 +177,8 @@ inline void quantize_model_job::note_requantized() {
   }
   if (count != 0)
     notes_.push_back(
-        std::to_string(count) + (count == 1 ? " matrix" : " matrices") + " of the source " + (count == 1 ? "is" : "are") +
-        " quantized already (" + names +
+        std::to_string(count) + (count == 1 ? " matrix" : " matrices") + " of the source " +
+        (count == 1 ? "is" : "are") + " quantized already (" + names +
         "): rounding once more adds its error to theirs; start from f16 where you can");
 }
 
@@ -226,12 +253,13 @@ template <class> quantize_model_result quantize_model_job::run() {
   if (!options_.report.empty() && !options_.dry_run) report.emplace(options_.report);
   if (!options_.plan_output.empty() && !options_.dry_run) plan.emplace(options_.plan_output);
   take_plan();
-  if (by_text() || options_.budget) {
+  if (by_text() || options_.budget || !options_.calibration.text.empty()) {
     auto calibration = options_.calibration;
     if (options_.budget) calibration.held_out = held_out_tokens;
     auto model =
         open_calibrated(source_, source_.path, output_, calibration, options_.threads, listener_);
     if (options_.budget) plan_for(model);
+    if (!by_text() && !model.text.tokens.empty() && !options_.dry_run) weigh_columns(model);
     if (by_text() && !options_.dry_run) encode(model);
     if (options_.budget && !options_.dry_run) judge(model);
   }

@@ -15,19 +15,25 @@ namespace edgequant::inline EDGEQUANT_ABI {
 /// is exact in float, so that a value has one rounding at most and every program gets the same.
 template <coded_format F> struct block_groups {
   static constexpr std::size_t count = F::block_length / F::group_length;
-  std::int8_t codes[F::block_length]; ///< with a codebook: its entries
+  /// With a codebook: its entries. Aligned by name: GCC 12 at -O3 otherwise reads them as aligned
+  /// from a stack slot that is not.
+  alignas(64) std::int8_t codes[F::block_length];
   float scales[count];
   float minimums[count]; ///< zeros unless F::has_minimum
 };
 
+/// How the scales of a block of any encodable format are stored. The scale of group g is `scale`
+/// times scale_steps[g], or step_value() where the format has no half; its minimum is `minimum`
+/// times minimum_steps[g].
+struct stored_scales {
+  static constexpr std::size_t most_groups = 16;
+  half scale{}, minimum{};
+  std::int16_t scale_steps[most_groups] = {};
+  std::uint8_t minimum_steps[most_groups] = {};
+};
+
 /// unpack(block, groups) takes a block apart. Any bytes are a block: what NaN or infinite scales
 /// give follows from the formula.
-
-/// Levels of iq4_nl and iq4_xs, and twice those of a number of four bits, E2M1.
-inline constexpr std::int8_t iq4_levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                               1,    13,   25,  38,  53,  69,  89,  113};
-inline constexpr std::int8_t fp4_levels[16] = {0, 1,  2,  3,  4,  6,  8,  12,
-                                               0, -1, -2, -3, -4, -6, -8, -12};
 
 namespace formats {
 
@@ -105,148 +111,177 @@ inline void unpack_iq1(unsigned index, bool minus, std::int8_t* codes) noexcept 
 
 } // namespace formats
 
-// One function a block. Groups without a minimum leave to.minimums as it is.
+/// What a step of a scale stands for.
+[[nodiscard]] inline float step_value(scale_unit unit, int step) noexcept {
+  if (unit == scale_unit::e8m0) return formats::half_power(static_cast<std::uint8_t>(step));
+  if (unit == scale_unit::ue4m3) return formats::half_of_ue4m3(static_cast<std::uint8_t>(step));
+  return static_cast<float>(step);
+}
 
-inline void unpack(const block_q8_0& b, block_groups<q8_0>& to) noexcept {
-  std::memcpy(to.codes, b.codes, 32);
-  to.scales[0] = formats::to_float(b.scale);
+// Of each encodable format the codes, and what its scales are made of.
+
+inline void unpack_codes(const block_q8_0& b, std::int8_t* codes) noexcept {
+  std::memcpy(codes, b.codes, 32);
 }
-inline void unpack(const block_q4_0& b, block_groups<q4_0>& to) noexcept {
-  formats::unpack_nibbles(b.nibbles, 16, to.codes,
+inline void unpack_codes(const block_q4_0& b, std::int8_t* codes) noexcept {
+  formats::unpack_nibbles(b.nibbles, 16, codes,
                           [](unsigned u, std::size_t) { return formats::to_code(u - 8); });
-  to.scales[0] = formats::to_float(b.scale);
 }
-inline void unpack(const block_q4_1& b, block_groups<q4_1>& to) noexcept {
-  formats::unpack_nibbles(b.nibbles, 16, to.codes,
+inline void unpack_codes(const block_q4_1& b, std::int8_t* codes) noexcept {
+  formats::unpack_nibbles(b.nibbles, 16, codes,
                           [](unsigned u, std::size_t) { return formats::to_code(u); });
-  to.scales[0] = formats::to_float(b.scale);
-  to.minimums[0] = -formats::to_float(b.minimum);
 }
-inline void unpack(const block_q5_0& b, block_groups<q5_0>& to) noexcept {
+inline void unpack_codes(const block_q5_0& b, std::int8_t* codes) noexcept {
   const std::uint32_t high = formats::word32(b.high_bits);
-  formats::unpack_nibbles(b.nibbles, 16, to.codes, [high](unsigned u, std::size_t j) {
+  formats::unpack_nibbles(b.nibbles, 16, codes, [high](unsigned u, std::size_t j) {
     return formats::to_code((u | (high >> j & 1) << 4) - 16);
   });
-  to.scales[0] = formats::to_float(b.scale);
 }
-inline void unpack(const block_q5_1& b, block_groups<q5_1>& to) noexcept {
+inline void unpack_codes(const block_q5_1& b, std::int8_t* codes) noexcept {
   const std::uint32_t high = formats::word32(b.high_bits);
-  formats::unpack_nibbles(b.nibbles, 16, to.codes, [high](unsigned u, std::size_t j) {
+  formats::unpack_nibbles(b.nibbles, 16, codes, [high](unsigned u, std::size_t j) {
     return formats::to_code(u | (high >> j & 1) << 4);
   });
-  to.scales[0] = formats::to_float(b.scale);
-  to.minimums[0] = -formats::to_float(b.minimum);
 }
-inline void unpack(const block_iq4_nl& b, block_groups<iq4_nl>& to) noexcept {
-  formats::unpack_nibbles(b.nibbles, 16, to.codes,
+inline void unpack_codes(const block_iq4_nl& b, std::int8_t* codes) noexcept {
+  formats::unpack_nibbles(b.nibbles, 16, codes,
                           [](unsigned u, std::size_t) { return iq4_levels[u]; });
-  to.scales[0] = formats::to_float(b.scale);
 }
-inline void unpack(const block_mxfp4& b, block_groups<mxfp4>& to) noexcept {
-  formats::unpack_nibbles(b.nibbles, 16, to.codes,
+inline void unpack_codes(const block_mxfp4& b, std::int8_t* codes) noexcept {
+  formats::unpack_nibbles(b.nibbles, 16, codes,
                           [](unsigned u, std::size_t) { return fp4_levels[u]; });
-  to.scales[0] = formats::half_power(b.exponent);
 }
-inline void unpack(const block_nvfp4& b, block_groups<nvfp4>& to) noexcept {
-  for (std::size_t g = 0; g < 4; ++g) {
-    formats::unpack_nibbles(b.nibbles + 8 * g, 8, to.codes + 16 * g,
+inline void unpack_codes(const block_nvfp4& b, std::int8_t* codes) noexcept {
+  for (std::size_t g = 0; g < 4; ++g)
+    formats::unpack_nibbles(b.nibbles + 8 * g, 8, codes + 16 * g,
                             [](unsigned u, std::size_t) { return fp4_levels[u]; });
-    to.scales[g] = formats::half_of_ue4m3(b.scales[g]);
-  }
 }
-inline void unpack(const block_q1_0& b, block_groups<q1_0>& to) noexcept {
+inline void unpack_codes(const block_q1_0& b, std::int8_t* codes) noexcept {
   for (std::size_t i = 0; i < 16; ++i)
     for (std::size_t j = 0; j < 8; ++j)
-      to.codes[8 * i + j] = formats::to_code((b.bits[i] >> j & 1u) * 2 - 1);
-  to.scales[0] = formats::to_float(b.scale);
+      codes[8 * i + j] = formats::to_code((b.bits[i] >> j & 1u) * 2 - 1);
 }
-inline void unpack(const block_q2_0& b, block_groups<q2_0>& to) noexcept {
+inline void unpack_codes(const block_q2_0& b, std::int8_t* codes) noexcept {
   for (std::size_t i = 0; i < 16; ++i)
     for (std::size_t j = 0; j < 4; ++j)
-      to.codes[4 * i + j] = formats::to_code((b.pairs[i] >> 2 * j & 3u) - 1);
-  to.scales[0] = formats::to_float(b.scale);
+      codes[4 * i + j] = formats::to_code((b.pairs[i] >> 2 * j & 3u) - 1);
 }
-
-inline void unpack(const block_q2_k& b, block_groups<q2_k>& to) noexcept {
-  formats::unpack_pairs(b.pairs, to.codes, [](int u, std::size_t, std::size_t) {
-    return static_cast<std::int8_t>(u);
-  });
-  const float scale = formats::to_float(b.scale), minimum = formats::to_float(b.minimum);
-  for (std::size_t g = 0; g < 16; ++g) {
-    to.scales[g] = scale * static_cast<float>(b.scales[g] & 15);
-    to.minimums[g] = minimum * static_cast<float>(b.scales[g] >> 4);
-  }
+inline void unpack_codes(const block_q2_k& b, std::int8_t* codes) noexcept {
+  formats::unpack_pairs(
+      b.pairs, codes, [](int u, std::size_t, std::size_t) { return static_cast<std::int8_t>(u); });
 }
-inline void unpack(const block_q3_k& b, block_groups<q3_k>& to) noexcept {
-  formats::unpack_pairs(b.pairs, to.codes, [&](int u, std::size_t bit, std::size_t l) {
+inline void unpack_codes(const block_q3_k& b, std::int8_t* codes) noexcept {
+  formats::unpack_pairs(b.pairs, codes, [&](int u, std::size_t bit, std::size_t l) {
     return static_cast<std::int8_t>(u - (b.high_bits[l] >> bit & 1 ? 0 : 4));
   });
-  const float scale = formats::to_float(b.scale);
-  for (std::size_t g = 0; g < 16; ++g) {
-    const int low = b.scales[g % 8] >> (g < 8 ? 0 : 4) & 15;
-    const int high = b.scales[8 + g % 4] >> 2 * (g / 4) & 3;
-    to.scales[g] = scale * static_cast<float>((low | high << 4) - 32);
-  }
 }
-inline void unpack(const block_q4_k& b, block_groups<q4_k>& to) noexcept {
-  const float scale = formats::to_float(b.scale), minimum = formats::to_float(b.minimum);
+inline void unpack_codes(const block_q4_k& b, std::int8_t* codes) noexcept {
   for (std::size_t c = 0; c < 4; ++c)
-    formats::unpack_nibbles(b.nibbles + 32 * c, 32, to.codes + 64 * c,
+    formats::unpack_nibbles(b.nibbles + 32 * c, 32, codes + 64 * c,
                             [](unsigned u, std::size_t) { return formats::to_code(u); });
-  for (std::size_t g = 0; g < 8; ++g) {
-    const auto s = formats::k_scale(b.scales, g);
-    to.scales[g] = scale * static_cast<float>(s.scale);
-    to.minimums[g] = minimum * static_cast<float>(s.minimum);
-  }
 }
-inline void unpack(const block_q5_k& b, block_groups<q5_k>& to) noexcept {
-  const float scale = formats::to_float(b.scale), minimum = formats::to_float(b.minimum);
+inline void unpack_codes(const block_q5_k& b, std::int8_t* codes) noexcept {
   for (std::size_t c = 0; c < 4; ++c)
-    formats::unpack_nibbles(b.nibbles + 32 * c, 32, to.codes + 64 * c,
-                            [&](unsigned u, std::size_t j) {
-                              const unsigned high = b.high_bits[j % 32] >> (2 * c + j / 32) & 1u;
-                              return formats::to_code(u | high << 4);
-                            });
-  for (std::size_t g = 0; g < 8; ++g) {
-    const auto s = formats::k_scale(b.scales, g);
-    to.scales[g] = scale * static_cast<float>(s.scale);
-    to.minimums[g] = minimum * static_cast<float>(s.minimum);
-  }
+    formats::unpack_nibbles(b.nibbles + 32 * c, 32, codes + 64 * c, [&](unsigned u, std::size_t j) {
+      const unsigned high = b.high_bits[j % 32] >> (2 * c + j / 32) & 1u;
+      return formats::to_code(u | high << 4);
+    });
 }
-inline void unpack(const block_q6_k& b, block_groups<q6_k>& to) noexcept {
-  formats::unpack_pairs(b.pairs, to.codes, [&](int high, std::size_t part, std::size_t l) {
+inline void unpack_codes(const block_q6_k& b, std::int8_t* codes) noexcept {
+  formats::unpack_pairs(b.pairs, codes, [&](int high, std::size_t part, std::size_t l) {
     const std::size_t n = part / 4, k = part % 4;
     const int low = b.nibbles[64 * n + 32 * (k % 2) + l] >> (k < 2 ? 0 : 4) & 15;
     return static_cast<std::int8_t>((low | high << 4) - 32);
   });
-  for (std::size_t g = 0; g < 16; ++g)
-    to.scales[g] = formats::to_float(b.scale) * static_cast<float>(b.scales[g]);
 }
-inline void unpack(const block_iq4_xs& b, block_groups<iq4_xs>& to) noexcept {
-  const unsigned high = formats::word16(b.scales_high);
-  for (std::size_t g = 0; g < 8; ++g) {
-    formats::unpack_nibbles(b.nibbles + 16 * g, 16, to.codes + 32 * g,
+inline void unpack_codes(const block_iq4_xs& b, std::int8_t* codes) noexcept {
+  for (std::size_t g = 0; g < 8; ++g)
+    formats::unpack_nibbles(b.nibbles + 16 * g, 16, codes + 32 * g,
                             [](unsigned u, std::size_t) { return iq4_levels[u]; });
-    const unsigned s = (b.scales_low[g / 2] >> 4 * (g % 2) & 15u) | (high >> 2 * g & 3) << 4;
-    to.scales[g] = formats::to_float(b.scale) * static_cast<float>(static_cast<int>(s) - 32);
-  }
 }
-inline void unpack(const block_tq1_0& b, block_groups<tq1_0>& to) noexcept {
-  std::int8_t* next = to.codes;
+inline void unpack_codes(const block_tq1_0& b, std::int8_t* codes) noexcept {
   const auto digits = [&](const std::uint8_t* from, std::size_t length, int count) {
     for (unsigned power = 1; count > 0; --count, power *= 3)
       for (std::size_t j = 0; j < length; ++j)
-        *next++ = formats::to_code((from[j] * power % 256 * 3 >> 8) - 1);
+        *codes++ = formats::to_code((from[j] * power % 256 * 3 >> 8) - 1);
   };
   digits(b.digits, 32, 5), digits(b.digits + 32, 16, 5), digits(b.last, 4, 4);
-  to.scales[0] = formats::to_float(b.scale);
 }
-inline void unpack(const block_tq2_0& b, block_groups<tq2_0>& to) noexcept {
-  formats::unpack_pairs(b.pairs, to.codes, [](int u, std::size_t, std::size_t) {
+inline void unpack_codes(const block_tq2_0& b, std::int8_t* codes) noexcept {
+  formats::unpack_pairs(b.pairs, codes, [](int u, std::size_t, std::size_t) {
     return static_cast<std::int8_t>(u - 1);
   });
-  to.scales[0] = formats::to_float(b.scale);
 }
+
+/// Blocks with one half, their scale, and perhaps another one.
+template <class Block> void unpack_scales(const Block& b, stored_scales& to) noexcept {
+  to.scale = b.scale, to.scale_steps[0] = 1;
+  if constexpr (requires { b.minimum; }) to.minimum = -b.minimum, to.minimum_steps[0] = 1;
+}
+inline void unpack_scales(const block_mxfp4& b, stored_scales& to) noexcept {
+  to.scale_steps[0] = b.exponent;
+}
+inline void unpack_scales(const block_nvfp4& b, stored_scales& to) noexcept {
+  for (std::size_t g = 0; g < 4; ++g) to.scale_steps[g] = b.scales[g];
+}
+inline void unpack_scales(const block_q2_k& b, stored_scales& to) noexcept {
+  to.scale = b.scale, to.minimum = b.minimum;
+  for (std::size_t g = 0; g < 16; ++g) {
+    to.scale_steps[g] = b.scales[g] & 15;
+    to.minimum_steps[g] = b.scales[g] >> 4;
+  }
+}
+inline void unpack_scales(const block_q3_k& b, stored_scales& to) noexcept {
+  to.scale = b.scale;
+  for (std::size_t g = 0; g < 16; ++g) {
+    const int low = b.scales[g % 8] >> (g < 8 ? 0 : 4) & 15;
+    const int high = b.scales[8 + g % 4] >> 2 * (g / 4) & 3;
+    to.scale_steps[g] = static_cast<std::int16_t>((low | high << 4) - 32);
+  }
+}
+/// q4_K and q5_K.
+template <class Block> void unpack_k_scales(const Block& b, stored_scales& to) noexcept {
+  to.scale = b.scale, to.minimum = b.minimum;
+  for (std::size_t g = 0; g < 8; ++g) {
+    const auto s = formats::k_scale(b.scales, g);
+    to.scale_steps[g] = s.scale, to.minimum_steps[g] = s.minimum;
+  }
+}
+inline void unpack_scales(const block_q4_k& b, stored_scales& to) noexcept {
+  unpack_k_scales(b, to);
+}
+inline void unpack_scales(const block_q5_k& b, stored_scales& to) noexcept {
+  unpack_k_scales(b, to);
+}
+inline void unpack_scales(const block_q6_k& b, stored_scales& to) noexcept {
+  to.scale = b.scale;
+  for (std::size_t g = 0; g < 16; ++g) to.scale_steps[g] = b.scales[g];
+}
+inline void unpack_scales(const block_iq4_xs& b, stored_scales& to) noexcept {
+  to.scale = b.scale;
+  const unsigned high = formats::word16(b.scales_high);
+  for (std::size_t g = 0; g < 8; ++g) {
+    const unsigned s = (b.scales_low[g / 2] >> 4 * (g % 2) & 15u) | (high >> 2 * g & 3) << 4;
+    to.scale_steps[g] = static_cast<std::int16_t>(static_cast<int>(s) - 32);
+  }
+}
+
+/// Takes a block of an encodable format apart.
+template <encodable_format F>
+void unpack(const typename F::block& block, block_groups<F>& to) noexcept {
+  unpack_codes(block, to.codes);
+  stored_scales s;
+  unpack_scales(block, s);
+  const bool has_half = F::steps::unit == scale_unit::half_of_block;
+  const float unit = has_half ? formats::to_float(s.scale) : 1.0f;
+  for (std::size_t g = 0; g < to.count; ++g) {
+    to.scales[g] = unit * step_value(F::steps::unit, s.scale_steps[g]);
+    if constexpr (F::has_minimum)
+      to.minimums[g] = formats::to_float(s.minimum) * static_cast<float>(s.minimum_steps[g]);
+  }
+}
+
+// One function a block of a lattice format. They have no minimums.
 
 inline void unpack(const block_iq2_xxs& b, block_groups<iq2_xxs>& to) noexcept {
   for (std::size_t g = 0; g < 8; ++g) {

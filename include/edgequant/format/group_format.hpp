@@ -6,9 +6,12 @@
 #include "format.hpp"
 #include "super_block.hpp"
 
+#include <array>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
+#include <span>
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
@@ -27,6 +30,53 @@ template <int Bits, std::size_t GroupLength, class Scale = float> struct symmetr
   using scale = Scale;
 };
 
+/// Codes lowest..highest, each times its group's scale.
+template <int Lowest, int Highest> struct linear_codes {
+  static constexpr int lowest = Lowest, highest = Highest;
+};
+
+/// Levels of iq4_nl and iq4_xs, and twice those of a number of four bits, E2M1.
+inline constexpr std::int8_t iq4_levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                               1,    13,   25,  38,  53,  69,  89,  113};
+inline constexpr std::int8_t fp4_levels[16] = {0, 1,  2,  3,  4,  6,  8,  12,
+                                               0, -1, -2, -3, -4, -6, -8, -12};
+
+/// Codes are the entries of a codebook, each times its group's scale; ascending, without repeats.
+struct iq4_codes {
+  static constexpr std::array<std::int8_t, 16> ascending = {
+      -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+  static constexpr int lowest = ascending.front(), highest = ascending.back();
+};
+struct sign_codes {
+  static constexpr std::array<std::int8_t, 2> ascending = {-1, 1};
+  static constexpr int lowest = -1, highest = 1;
+};
+struct fp4_codes {
+  static constexpr std::array<std::int8_t, 15> ascending = {-12, -8, -6, -4, -3, -2, -1, 0,
+                                                            1,   2,  3,  4,  6,  8,  12};
+  static constexpr int lowest = ascending.front(), highest = ascending.back();
+};
+
+/// How the scale of a group is stored.
+enum class scale_unit : std::uint8_t {
+  half_of_block, ///< a half of the block times an integer of the group, its step
+  e8m0,          ///< half of 2^(step - 127)
+  ue4m3,         ///< half of a float of four bits of exponent and three of mantissa
+};
+
+/// Steps lowest..highest of a group's scale, and of its minimum, which is another half of the block
+/// times its step. 1..1 where the half itself is the scale, 0..0 where there is no minimum.
+template <scale_unit Unit, int Lowest = 1, int Highest = 1, int LowestMinimum = 0,
+          int HighestMinimum = 0>
+struct scale_steps {
+  static constexpr scale_unit unit = Unit;
+  static constexpr int lowest = Lowest, highest = Highest;
+  static constexpr int lowest_minimum = LowestMinimum, highest_minimum = HighestMinimum;
+};
+template <int... Ends> using half_times_steps = scale_steps<scale_unit::half_of_block, Ends...>;
+using e8m0_steps = scale_steps<scale_unit::e8m0, 0, 254>;
+using ue4m3_steps = scale_steps<scale_unit::ue4m3, 0, 126>;
+
 /// ggml's q8_0, q5_0 and q4_0: groups of 32 with a half scale, stored as blocks.
 struct q8_0 {
   static constexpr format id = format::q8_0;
@@ -36,6 +86,8 @@ struct q8_0 {
   using block = block_q8_0;
   static constexpr std::size_t block_length = 32;
   static constexpr bool has_minimum = false;
+  using codes = linear_codes<-127, 127>;
+  using steps = half_times_steps<>;
 };
 struct q5_0 {
   static constexpr format id = format::q5_0;
@@ -45,6 +97,8 @@ struct q5_0 {
   using block = block_q5_0;
   static constexpr std::size_t block_length = 32;
   static constexpr bool has_minimum = false;
+  using codes = linear_codes<-16, 15>;
+  using steps = half_times_steps<>;
 };
 struct q4_0 {
   static constexpr format id = format::q4_0;
@@ -54,6 +108,8 @@ struct q4_0 {
   using block = block_q4_0;
   static constexpr std::size_t block_length = 32;
   static constexpr bool has_minimum = false;
+  using codes = linear_codes<-8, 7>;
+  using steps = half_times_steps<>;
 };
 
 template <class F>
@@ -84,8 +140,7 @@ template <class Use> constexpr bool visit_block_format(format type, Use&& use) {
   }(block_formats{});
 }
 
-/// The formats that the library reads and multiplies, and does not write: values in a block and in
-/// a group, and whether a group has a minimum.
+/// Another format of blocks: values in a block and in a group, and whether a group has a minimum.
 template <format Id, class Block, std::size_t BlockLength, std::size_t GroupLength,
           bool HasMinimum = false>
 struct stored_format {
@@ -94,21 +149,32 @@ struct stored_format {
   static constexpr std::size_t block_length = BlockLength, group_length = GroupLength;
   static constexpr bool has_minimum = HasMinimum;
 };
-struct q4_1 : stored_format<format::q4_1, block_q4_1, 32, 32, true> {};
-struct q5_1 : stored_format<format::q5_1, block_q5_1, 32, 32, true> {};
-struct q2_k : stored_format<format::q2_k, block_q2_k, 256, 16, true> {};
-struct q3_k : stored_format<format::q3_k, block_q3_k, 256, 16> {};
-struct q4_k : stored_format<format::q4_k, block_q4_k, 256, 32, true> {};
-struct q5_k : stored_format<format::q5_k, block_q5_k, 256, 32, true> {};
-struct q6_k : stored_format<format::q6_k, block_q6_k, 256, 16> {};
-struct iq4_nl : stored_format<format::iq4_nl, block_iq4_nl, 32, 32> {};
-struct iq4_xs : stored_format<format::iq4_xs, block_iq4_xs, 256, 32> {};
-struct mxfp4 : stored_format<format::mxfp4, block_mxfp4, 32, 32> {};
-struct nvfp4 : stored_format<format::nvfp4, block_nvfp4, 64, 16> {};
-struct q1_0 : stored_format<format::q1_0, block_q1_0, 128, 128> {};
-struct q2_0 : stored_format<format::q2_0, block_q2_0, 64, 64> {};
-struct tq1_0 : stored_format<format::tq1_0, block_tq1_0, 256, 256> {};
-struct tq2_0 : stored_format<format::tq2_0, block_tq2_0, 256, 256> {};
+/// With what an encoder needs to know: the codes, and how scales and minimums are stored.
+template <format Id, class Block, std::size_t BlockLength, std::size_t GroupLength, class Codes,
+          class Steps>
+struct coded_blocks
+    : stored_format<Id, Block, BlockLength, GroupLength, (Steps::highest_minimum > 0)> {
+  using codes = Codes;
+  using steps = Steps;
+};
+// clang-format off
+struct q4_1 : coded_blocks<format::q4_1, block_q4_1, 32, 32, linear_codes<0, 15>, half_times_steps<1, 1, 1, 1>> {};
+struct q5_1 : coded_blocks<format::q5_1, block_q5_1, 32, 32, linear_codes<0, 31>, half_times_steps<1, 1, 1, 1>> {};
+struct q2_k : coded_blocks<format::q2_k, block_q2_k, 256, 16, linear_codes<0, 3>, half_times_steps<0, 15, 0, 15>> {};
+struct q3_k : coded_blocks<format::q3_k, block_q3_k, 256, 16, linear_codes<-4, 3>, half_times_steps<-32, 31>> {};
+struct q4_k : coded_blocks<format::q4_k, block_q4_k, 256, 32, linear_codes<0, 15>, half_times_steps<0, 63, 0, 63>> {};
+struct q5_k : coded_blocks<format::q5_k, block_q5_k, 256, 32, linear_codes<0, 31>, half_times_steps<0, 63, 0, 63>> {};
+struct q6_k : coded_blocks<format::q6_k, block_q6_k, 256, 16, linear_codes<-32, 31>, half_times_steps<-128, 127>> {};
+struct iq4_nl : coded_blocks<format::iq4_nl, block_iq4_nl, 32, 32, iq4_codes, half_times_steps<>> {};
+struct iq4_xs : coded_blocks<format::iq4_xs, block_iq4_xs, 256, 32, iq4_codes, half_times_steps<-32, 31>> {};
+struct mxfp4 : coded_blocks<format::mxfp4, block_mxfp4, 32, 32, fp4_codes, e8m0_steps> {};
+struct nvfp4 : coded_blocks<format::nvfp4, block_nvfp4, 64, 16, fp4_codes, ue4m3_steps> {};
+struct q1_0 : coded_blocks<format::q1_0, block_q1_0, 128, 128, sign_codes, half_times_steps<>> {};
+struct q2_0 : coded_blocks<format::q2_0, block_q2_0, 64, 64, linear_codes<-1, 2>, half_times_steps<>> {};
+struct tq1_0 : coded_blocks<format::tq1_0, block_tq1_0, 256, 256, linear_codes<-1, 1>, half_times_steps<>> {};
+struct tq2_0 : coded_blocks<format::tq2_0, block_tq2_0, 256, 256, linear_codes<-1, 2>, half_times_steps<>> {};
+// clang-format on
+// Those whose codes come several at once, as points of a lattice, are read and not written.
 struct iq2_xxs : stored_format<format::iq2_xxs, block_iq2_xxs, 256, 32> {};
 struct iq2_xs : stored_format<format::iq2_xs, block_iq2_xs, 256, 16> {};
 struct iq2_s : stored_format<format::iq2_s, block_iq2_s, 256, 16> {};
@@ -128,12 +194,50 @@ concept coded_format = requires {
   { F::has_minimum } -> std::convertible_to<bool>;
 };
 
+/// A coded format whose codes are chosen one by one: it can be written.
+template <class F>
+concept encodable_format = coded_format<F> && requires {
+  { F::codes::lowest } -> std::convertible_to<int>;
+  { F::steps::lowest } -> std::convertible_to<int>;
+};
+
+/// An encodable format as data, for code that is compiled once for all of them.
+struct block_layout {
+  std::size_t block_length = 0, group_length = 0;
+  int lowest_code = 0, highest_code = 0;
+  std::span<const std::int8_t> codebook = {}; ///< ascending; empty: every integer between
+  scale_unit unit = scale_unit::half_of_block;
+  int lowest_step = 1, highest_step = 1, lowest_minimum = 0, highest_minimum = 0;
+
+  [[nodiscard]] constexpr std::size_t groups() const noexcept {
+    return block_length / group_length;
+  }
+  [[nodiscard]] constexpr bool has_minimum() const noexcept { return highest_minimum > 0; }
+  [[nodiscard]] constexpr bool has_steps() const noexcept { return lowest_step != highest_step; }
+};
+template <encodable_format F> [[nodiscard]] constexpr block_layout layout_of() noexcept {
+  using codes = typename F::codes;
+  using steps = typename F::steps;
+  block_layout layout{F::block_length,
+                      F::group_length,
+                      codes::lowest,
+                      codes::highest,
+                      {},
+                      steps::unit,
+                      steps::lowest,
+                      steps::highest,
+                      steps::lowest_minimum,
+                      steps::highest_minimum};
+  if constexpr (requires { codes::ascending; }) layout.codebook = codes::ascending;
+  return layout;
+}
+
 template <coded_format... F> struct coded_list {
   static_assert(((info_of(F::id).block_bytes == sizeof(typename F::block)) && ...));
   static_assert(((info_of(F::id).block_length == F::block_length) && ...));
   static_assert(((F::block_length % F::group_length == 0) && ...));
 };
-/// Those without an encoder of their own; q8_0, q5_0 and q4_0 are in block_formats.
+/// Those beside block_formats.
 using stored_formats =
     coded_list<q4_1, q5_1, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs, mxfp4, nvfp4, q1_0, q2_0,
                tq1_0, tq2_0, iq2_xxs, iq2_xs, iq2_s, iq3_xxs, iq3_s, iq1_s, iq1_m>;
@@ -143,6 +247,15 @@ template <class Use> constexpr bool visit_stored_format(format type, Use&& use) 
   return [&]<class... F>(coded_list<F...>) {
     return ((F::id == type && (use(F{}), true)) || ...);
   }(stored_formats{});
+}
+
+/// Calls use(F{}) with the encodable format whose id is `type`; false if there is none.
+template <class Use> constexpr bool visit_encodable_format(format type, Use&& use) {
+  bool known = visit_block_format(type, use);
+  visit_stored_format(type, [&]<class F>(F f) {
+    if constexpr (encodable_format<F>) use(f), known = true;
+  });
+  return known;
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -21,20 +21,31 @@ using named_formats = std::map<std::string, format, std::less<>>;
 }
 
 /// What a tensor of so many dimensions, stored as `stored`, becomes in a file of `type`: integers
-/// stay, 1-D tensors (norms, biases) become f32, and with codes of fewer than 8 bits
-/// token_embd.weight and output.weight become q8_0.
+/// stay, 1-D tensors (norms, biases) become f32, and below 8 bits a weight token_embd.weight and
+/// output.weight become q8_0, or q6_K beside formats of super-blocks.
 [[nodiscard]] constexpr format default_format(std::string_view name, std::size_t dimensions,
                                               format stored, format type) noexcept {
   if (is_integer(stored)) return stored;
   if (dimensions == 1) return format::f32;
   const bool large_vocabulary = name == "token_embd.weight" || name == "output.weight";
-  const int bits = info_of(type).code_bits;
-  return large_vocabulary && bits > 0 && bits < 8 ? format::q8_0 : type;
+  const auto& row = info_of(type);
+  if (!large_vocabulary || row.block_bytes >= row.block_length) return type;
+  return row.block_length == 256 ? format::q6_k : format::q8_0;
 }
 
-/// `type`, or f16 where rows of `columns` values are no multiple of its block length.
+/// What stands in for a format of longer blocks where rows are a multiple of 32 alone: of blocks
+/// of 32 the one nearest in size that keeps at least as many bits.
+[[nodiscard]] constexpr format format_of_32(format type) noexcept {
+  if (info_of(type).block_length <= 32) return type;
+  if (type == format::q6_k) return format::q8_0;
+  return type == format::q5_k ? format::q5_0 : format::iq4_nl;
+}
+
+/// `type`; where rows of `columns` values are no multiple of its block length, format_of_32() or,
+/// if they are no multiple of 32 either, f16.
 [[nodiscard]] constexpr format fitting_format(format type, std::uint64_t columns) noexcept {
-  return columns % info_of(type).block_length == 0 ? type : format::f16;
+  if (columns % info_of(type).block_length == 0) return type;
+  return columns % 32 == 0 ? format_of_32(type) : format::f16;
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

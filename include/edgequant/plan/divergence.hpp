@@ -44,7 +44,7 @@ public:
   divergence_meter(model_weights& weights, const calibration_text& text, std::size_t tokens,
                    unsigned threads);
 
-  /// Nats a token with these matrices in their first candidate; the weights are then as before.
+  /// Nats a token with these matrices in their measured candidate; the weights are then as before.
   [[nodiscard]] double operator()(std::span<const layer_sensitivity* const> group);
 
 private:
@@ -100,7 +100,7 @@ inline double divergence_meter::operator()(std::span<const layer_sensitivity* co
   restore.matrices.reserve(group.size());
   for (const auto* layer : group) {
     const weight_view w = weights_.find_matrix(layer->name);
-    const format type = layer->candidates[0].type;
+    const format type = layer->measured().type;
     auto bytes = encode_matrix(type, scale_rule::mse,
                                decode_matrix(w.type, w.data, w.rows, w.columns, threads_),
                                layer->name, threads_);
@@ -115,10 +115,10 @@ inline double divergence_meter::operator()(std::span<const layer_sensitivity* co
   return sum * static_cast<double>(vocabulary) / static_cast<double>(expected_.size());
 }
 
-/// The divergence of the first candidate; the others follow by their squared output errors, which a
-/// small divergence is proportional to.
+/// The divergence of the measured candidate; the others follow by their squared output errors,
+/// which a small divergence is proportional to.
 inline void set_divergence(layer_sensitivity& layer, double divergence) {
-  const double first = layer.candidates[0].output_error;
+  const double first = layer.measured().output_error;
   for (auto& c : layer.candidates)
     c.kl = first > 0 ? divergence * (c.output_error / first) * (c.output_error / first) : 0;
 }
@@ -187,7 +187,7 @@ inline void measure_group_divergence(model_weights& weights, const calibration_t
     const auto place = plan::detail::role_of(layer.name);
     roles[place.role].matrices.push_back(&layer);
     if (place.layer) blocks["layer " + std::to_string(*place.layer)].matrices.push_back(&layer);
-    shares[&layer] = layer.candidates[0].output_error * layer.candidates[0].output_error;
+    shares[&layer] = layer.measured().output_error * layer.measured().output_error;
   }
   plan::detail::divergence_meter measure(weights, text, tokens, threads);
   const std::size_t total = roles.size() + blocks.size();

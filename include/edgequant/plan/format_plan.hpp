@@ -33,7 +33,8 @@ struct keep_rule {
 struct tensor_plan {
   format type = format::f32;
   std::uint64_t bytes = 0; ///< in the new file, without padding
-  bool fallback = false;   ///< the format asked for does not fit the rows: f16 instead
+  /// The format asked for does not fit the rows: fitting_format() took its place.
+  bool fallback = false;
 };
 
 /// For each tensor the rule that decides, or null. bad_argument for a rule that matches no tensor.
@@ -41,13 +42,13 @@ struct tensor_plan {
                                                            std::span<const keep_rule> keep);
 
 /// One plan per tensor. Rules, the later ones stronger:
-/// - matrices get `type`; with codes of fewer than 8 bits, token_embd.weight and output.weight get
-///   q8_0;
+/// - matrices get `type`; below 8 bits a weight, token_embd.weight and output.weight get q8_0, or
+///   q6_K where `type` has super-blocks;
 /// - 1-D tensors (norms, biases) get f32;
 /// - integer tensors stay as they are;
 /// - the last matching rule of `keep` decides;
 /// - a tensor that `exact` names gets that format;
-/// - rows that are no multiple of the block length of their format get f16.
+/// - rows that are no multiple of the block length get fitting_format().
 ///
 /// bad_argument: a rule that matches no tensor, a name in `exact` that no tensor has, a block
 /// format for a 1-D tensor, a rule for an integer tensor. bad_file: a tensor whose values cannot be

@@ -27,12 +27,23 @@ struct layer_sensitivity {
   std::string name;
   std::uint64_t rows = 0, columns = 0;
   double kurtosis = 0;    ///< of the weights: 3 for Gaussian ones, more with outliers
-  double sensitivity = 0; ///< the output error in the first candidate
+  double sensitivity = 0; ///< the output error in the measured candidate
   std::vector<format_loss> candidates;
+
+  /// The candidate whose divergence is measured, those of the others follow from it: the first of
+  /// at least four bits a weight, where errors are small enough to be proportional, or the last.
+  [[nodiscard]] const format_loss& measured() const {
+    for (const auto& c : candidates)
+      if (2 * info_of(c.type).block_bytes >= info_of(c.type).block_length) return c;
+    return candidates.back();
+  }
 };
 
-/// Formats that sensitivity is asked for unless the caller names others: from small to large.
-inline constexpr format default_candidates[] = {format::q4_0, format::q5_0, format::q8_0};
+/// Formats that sensitivity is asked for unless the caller names others: from small to large, of
+/// formats of one size the one of least error. Stock llama.cpp of 2024 opens them all.
+inline constexpr format default_candidates[] = {format::q2_k,   format::q3_k, format::iq4_xs,
+                                                format::iq4_nl, format::q4_k, format::q5_0,
+                                                format::q5_k,   format::q6_k, format::q8_0};
 
 /// Sensitivity of one matrix. `inputs`: statistics of what it multiplies, with their Gram matrix;
 /// without a Gram matrix the output error is the column error, and without inputs the weight error.
@@ -146,7 +157,7 @@ layer_sensitivity analyze_sensitivity(std::string name, Eigen::Ref<const matrix_
          plan::detail::error_ratio(lost.column, total.column),
          plan::detail::error_ratio(lost.output, total.output), std::nullopt});
   }
-  if (!result.candidates.empty()) result.sensitivity = result.candidates[0].output_error;
+  if (!result.candidates.empty()) result.sensitivity = result.measured().output_error;
   return result;
 }
 

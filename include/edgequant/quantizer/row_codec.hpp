@@ -5,6 +5,7 @@
 #include "../core/number_text.hpp"
 #include "../format/block_groups.hpp"
 #include "../kernel/convert.hpp"
+#include "block_search.hpp"
 #include "group_encoder.hpp"
 
 #include <cstddef>
@@ -25,8 +26,8 @@ template <class... F> struct encoders_of<format_list<F...>> {
 /// Writes rows of one tensor in a writable format. An object is scratch memory for one thread.
 class row_encoder {
 public:
-  /// `name` is for messages and must outlive the encoder. A format that is not writable:
-  /// bad_argument.
+  /// `name` is for messages and must outlive the encoder. A format that is not writable, or not
+  /// by this scale rule: bad_argument. Formats beside q8_0, q5_0 and q4_0 have the rule mse alone.
   row_encoder(format type, const scale_choice& choice, std::string_view name);
 
   /// Writes row_bytes(type, row.size()) bytes, aligned to 4; the row is finite values in a whole
@@ -38,11 +39,14 @@ public:
 
 private:
   void require_below(float limit, std::span<const float> row, std::uint64_t first) const;
+  void encode_blocks(std::span<const float> row, std::span<const float> importance,
+                     std::uint64_t first, std::byte* bytes);
 
   format type_;
   std::string_view name_;
   bool takes_importance_ = false;
   typename encoders_of<block_formats>::type groups_;
+  std::optional<block_search> blocks_;
 };
 
 /// decode_row from bytes that are aligned to 8.
@@ -100,6 +104,14 @@ inline row_encoder::row_encoder(format type, const scale_choice& choice, std::st
     takes_importance_ = choice.rule == scale_rule::mse;
     groups_.emplace<group_encoder<F>>(choice, name);
   });
+  const auto layout = find_layout(type);
+  if (!layout || groups_.index() != 0) return;
+  blocks_.emplace(*layout);
+  takes_importance_ = true;
+  if (choice.rule != scale_rule::mse)
+    fail(error_code::bad_argument, std::string(name),
+         "the scales of " + std::string(name_of(type)) + " follow the rule mse alone, not " +
+             to_string(choice));
 }
 
 inline void row_encoder::operator()(std::span<const float> row, std::span<const float> importance,
@@ -120,11 +132,27 @@ inline void row_encoder::operator()(std::span<const float> row, std::span<const 
   default:
     break;
   }
+  if (blocks_) return encode_blocks(row, importance, first, bytes);
   visit_block_format(type_, [&]<class F>(F) {
     auto& encoder = std::get<group_encoder<F>>(groups_);
     auto* blocks = reinterpret_cast<typename F::block*>(bytes);
     encoder.encode_row(row, importance, first, blocks);
   });
+}
+
+inline void row_encoder::encode_blocks(std::span<const float> row,
+                                       std::span<const float> importance, std::uint64_t first,
+                                       std::byte* bytes) {
+  const std::size_t length = info_of(type_).block_length;
+  encoded_block encoded;
+  for (std::size_t i = 0; i < row.size(); i += length) {
+    if (!(*blocks_)(row.data() + i, importance.empty() ? nullptr : importance.data() + i, encoded))
+      fail(error_code::bad_value, std::string(name_),
+           "a scale of the block at index " + std::to_string(first + i) +
+               " is beyond the range of " + std::string(name_of(type_)));
+    pack_block(type_, encoded, bytes);
+    bytes += info_of(type_).block_bytes;
+  }
 }
 
 inline void row_encoder::require_below(float limit, std::span<const float> row,

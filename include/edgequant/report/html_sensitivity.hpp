@@ -9,18 +9,18 @@ namespace edgequant::inline EDGEQUANT_ABI {
 
 namespace report::detail {
 
-/// The first candidate of most tensors; nothing where there are none.
+/// The measured candidate of most tensors; nothing where there are none.
 [[nodiscard]] inline std::optional<format> usual_candidate(std::span<const html_tensor> tensors) {
   std::map<format, std::size_t> counts;
   std::optional<format> usual;
   for (const auto& t : tensors)
-    if (t.layer != nullptr && !t.layer->candidates.empty()) ++counts[t.layer->candidates[0].type];
+    if (t.layer != nullptr && !t.layer->candidates.empty()) ++counts[t.layer->measured().type];
   for (const auto& [type, count] : counts)
     if (!usual || count > counts[*usual]) usual = type;
   return usual;
 }
 
-/// A figure of a tensor in its first candidate format.
+/// A figure of a tensor in its measured candidate format.
 struct sensitivity_figure {
   std::string title;
   std::string unit; ///< behind values in tips
@@ -30,13 +30,13 @@ struct sensitivity_figure {
   /// What is shown of a tensor: finite, at least 0; nothing where it was not measured.
   [[nodiscard]] std::optional<double> at(const html_tensor& t) const {
     if (t.layer == nullptr || t.layer->candidates.empty()) return std::nullopt;
-    const auto value = of(t.layer->candidates[0]);
+    const auto value = of(t.layer->measured());
     if (!value || !std::isfinite(factor * *value) || *value < 0) return std::nullopt;
     return factor * *value;
   }
   [[nodiscard]] std::string tip(const html_tensor& t) const {
     return tensor_tip(t) + "\n" + short_text(*at(t)) + unit + " in " +
-           std::string(name_of(t.layer->candidates[0].type));
+           std::string(name_of(t.layer->measured().type));
   }
 };
 
@@ -108,7 +108,7 @@ struct sensitivity_figure {
     const auto value = figure.at(t);
     if (!value) continue;
     if (grid.has(t))
-      (t.layer->candidates[0].type == usual ? usual_values : values).push_back(*value);
+      (t.layer->measured().type == usual ? usual_values : values).push_back(*value);
     else
       others.push_back(&t);
   }
@@ -144,7 +144,7 @@ struct sensitivity_figure {
   if (!usual) return "";
   std::string in(name_of(*usual));
   if (std::any_of(known.begin(), known.end(),
-                  [&](const auto& t) { return t.layer->candidates[0].type != usual; }))
+                  [&](const auto& t) { return t.layer->measured().type != usual; }))
     in += ", or the first format that fits";
   const std::string charts =
       sensitivity_charts(known, grid,

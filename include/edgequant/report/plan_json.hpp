@@ -14,7 +14,7 @@ namespace edgequant::inline EDGEQUANT_ABI {
 /// One object: budget_bytes, file_bytes, loss, lower_bound, proven, and tensors: name, format,
 /// shape, kurtosis, and for each candidate format, bytes, weight_error, column_error, output_error,
 /// kl (nats, null where it was not measured); rank_correlation: how well each error ranks the
-/// tensors in their first candidate by the measured divergence (Spearman), null without it.
+/// tensors in their measured candidate by the measured divergence (Spearman), null without it.
 [[nodiscard]] nlohmann::json to_json(const budget_plan& plan,
                                      std::span<const layer_sensitivity> layers);
 
@@ -27,8 +27,8 @@ namespace report::detail {
 [[nodiscard]] inline nlohmann::json rank_correlations(std::span<const layer_sensitivity> layers) {
   std::vector<double> weight, column, output, kl;
   for (const auto& layer : layers) {
-    if (layer.candidates.empty() || !layer.candidates[0].kl) continue;
-    const auto& c = layer.candidates[0];
+    if (layer.candidates.empty() || !layer.measured().kl) continue;
+    const auto& c = layer.measured();
     weight.push_back(c.weight_error), column.push_back(c.column_error);
     output.push_back(c.output_error), kl.push_back(*c.kl);
   }
