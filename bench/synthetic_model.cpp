@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Writes a GGUF with the shapes of Llama-3.2-1B, random weights and a made-up vocabulary, to
 // measure the speed of engines with.
-//   edgequant_synthetic_model OUT.gguf [q8_0|q5_0|q4_0|f16|bf16|f32] [layers=16]
+//   edgequant_synthetic_model OUT.gguf [FORMAT|Q4_K_M|...] [layers=16]
+#include <edgequant/gemm/weight_view.hpp>
 #include <edgequant/io/gguf_writer.hpp>
 #include <edgequant/model/llama_config.hpp>
+#include <edgequant/plan/recipe.hpp>
 #include <edgequant/quantizer/row_codec.hpp>
 #include <edgequant/text/vocabulary.hpp>
 
@@ -48,12 +50,10 @@ eq::vocabulary words(std::uint64_t count) {
   return v;
 }
 
-std::vector<eq::tensor_info> tensors(const eq::llama_config& c, eq::format type) {
+std::vector<eq::tensor_info> tensors(const eq::llama_config& c, eq::format type,
+                                     const eq::recipe* mixture) {
   const auto h = c.hidden_size, inner = c.feed_forward_size, kv = c.kv_heads * c.head_size;
-  // As quantize_model has it: the embedding, which is the output matrix too, takes 8 bits.
-  const int bits = eq::info_of(type).code_bits;
-  const auto embedding = bits > 0 && bits < 8 ? eq::format::q8_0 : type;
-  std::vector<eq::tensor_info> all{{"token_embd.weight", {h, c.vocabulary}, embedding}};
+  std::vector<eq::tensor_info> all{{"token_embd.weight", {h, c.vocabulary}, type}};
   for (std::uint64_t i = 0; i < c.layers; ++i) {
     const std::string at = "blk." + std::to_string(i) + ".";
     all.push_back({at + "attn_norm.weight", {h}, eq::format::f32});
@@ -67,6 +67,18 @@ std::vector<eq::tensor_info> tensors(const eq::llama_config& c, eq::format type)
     all.push_back({at + "ffn_down.weight", {inner, h}, type});
   }
   all.push_back({"output_norm.weight", {h}, eq::format::f32});
+  // As quantize_model has it.
+  eq::model_source source;
+  for (const auto& t : all) {
+    source.tensors.emplace_back();
+    source.tensors.back().stored.name = t.name, source.tensors.back().stored.dims = t.dims;
+  }
+  const auto named = mixture ? eq::recipe_formats(*mixture, source) : eq::named_formats{};
+  for (auto& t : all) {
+    t.type = eq::default_format(t.name, t.dims.size(), eq::format::f32, type);
+    if (const auto found = named.find(t.name); found != named.end()) t.type = found->second;
+    t.type = eq::fitting_format(t.type, t.dims[0]);
+  }
   return all;
 }
 
@@ -76,19 +88,23 @@ void write_data(eq::gguf_writer& writer, const eq::tensor_info& t, std::span<con
     const std::vector<float> ones(t.dims[0], 1.0f);
     return writer.write(std::as_bytes(std::span(ones)));
   }
-  eq::row_encoder encode(t.type, eq::scale_rule::absmax, t.name);
-  std::vector<std::byte> row(eq::row_bytes(t.type, t.dims[0]));
+  // Searched formats take their time: some rows, again and again.
+  const bool searched = eq::visit_coded_panels(t.type, [](auto) {});
+  const std::uint64_t distinct = searched ? std::min<std::uint64_t>(64, t.dims[1]) : t.dims[1];
+  eq::row_encoder encode(t.type, searched ? eq::scale_rule::mse : eq::scale_rule::absmax, t.name);
+  const std::uint64_t bytes = eq::row_bytes(t.type, t.dims[0]);
+  std::vector<std::byte> rows((searched ? distinct : 1) * bytes);
   for (std::uint64_t r = 0; r < t.dims[1]; ++r) {
+    const auto row = std::span(rows).subspan(searched ? r % distinct * bytes : 0, bytes);
     const std::size_t start = r * 7919 % (noise.size() - t.dims[0]); // no two rows alike
-    encode(noise.subspan(start, t.dims[0]), {}, 0, row.data());
+    if (r < distinct) encode(noise.subspan(start, t.dims[0]), {}, 0, row.data());
     writer.write(row);
   }
 }
 
 void run(const std::string& path, const std::string& name, std::uint64_t layers) {
-  const auto* format = eq::find_format(name);
-  if (format == nullptr || format->use != eq::format_use::writable)
-    eq::fail(eq::error_code::bad_argument, eq::escaped(name), "no format to write");
+  const auto* mixture = eq::find_recipe(name);
+  const eq::format type = mixture ? mixture->type : eq::parse_format(name);
   const auto config = shape(layers);
   eq::gguf_metadata keys;
   eq::set_llama_keys(keys, config);
@@ -98,7 +114,7 @@ void run(const std::string& path, const std::string& name, std::uint64_t layers)
   std::normal_distribution<float> normal(0.0f, 0.02f);
   std::vector<float> noise(1 << 20);
   for (float& x : noise) x = normal(random);
-  const auto all = tensors(config, format->id);
+  const auto all = tensors(config, type, mixture);
   eq::gguf_writer writer(path, keys, all);
   for (const auto& t : all) write_data(writer, t, noise);
   writer.finish();
@@ -110,7 +126,7 @@ int main(int argc, char** argv) {
   std::uint64_t layers = 16;
   if (argc > 3) std::from_chars(argv[3], argv[3] + std::strlen(argv[3]), layers);
   if (argc < 2 || argc > 4 || layers == 0 || layers > 1000) {
-    std::cerr << "usage: " << argv[0] << " OUT.gguf [q8_0|q5_0|q4_0|f16|bf16|f32] [layers=16]\n";
+    std::cerr << "usage: " << argv[0] << " OUT.gguf [FORMAT|Q4_K_M|...] [layers=16]\n";
     return 2;
   }
   try {

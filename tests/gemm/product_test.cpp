@@ -382,6 +382,12 @@ TEST(product, of_stored_formats_agrees_with_a_sum_in_double) {
       eq::multiply(eq::weight_view{F::id, rows, columns, bytes}, tokens, y.data(), 1);
       eq::multiply(eq::weight_view{F::id, rows, columns, bytes}, tokens, again.data(), 3);
       EXPECT_EQ(y, again);
+      eq::weight_view packed{F::id, rows, columns, bytes};
+      std::vector<std::byte> memory(eq::panel_bytes(packed));
+      if (eq::can_pack(F::id)) packed = eq::pack_panels(packed, memory.data(), 2);
+      std::fill(again.begin(), again.end(), NAN);
+      eq::multiply(packed, tokens, again.data(), 2);
+      EXPECT_EQ(y, again) << eq::name_of(F::id);
       std::vector<gemm::activation_group<1>> codes(columns / 32);
       for (std::size_t c = 0; c < count; ++c) {
         gemm::quantize_token(x.data() + c * columns, codes.size(), codes.data(), 0);
@@ -400,10 +406,9 @@ TEST(product, of_stored_formats_agrees_with_a_sum_in_double) {
       }
       for (std::size_t c = 0; c < count; ++c) {
         tokens.assign(x.data() + c * columns, 1, columns);
-        eq::multiply(eq::weight_view{F::id, rows, columns, bytes}, tokens, again.data() + c * rows,
-                     1);
+        eq::multiply(packed, tokens, again.data() + c * rows, 1);
       }
-      EXPECT_EQ(y, again);
+      EXPECT_EQ(y, again) << eq::name_of(F::id);
     }
   };
   [&]<class... F>(eq::coded_list<F...>) { (check(F{}), ...); }(eq::stored_formats{});
@@ -455,15 +460,23 @@ TEST(product, what_is_not_finite_stays_visible) {
   }
 }
 
-TEST(product, panels_take_a_byte_or_half_a_byte_a_code) {
+TEST(product, panels_take_as_many_bytes_as_the_file) {
   const auto bytes = [](eq::format type) { return eq::panel_bytes({type, 17, 96}); };
   EXPECT_EQ(bytes(eq::format::q8_0), 32u * 3 * 34);
   EXPECT_EQ(bytes(eq::format::q5_0), 32u * 3 * 34);
   EXPECT_EQ(bytes(eq::format::q4_0), 32u * 3 * 18);
   for (const auto& row : eq::format_table) {
+    if (!eq::find_layout(row.id) || row.id == eq::format::q5_0) continue; // a byte a code
+    const double file = static_cast<double>(16 * 1024 * row.block_bytes / row.block_length);
+    EXPECT_LE(static_cast<double>(eq::panel_bytes({row.id, 16, 1024})),
+              (row.id == eq::format::tq1_0 ? 1.23 : 1.04) * file)
+        << row.name;
+  }
+  for (const auto& row : eq::format_table) {
     const bool plain =
         row.id == eq::format::f32 || row.id == eq::format::f16 || row.id == eq::format::bf16;
-    EXPECT_EQ(eq::can_pack(row.id), row.code_bits != 0 || row.id == eq::format::i8) << row.name;
+    EXPECT_EQ(eq::can_pack(row.id), eq::find_layout(row.id).has_value() || row.id == eq::format::i8)
+        << row.name;
     EXPECT_EQ(eq::can_multiply(row.id),
               plain || (eq::is_block_format(row.id) && row.use != eq::format_use::carried))
         << row.name;

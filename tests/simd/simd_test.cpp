@@ -260,6 +260,26 @@ TYPED_TEST(backend, dot_products_are_exact) {
     S::store_codes(bytes, S::load_high_codes(nibbles));
     scalar::store_codes(same, scalar::load_high_codes(nibbles));
     EXPECT_TRUE(std::equal(bytes, bytes + 64, same));
+    const auto expect_same_codes = [&](auto op) {
+      S::store_codes(bytes, op(S{}));
+      scalar::store_codes(same, op(scalar{}));
+      EXPECT_TRUE(std::equal(bytes, bytes + 64, same));
+    };
+    [&]<int... Shift>(std::integer_sequence<int, Shift...>) {
+      (expect_same_codes([&]<class T>(T) { return T::template field<Shift, 1>(T::load_codes(a)); }),
+       ...);
+    }
+    (std::make_integer_sequence<int, 8>{});
+    expect_same_codes([&]<class T>(T) { return T::template field<0, 2>(T::load_codes(a)); });
+    expect_same_codes([&]<class T>(T) { return T::template field<6, 2>(T::load_codes(a)); });
+    expect_same_codes([&]<class T>(T) {
+      const auto pairs = T::template field<4, 2>(T::load_codes(a));
+      return T::merge(T::load_low_codes(nibbles), T::template shift_up<4>(pairs));
+    });
+    expect_same_codes([&]<class T>(T) {
+      return T::template shift_up<1>(T::template field<3, 1>(T::load_codes(a)));
+    });
+    expect_same_codes([&]<class T>(T) { return T::look_up(b, T::load_high_codes(nibbles)); });
     for (int dots = 1; dots <= 8; ++dots) { // as many as may follow each other
       const auto dot4 = [&]<class T>(T) {
         auto sums = T::template begin_dots<4>(start);

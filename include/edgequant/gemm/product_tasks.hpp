@@ -3,8 +3,8 @@
 #pragma once
 
 #include "channel_tasks.hpp"
+#include "coded_tasks.hpp"
 #include "float_tasks.hpp"
-#include "unpacked_tasks.hpp"
 
 #include <vector>
 
@@ -175,7 +175,13 @@ template <class Use> void visit_product(const weight_product& p, const activatio
       use(blocked_product<typename F::block, false>(p, x));
   });
   if (coded) return;
-  if (visit_stored_format(p.w.type, [&]<class F>(F) { use(unpacked_product<F>(p, x)); })) return;
+  const bool stored = visit_stored_format(p.w.type, [&]<class F>(F) {
+    constexpr std::size_t many = 12; // as above
+    if constexpr (encodable_format<F>)
+      if (x.count() < many && !x.in_matrix_tiles()) return use(streamed_coded_product<F>(p, x));
+    use(expanded_coded_product<F>(p, x));
+  });
+  if (stored) return;
   if (p.w.type == format::i8) return use(channel_product(p, x));
   const auto values = [&]<class Value>(Value) {
     if (x.count() < gemm::min_float_tile_tokens)

@@ -5,6 +5,7 @@
 #include "../format/group_format.hpp"
 #include "../system/parallel_for.hpp"
 #include "channel_panel.hpp"
+#include "coded_panel.hpp"
 
 #include <cassert>
 #include <cstddef>
@@ -26,9 +27,19 @@ struct weight_view {
   const float* scales = nullptr; ///< i8: value = code * scale, one a row
 };
 
-/// Whether products of a matrix in this format are faster from panels: q8_0, q5_0, q4_0 and i8.
+/// Calls use(F{}) with the format if its panels are gemm::panel_block; false if they are not.
+template <class Use> constexpr bool visit_coded_panels(format type, Use&& use) {
+  bool known = false;
+  visit_stored_format(type, [&]<class F>(F f) {
+    if constexpr (encodable_format<F>) use(f), known = true;
+  });
+  return known;
+}
+
+/// Whether products of a matrix in this format are faster from panels: i8 and every format of
+/// blocks but the lattice ones.
 [[nodiscard]] constexpr bool can_pack(format type) noexcept {
-  return type == format::i8 || visit_block_format(type, [](auto) {});
+  return type == format::i8 || visit_encodable_format(type, [](auto) {});
 }
 
 /// Whether products of a matrix in this format take quantized activations.
@@ -43,8 +54,9 @@ struct weight_view {
          (type != format::i8 && is_coded(type));
 }
 
-/// Bytes of the panels of a matrix. Its rows count as rounded up to 16; each value of
-/// q8_0 and q5_0 takes 34/32 bytes, of q4_0 18/32, of i8 one, with columns rounded up to 32.
+/// Bytes of the panels of a matrix. Its rows count as rounded up to 16. A value takes as many bytes
+/// as in the file, up to 4 % more with super-blocks, but q5_0 34/32, tq1_0 a quarter more, and i8
+/// one with columns rounded up to 32.
 [[nodiscard]] constexpr std::size_t panel_bytes(const weight_view& w) noexcept {
   std::size_t bytes = 0;
   if (w.type == format::i8)
@@ -52,6 +64,9 @@ struct weight_view {
   visit_block_format(w.type, [&]<class F>(F) {
     using panel = typename gemm::panel_of<typename F::block>::type;
     bytes = (w.rows + 15) / 16 * (w.columns / 32) * sizeof(panel);
+  });
+  visit_coded_panels(w.type, [&]<class F>(F) {
+    bytes = (w.rows + 15) / 16 * (w.columns / F::block_length) * gemm::panel_block<F>::bytes;
   });
   return bytes;
 }
@@ -89,6 +104,15 @@ weight_view pack_panels(const weight_view& w, std::byte* to, unsigned threads) {
                                   panels + p * groups);
     });
   }
+  visit_coded_panels(w.type, [&]<class F>(F) {
+    const std::size_t blocks = w.columns / F::block_length;
+    parallel_for((w.rows + 15) / 16, threads, [&](std::size_t p) {
+      gemm::pack_coded_panel<F>(reinterpret_cast<const typename F::block*>(w.data) +
+                                    p * 16 * blocks,
+                                std::min<std::size_t>(16, w.rows - p * 16), blocks,
+                                to + p * blocks * gemm::panel_block<F>::bytes);
+    });
+  });
   visit_block_format(
       w.type, [&]<class F>(F) { gemm::detail::pack_blocks<typename F::block, S>(w, to, threads); });
   return {w.type, w.rows, w.columns, to, weight_layout::panels, w.scales};

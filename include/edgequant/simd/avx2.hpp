@@ -209,6 +209,22 @@ struct avx2 {
     return {_mm256_and_si256(_mm256_srli_epi16(load_256(p), 4), mask),
             _mm256_and_si256(_mm256_srli_epi16(load_256(p + 32), 4), mask)};
   }
+  template <int Shift, int Bits> static i8 field(i8 x) noexcept {
+    const __m256i mask = _mm256_set1_epi8((1 << Bits) - 1);
+    return {_mm256_and_si256(_mm256_srli_epi16(x.a, Shift), mask),
+            _mm256_and_si256(_mm256_srli_epi16(x.b, Shift), mask)};
+  }
+  template <int Shift> static i8 shift_up(i8 x) noexcept {
+    return {_mm256_slli_epi16(x.a, Shift), _mm256_slli_epi16(x.b, Shift)};
+  }
+  static i8 merge(i8 a, i8 b) noexcept {
+    return {_mm256_or_si256(a.a, b.a), _mm256_or_si256(a.b, b.b)};
+  }
+  static i8 look_up(const std::int8_t* table, i8 index) noexcept {
+    const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+    const __m256i entries = _mm256_broadcastsi128_si256(half);
+    return {_mm256_shuffle_epi8(entries, index.a), _mm256_shuffle_epi8(entries, index.b)};
+  }
   static void store_codes(std::int8_t* p, i8 x) noexcept {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.a);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 32), x.b);

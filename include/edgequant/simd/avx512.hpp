@@ -157,6 +157,15 @@ struct avx512 {
     return {_mm512_and_si512(x, _mm512_set1_epi8(15))};
   }
   static void store_codes(std::int8_t* p, i8 x) noexcept { _mm512_storeu_si512(p, x.v); }
+  template <int Shift, int Bits> static i8 field(i8 x) noexcept {
+    return {_mm512_and_si512(_mm512_srli_epi16(x.v, Shift), _mm512_set1_epi8((1 << Bits) - 1))};
+  }
+  template <int Shift> static i8 shift_up(i8 x) noexcept { return {_mm512_slli_epi16(x.v, Shift)}; }
+  static i8 merge(i8 a, i8 b) noexcept { return {_mm512_or_si512(a.v, b.v)}; }
+  static i8 look_up(const std::int8_t* table, i8 index) noexcept {
+    const __m128i entries = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+    return {_mm512_shuffle_epi8(_mm512_broadcast_i32x4(entries), index.v)};
+  }
   template <int Bits> static i32 begin_dots(std::int32_t start) noexcept {
     return broadcast(start);
   }

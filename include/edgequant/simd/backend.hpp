@@ -124,6 +124,10 @@ concept backend_products = backend_dots<S, 4> && backend_dots<S, 8> &&
   { S::store_codes(out, w) } -> std::same_as<void>;
   { S::load_low_codes(packed) } -> std::same_as<typename S::i8>;
   { S::load_high_codes(packed) } -> std::same_as<typename S::i8>;
+  { S::template field<2, 2>(w) } -> std::same_as<typename S::i8>;
+  { S::template shift_up<4>(w) } -> std::same_as<typename S::i8>;
+  { S::merge(w, w) } -> std::same_as<typename S::i8>;
+  { S::look_up(in, w) } -> std::same_as<typename S::i8>;
   { S::shift_of(x) } -> std::same_as<typename S::f32>;
   { S::scale_sum(n, x, x) } -> std::same_as<typename S::f32>;
 };

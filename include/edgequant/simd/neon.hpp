@@ -232,6 +232,23 @@ struct neon {
     return each<i8>(
         [&](int i) { return vreinterpretq_s8_u8(vshrq_n_u8(vld1q_u8(p + 16 * i), 4)); });
   }
+  template <int Shift, int Bits> static i8 field(i8 x) noexcept {
+    return each<i8>([&](int i) {
+      uint8x16_t bytes = vreinterpretq_u8_s8(x.v[i]);
+      if constexpr (Shift != 0) bytes = vshrq_n_u8(bytes, Shift);
+      return vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8((1 << Bits) - 1)));
+    });
+  }
+  template <int Shift> static i8 shift_up(i8 x) noexcept {
+    return each<i8>([&](int i) { return vshlq_n_s8(x.v[i], Shift); });
+  }
+  static i8 merge(i8 a, i8 b) noexcept {
+    return each<i8>([&](int i) { return vorrq_s8(a.v[i], b.v[i]); });
+  }
+  static i8 look_up(const std::int8_t* table, i8 index) noexcept {
+    const int8x16_t entries = vld1q_s8(table);
+    return each<i8>([&](int i) { return vqtbl1q_s8(entries, vreinterpretq_u8_s8(index.v[i])); });
+  }
   static void store_codes(std::int8_t* p, i8 x) noexcept {
     for (int i = 0; i < 4; ++i) vst1q_s8(p + 16 * i, x.v[i]);
   }

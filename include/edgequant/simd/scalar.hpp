@@ -216,6 +216,23 @@ struct scalar {
     return r;
   }
   static void store_codes(std::int8_t* p, i8 x) noexcept { std::memcpy(p, x.lane, sizeof x); }
+  /// `Bits` bits of each byte, from bit `Shift` on.
+  template <int Shift, int Bits> static i8 field(i8 x) noexcept {
+    return each_code(
+        [&](int i) { return static_cast<std::uint8_t>(x.lane[i]) >> Shift & ((1 << Bits) - 1); });
+  }
+  /// Each byte times 2^Shift; no set bit leaves its byte.
+  template <int Shift> static i8 shift_up(i8 x) noexcept {
+    return each_code([&](int i) { return static_cast<std::uint8_t>(x.lane[i]) << Shift; });
+  }
+  /// The bits of both.
+  static i8 merge(i8 a, i8 b) noexcept {
+    return each_code([&](int i) { return a.lane[i] | b.lane[i]; });
+  }
+  /// table[index] of each byte; sixteen entries, indices 0..15.
+  static i8 look_up(const std::int8_t* table, i8 index) noexcept {
+    return each_code([&](int i) { return table[index.lane[i]]; });
+  }
 
   /// Dot products of codes: sums begin with begin_dots(), take at most eight add_dot() and end with
   /// end_dots(), which is given the same start. Bits is 4 where w is within 0..15, else 8, where w
@@ -301,6 +318,11 @@ struct scalar {
   static void store(double* p, f64 a) noexcept { std::memcpy(p, a.lane, sizeof a); }
 
 private:
+  template <class F> static i8 each_code(F f) noexcept {
+    i8 r;
+    for (int i = 0; i < 64; ++i) r.lane[i] = static_cast<std::int8_t>(f(i));
+    return r;
+  }
   template <class V, class F> static V each(F f) noexcept {
     V r;
     for (int i = 0; i < 16; ++i) r.lane[i] = f(i);
