@@ -17,6 +17,7 @@ struct arguments {
   std::string budget, candidates, sensitivity = "output", plan, plan_out;
   std::size_t calibration_tokens = 16384;
   std::vector<std::string> keep;
+  std::string widen = "auto";
   unsigned threads = 0;
   bool json = false, dry_run = false;
 };
@@ -32,7 +33,7 @@ void describe(CLI::App& app, arguments& a) {
       "matrices\n"
       "become q8_0, or q6_K beside formats of super-blocks. A matrix whose rows do not fit a "
       "format\n"
-      "gets the nearest one of blocks of 32, or f16, with a note. --keep changes that.\n\n"
+      "gets one of blocks of 32, or f16, with a note. --keep changes that.\n\n"
       "Examples:\n"
       "  quantize_model Llama-3.2-1B/ small.gguf\n"
       "  quantize_model model-f16.gguf model-q8.gguf --format q8_0\n"
@@ -94,6 +95,12 @@ void describe(CLI::App& app, arguments& a) {
          "tensor: slow), or weight (error of the weights; needs no text)")
       ->capture_default_str()
       ->check(CLI::IsMember({"output", "weight", "kld"}));
+  app.add_option(
+         "--widen", a.widen,
+         "a larger hidden size, by zeros and with the same logits, so that super-blocks of 256\n"
+         "fit the rows of models with hidden sizes such as 576 or 896: this size, off, or auto,\n"
+         "where the file becomes smaller or the budget could not be kept")
+      ->capture_default_str();
   app.add_option("--plan-out", a.plan_out, "write the plan as JSON: formats, candidates, errors")
       ->needs(budget)
       ->check(given);
@@ -124,6 +131,7 @@ std::vector<eq::format> candidates_of(const std::string& list) {
 
 eq::quantize_model_options options_of(const arguments& a) {
   eq::quantize_model_options o;
+  o.widen = eq::parse_widening(a.widen);
   o.mixture = eq::find_recipe(a.format);
   if (o.mixture == nullptr) o.type = eq::parse_format(a.format);
   o.scale = eq::parse_scale(a.scale);

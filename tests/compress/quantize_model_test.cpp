@@ -113,6 +113,31 @@ TEST_F(quantize_models, a_budget_is_kept_at_any_alignment) {
   }
 }
 
+/// The toy's rows of 64 take no super-blocks. A width of 256 would make the file larger, so that a
+/// format is replaced, unless a size is given; the logits of the wide model are tested elsewhere.
+TEST_F(quantize_models, rows_that_do_not_fit_take_another_format_or_are_widened) {
+  options.type = format::q4_k;
+  auto result = run();
+  EXPECT_EQ(written("blk.0.attn_q.weight"), format::q5_0);
+  EXPECT_EQ(written("token_embd.weight"), format::q8_0);
+  options.widen = eq::parse_widening("256");
+  result = run();
+  EXPECT_EQ(written("blk.0.attn_q.weight"), format::q4_k);
+  EXPECT_EQ(written("token_embd.weight"), format::q6_k);
+  EXPECT_NE(
+      std::find_if(result.report.notes.begin(), result.report.notes.end(),
+                   [](const auto& note) { return note.find("64 is widened to 256") != note.npos; }),
+      result.report.notes.end());
+  options.method = eq::parse_method("gptq");
+  (void)run();
+  EXPECT_EQ(written("blk.0.attn_q.weight"), format::q4_k);
+  options.method = {};
+  options.widen = {}, options.mixture = eq::find_recipe("Q4_K_M");
+  (void)run();
+  EXPECT_EQ(written("blk.0.attn_q.weight"), format::q5_0);
+  EXPECT_THROW((void)eq::parse_widening("wide"), eq::exception);
+}
+
 TEST_F(quantize_models, the_file_type_is_that_of_most_weights) {
   const auto file_type = [&] {
     return eq::read_gguf(folder / "out.gguf").metadata.get_uint("general.file_type");

@@ -3,11 +3,14 @@
 #include "model/plain_network.hpp"
 #include "model/toy_model.hpp"
 
+#include <edgequant/compress/compress.hpp>
 #include <edgequant/metric/logits.hpp>
 #include <edgequant/model/calibration.hpp>
 #include <edgequant/model/evaluate.hpp>
+#include <edgequant/model/open_model.hpp>
 #include <edgequant/model/sublayer_matrices.hpp>
 #include <edgequant/model/transformer.hpp>
+#include <edgequant/model/widen.hpp>
 
 #include <map>
 
@@ -72,6 +75,55 @@ TEST_F(transformer, agrees_with_the_formulas_in_double) {
     // Some hundred float operations deep: 2^-24 each, and activations of about 1 to 10.
     for (std::size_t i = 0; i < logits.size(); ++i) EXPECT_NEAR(logits[i], expected[i], 1e-4) << i;
   }
+}
+
+// Zeros behind every vector of the network: the double-precision network of the narrow file gives
+// what the engine makes of the wide one, within the tolerance of the test above.
+TEST_F(transformer, a_widened_model_has_the_same_logits) {
+  std::vector<toy_options> all(4);
+  all[1].own_output = true, all[1].divisors = true;
+  all[2].architecture = "qwen2", all[2].biases = true;
+  all[3].other_biases = every_other_bias, all[3].biases = true, all[3].linear_factor = 4;
+  for (const auto& o : all) {
+    const auto path = toy(o);
+    const auto expected = plain_network(path)(some_tokens);
+    for (const std::uint64_t hidden : {33u, 64u}) {
+      const auto wide = eq::widen_model(eq::open_model(path), hidden, folder / "wide.gguf");
+      EXPECT_FALSE(fs::exists(folder / "wide.gguf"));
+      (void)eq::compress(wide, folder / "wide.gguf", {.type = eq::format::f32});
+      network n(folder / "wide.gguf");
+      EXPECT_EQ(n.weights.shape().hidden, hidden);
+      const auto logits = n.model.run(some_tokens, n.sequence);
+      ASSERT_EQ(logits.size(), expected.size());
+      for (std::size_t i = 0; i < logits.size(); ++i)
+        EXPECT_NEAR(logits[i], expected[i], 1e-4) << i;
+      fs::remove(folder / "wide.gguf");
+    }
+  }
+}
+
+TEST_F(transformer, widening_keeps_float_types_and_refuses_what_is_not_wider) {
+  toy_options o;
+  o.type = eq::format::f16;
+  const auto source = eq::open_model(toy(o));
+  const auto wide = eq::widen_model(source, 48, folder / "wide.gguf");
+  ASSERT_EQ(wide.tensors.size(), source.tensors.size());
+  for (std::size_t i = 0; i < wide.tensors.size(); ++i)
+    EXPECT_EQ(wide.tensors[i].stored.type, source.tensors[i].stored.type);
+  EXPECT_EQ(wide.metadata.get_uint("llama.embedding_length"), 48u);
+  EXPECT_EQ(wide.metadata.get_uint("llama.attention.key_length"), 8u);
+  EXPECT_NE(wide.notes.back().find("widened to 48"), std::string::npos);
+  for (const std::uint64_t hidden : {0u, 31u, 32u})
+    EXPECT_NE(message_of([&] {
+                (void)eq::widen_model(source, hidden, folder / "w.gguf");
+              }).find("a hidden size of 32 cannot be widened to " + std::to_string(hidden)),
+              std::string::npos);
+  auto other = source;
+  other.metadata.set("general.architecture", "mamba");
+  EXPECT_NE(message_of([&] {
+              (void)eq::widen_model(other, 64, folder / "w.gguf");
+            }).find("'mamba' cannot be run"),
+            std::string::npos);
 }
 
 /// What a walk over the layers sees is what a run sees, biases and all.

@@ -79,7 +79,7 @@ namespace compression::detail {
                                              const std::filesystem::path& input,
                                              const std::filesystem::path& output, unsigned threads,
                                              const progress_callback& listener) {
-  if (is_gguf(input)) return read_model_gguf(input);
+  if (is_gguf(input) && !source.rewritten) return read_model_gguf(input);
   scratch_file copy(output);
   compress_options options;
   options.type = format::f32;

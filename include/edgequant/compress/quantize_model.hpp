@@ -3,6 +3,7 @@
 /// resumable, with a report.
 #pragma once
 
+#include "../model/widen.hpp"
 #include "../plan/recipe.hpp"
 #include "../report/plan_json.hpp"
 #include "../report/report_page.hpp"
@@ -14,6 +15,20 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
+/// Whether the hidden size grows, so that blocks of 256 fit its rows.
+struct widening {
+  enum class choice : std::uint8_t {
+    automatic, ///< to a multiple of 256, where that gives smaller files or lets a budget be kept
+    off,
+    size, ///< to `hidden`
+  };
+  choice when = choice::automatic;
+  std::uint64_t hidden = 0;
+};
+
+/// Reads `auto`, `off` or a hidden size; bad_argument for anything else.
+[[nodiscard]] widening parse_widening(std::string_view text);
+
 struct quantize_model_options {
   format type = format::q4_0; ///< of the matrices, unless something below says otherwise
   /// A ready-made mixture of formats: find_recipe(). It takes the place of `type`.
@@ -23,6 +38,8 @@ struct quantize_model_options {
   layer_method method = {};             ///< how the layers' matrices are rounded: parse_method()
   /// The text that gptq, awq and budgets need. Without them it says how much each column counts.
   calibration_options calibration = {};
+
+  widening widen = {}; ///< grow the hidden size: see widen_model()
 
   std::optional<file_budget> budget = {}; ///< the best formats for a file of at most this size
   std::vector<format> candidates{std::begin(default_candidates), std::end(default_candidates)};
@@ -57,6 +74,16 @@ template <class = void>
 quantize_model(const model_source& source, const std::filesystem::path& output,
                const quantize_model_options& options = {}, const progress_callback& listener = {});
 
+inline widening parse_widening(std::string_view text) {
+  if (text == "auto") return {};
+  if (text == "off") return {widening::choice::off};
+  const auto size = read_number(text);
+  if (size && *size >= 1 && *size <= 0x1p31 && *size == std::floor(*size))
+    return {widening::choice::size, static_cast<std::uint64_t>(*size)};
+  fail(error_code::bad_argument, "widening '" + escaped(text) + "'",
+       "expected auto, off or a hidden size such as 1024");
+}
+
 /// The name that parse_method() reads.
 [[nodiscard]] inline std::string name_of(const layer_method& method) {
   return method.awq ? (method.gptq ? "awq+gptq" : "awq") : (method.gptq ? "gptq" : "rtn");
@@ -80,6 +107,8 @@ public:
   }
 
   void check() const;
+  /// The hidden size to widen the model to first, or nothing.
+  [[nodiscard]] std::optional<std::uint64_t> widened_size() const;
   template <class = void> quantize_model_result run();
 
 private:
@@ -136,13 +165,42 @@ inline void quantize_model_job::check() const {
   require_separate_files(outputs, inputs);
 }
 
+/// By size alone: with a format or mixture the smaller file wins. With a budget the model is
+/// widened where q3_K of the wide one fits it and blocks of 32 would not, with 4.5 bits a weight.
+inline std::optional<std::uint64_t> quantize_model_job::widened_size() const {
+  if (options_.widen.when == widening::choice::off) return std::nullopt;
+  if (options_.widen.when == widening::choice::size) return options_.widen.hidden;
+  const auto name = source_.metadata.get_string("general.architecture");
+  const auto* row = name ? find_architecture(*name) : nullptr;
+  if (row == nullptr || !row->runs || !options_.plan.empty()) return std::nullopt;
+  const std::uint64_t hidden = read_model_shape(source_.metadata).hidden;
+  const std::uint64_t wide = ceil_divide(hidden, std::uint64_t{256}) * 256;
+  if (wide == hidden) return std::nullopt;
+  if (options_.budget) {
+    std::uint64_t weights = 0;
+    for (const auto& tensor : source_.tensors) weights += tensor.stored.values();
+    const double bits =
+        8 * static_cast<double>(options_.budget->bytes_for(weights)) / static_cast<double>(weights);
+    const double ratio = static_cast<double>(wide) / static_cast<double>(hidden);
+    const double least = 8.0 * info_of(format::q3_k).block_bytes / 256 * ratio;
+    const auto& c = options_.candidates;
+    const bool has_it = std::find(c.begin(), c.end(), format::q3_k) != c.end();
+    return has_it && least <= bits && bits < 4.5 ? std::optional(wide) : std::nullopt;
+  }
+  const format type = options_.mixture != nullptr ? options_.mixture->type : options_.type;
+  if (fitting_format(type, hidden) == type) return std::nullopt;
+  const std::uint64_t narrow_row = row_bytes(fitting_format(type, hidden), hidden);
+  return row_bytes(type, wide) < narrow_row ? std::optional(wide) : std::nullopt;
+}
+
 inline void quantize_model_job::take_mixture() {
   if (options_.mixture == nullptr) return;
   settings_.type = options_.mixture->type;
   settings_.exact = recipe_formats(*options_.mixture, source_);
 }
 
-/// Of plain rounding, by the mean squares of what each matrix multiplies.
+/// Of plain rounding, by the mean squares of what each matrix multiplies: of all matrices, or of
+/// those that GPTQ and AWQ leave, embedding and output.
 template <class> void quantize_model_job::weigh_columns(calibrated_model& model) {
   if (settings_.scale.rule != scale_rule::mse) return;
   transformer network(model.weights, options_.threads);
@@ -259,7 +317,7 @@ template <class> quantize_model_result quantize_model_job::run() {
     auto model =
         open_calibrated(source_, source_.path, output_, calibration, options_.threads, listener_);
     if (options_.budget) plan_for(model);
-    if (!by_text() && !model.text.tokens.empty() && !options_.dry_run) weigh_columns(model);
+    if (!model.text.tokens.empty() && !options_.dry_run) weigh_columns(model);
     if (by_text() && !options_.dry_run) encode(model);
     if (options_.budget && !options_.dry_run) judge(model);
   }
@@ -280,7 +338,10 @@ quantize_model(const model_source& source, const std::filesystem::path& output,
                const quantize_model_options& options, const progress_callback& listener) {
   compression::detail::quantize_model_job job(source, output, options, listener);
   job.check();
-  return job.run();
+  const auto hidden = job.widened_size();
+  if (!hidden) return job.run();
+  const model_source wide = widen_model(source, *hidden, output);
+  return compression::detail::quantize_model_job(wide, output, options, listener).run();
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

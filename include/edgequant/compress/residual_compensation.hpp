@@ -15,6 +15,7 @@
 namespace edgequant::inline EDGEQUANT_ABI {
 
 /// Sums over tokens: x are the inputs of a matrix in the encoded model, y those in the original.
+/// [columns][columns], the residual [hidden][columns].
 struct compensation_sums {
   Eigen::MatrixXd gram;     ///< x x^T, both triangles
   Eigen::MatrixXd cross;    ///< y x^T
@@ -25,15 +26,16 @@ struct compensation_sums {
 /// The sums of every other chunk, so that what one half says can be tried on the other.
 using compensation = std::array<compensation_sums, 2>;
 
-/// Both walks stand before the same sublayer. The sums do not depend on the number of threads.
-/// Memory: four columns x columns matrices of doubles, and two of hidden x columns.
+/// Requires that both walks are at the input of the same sublayer. The sums do not depend on the
+/// number of threads. Memory: four columns x columns matrices of doubles, and two of hidden x
+/// columns.
 template <class = void>
 [[nodiscard]] compensation measure_compensation(layer_walk& encoded, layer_walk& original,
                                                 sublayer_end end, unsigned threads = 0);
 
 /// `current`: weights as they would be encoded; `target`: those of the original, rows in the same
 /// units. Returns current + a D, where D takes most of the squared difference between the outputs
-/// away, and a, 0 to 1, is what holds of D on tokens that it does not come from. `damping`: share
+/// away, and a, 0 to 1, is fitted by two-fold cross-validation. `damping`: share
 /// of the mean diagonal that is added to the Gram matrix.
 template <class = void>
 [[nodiscard]] matrix_f compensated(const matrix_f& current, const matrix_f& target,
@@ -52,7 +54,7 @@ template <class = void>
       .cast<double>();
 }
 
-/// Solves D (gram + damping) = off for rows D; false where the factorisation fails.
+/// Solves D (gram + damping) = rhs for rows D; false where the factorisation fails.
 template <class = void> class damped_gram {
 public:
   damped_gram(Eigen::MatrixXd gram, double damping) : gram_(std::move(gram)) {
@@ -61,8 +63,8 @@ public:
     factor_.emplace(gram_);
   }
   explicit operator bool() const { return factor_->info() == Eigen::Success; }
-  [[nodiscard]] Eigen::MatrixXd solve(const Eigen::MatrixXd& off) const {
-    return factor_->solve(off.transpose()).transpose();
+  [[nodiscard]] Eigen::MatrixXd solve(const Eigen::MatrixXd& rhs) const {
+    return factor_->solve(rhs.transpose()).transpose();
   }
 
 private:
@@ -123,44 +125,45 @@ template <class>
 matrix_f compensated(const matrix_f& current, const matrix_f& target, const compensation& d,
                      double damping, unsigned threads) {
   if (d[1].gram.size() == 0) return current; // one chunk: nothing to try it on
-  struct panel {                             // rows that are handled together
-    Eigen::MatrixXd off[2];
+  struct row_block {                         // rows that are handled together
+    Eigen::MatrixXd rhs[2];
     double slope = 0, curvature = 0;
   };
   constexpr Eigen::Index height = 64;
-  std::vector<panel> panels(static_cast<std::size_t>((current.rows() + height - 1) / height));
-  const auto for_each_panel = [&](auto body) {
-    parallel_for(panels.size(), threads, [&](std::size_t i) {
+  std::vector<row_block> row_blocks(
+      static_cast<std::size_t>((current.rows() + height - 1) / height));
+  const auto for_each_row_block = [&](auto body) {
+    parallel_for(row_blocks.size(), threads, [&](std::size_t i) {
       const serial_products one;
       const Eigen::Index first = static_cast<Eigen::Index>(i) * height;
-      body(panels[i], first, std::min(height, current.rows() - first));
+      body(row_blocks[i], first, std::min(height, current.rows() - first));
     });
   };
-  for_each_panel([&](panel& p, Eigen::Index first, Eigen::Index rows) {
+  for_each_row_block([&](row_block& p, Eigen::Index first, Eigen::Index rows) {
     const Eigen::MatrixXd now = current.middleRows(first, rows).cast<double>();
     const Eigen::MatrixXd wanted = target.middleRows(first, rows).cast<double>();
     for (std::size_t h = 0; h < 2; ++h)
-      p.off[h] = compression::detail::output_residual(now, wanted, d[h], first);
+      p.rhs[h] = compression::detail::output_residual(now, wanted, d[h], first);
   });
   // The squared difference on the other half is a parabola in the strength.
   for (std::size_t h = 0; h < 2; ++h) {
     const compression::detail::damped_gram here(d[h].gram, damping);
     if (!here) return current;
-    for_each_panel([&](panel& p, Eigen::Index, Eigen::Index) {
-      const Eigen::MatrixXd step = here.solve(p.off[h]);
-      p.slope += step.cwiseProduct(p.off[1 - h]).sum();
+    for_each_row_block([&](row_block& p, Eigen::Index, Eigen::Index) {
+      const Eigen::MatrixXd step = here.solve(p.rhs[h]);
+      p.slope += step.cwiseProduct(p.rhs[1 - h]).sum();
       p.curvature += (step * d[1 - h].gram).cwiseProduct(step).sum();
     });
   }
   double slope = 0, curvature = 0;
-  for (const auto& p : panels) slope += p.slope, curvature += p.curvature;
+  for (const auto& p : row_blocks) slope += p.slope, curvature += p.curvature;
   const compression::detail::damped_gram both_halves(d[0].gram + d[1].gram, damping);
   if (!both_halves || !(slope > 0) || !(curvature > 0)) return current;
   const double strength = std::min(1.0, slope / curvature);
   matrix_f result = current;
-  for_each_panel([&](panel& p, Eigen::Index first, Eigen::Index rows) {
+  for_each_row_block([&](row_block& p, Eigen::Index first, Eigen::Index rows) {
     result.middleRows(first, rows) +=
-        (strength * both_halves.solve(p.off[0] + p.off[1])).template cast<float>();
+        (strength * both_halves.solve(p.rhs[0] + p.rhs[1])).template cast<float>();
   });
   return result.allFinite() ? result : current;
 }

@@ -42,14 +42,14 @@ template <>
   return static_cast<std::uint8_t>(x);
 }
 
-/// to[j] = codes[j] | codes[j + half] << 4, the low four bits of each.
+/// to[count]: to[j] = codes[j] | codes[j + count] << 4, the low four bits of each of 2 count codes.
 template <class Codes>
-void pack_nibbles(const std::int8_t* codes, std::size_t half, std::uint8_t* to) noexcept {
-  for (std::size_t j = 0; j < half; ++j)
+void pack_nibbles(const std::int8_t* codes, std::size_t count, std::uint8_t* to) noexcept {
+  for (std::size_t j = 0; j < count; ++j)
     to[j] = to_byte((stored_code<Codes>(codes[j]) & 15u) |
-                    (stored_code<Codes>(codes[j + half]) & 15u) << 4);
+                    (stored_code<Codes>(codes[j + count]) & 15u) << 4);
 }
-/// Bit j is the fifth bit of codes[j].
+/// Bit j of to[4] is the fifth bit of codes[32].
 template <class Codes> void pack_fifth_bits(const std::int8_t* codes, std::uint8_t* to) noexcept {
   for (std::size_t i = 0; i < 4; ++i) {
     unsigned bits = 0;
@@ -58,7 +58,7 @@ template <class Codes> void pack_fifth_bits(const std::int8_t* codes, std::uint8
     to[i] = to_byte(bits);
   }
 }
-/// Bits `first` and the next one of 256 codes: the inverse of unpack_pairs().
+/// Bits `first` and the next one of codes[256] to to[64]: the inverse of unpack_pairs().
 template <class Codes>
 void pack_pairs(const std::int8_t* codes, int first, std::uint8_t* to) noexcept {
   for (std::size_t n = 0; n < 2; ++n)
@@ -69,7 +69,7 @@ void pack_pairs(const std::int8_t* codes, int first, std::uint8_t* to) noexcept 
       to[32 * n + l] = to_byte(byte);
     }
 }
-/// The twelve bytes of q4_K and q5_K: see k_scale().
+/// scales[8] and minimums[8] to the twelve bytes of q4_K and q5_K: see k_scale().
 inline void pack_k_scales(const std::int16_t* scales, const std::uint8_t* minimums,
                           std::uint8_t* to) noexcept {
   for (std::size_t g = 0; g < 4; ++g) {
@@ -80,7 +80,8 @@ inline void pack_k_scales(const std::int16_t* scales, const std::uint8_t* minimu
     to[g + 8] = to_byte((s4 & 15) | (m4 & 15) << 4);
   }
 }
-/// Digits to the base of 3, the first the most significant of five, as the fraction byte / 256.
+/// Five digits n to the base of 3, the first the most significant, as ceil(n * 256 / 243): codes[i
+/// * step] for i below count, zeros behind them.
 [[nodiscard]] inline std::uint8_t pack_digits(const std::int8_t* codes, std::size_t step,
                                               int count) noexcept {
   unsigned number = 0;
@@ -92,7 +93,7 @@ inline void pack_k_scales(const std::int16_t* scales, const std::uint8_t* minimu
 
 } // namespace formats
 
-// One function a block.
+// An overload a block. Blocks of q4_1 and q5_1 add their minimum, encoded_block subtracts it.
 
 inline void pack(const encoded_block& from, block_q8_0& to) noexcept {
   to.scale = from.scale;

@@ -42,8 +42,8 @@ public:
 
   /// Quantizes, if that is not done yet. `length` is 1 or more; per_group: a multiple of 32.
   template <simd::backend S = simd::native> void encode(activation_coding coding, unsigned threads);
-  /// Groups of the tile of tokens first .. first + N - 1, [length / 32]: one of for_each_tile(), or
-  /// a tile for a matrix unit.
+  /// Groups of the tile of tokens first .. first + N - 1, [ceil(length / 32)]: one of
+  /// for_each_tile(), or a tile for a matrix unit.
   template <std::size_t N>
   [[nodiscard]] const gemm::activation_group<N>* tile(std::size_t first) const {
     return reinterpret_cast<const gemm::activation_group<N>*>(place(first));
@@ -52,8 +52,8 @@ public:
   [[nodiscard]] const gemm::per_token_tile& per_token_tile_at(std::size_t first) const {
     return *reinterpret_cast<const gemm::per_token_tile*>(place(first));
   }
-  /// Copies the floats into panels of sixteen tokens, [count / 16][length][16], for products in
-  /// float.
+  /// Copies the floats into panels of sixteen tokens, [ceil(count / 16)][length][16], for products
+  /// in float.
   template <simd::backend S = simd::native> void interleave(unsigned threads);
   /// The panel of tokens first .. first + 15, `first` a multiple of 16: [length][16], padded with
   /// zeros.
@@ -67,7 +67,8 @@ public:
 
 private:
   /// With fewer tokens most of a matrix unit's tile is padding. Measured.
-  static constexpr std::size_t min_matrix_tokens = 12, min_matrix_tokens_per_token = 8;
+  static constexpr std::size_t min_amx_tokens_per_group_scale = 12,
+                               min_amx_tokens_per_token_scale = 8;
 
   struct alignas(64) cache_line {
     std::byte bytes[64];
@@ -93,8 +94,10 @@ private:
   std::size_t count_ = 0, length_ = 0;
   bool in_matrix_tiles_ = false, interleaved_valid_ = false;
   activation_coding coding_ = activation_coding::none;
+  /// [count padded to a tile][ceil(length / 32)] activation_group, or with one scale a token for a
+  /// matrix unit [ceil(count / 16)] per_token_tile.
   std::vector<cache_line> codes_;
-  std::vector<float> interleaved_;
+  std::vector<float> interleaved_; ///< [ceil(count / 16)][length][16]
 };
 
 template <class Body>
@@ -112,14 +115,14 @@ template <simd::backend S> void activations::encode(activation_coding coding, un
   if (coding_ == coding) return;
   const bool per_token = coding == activation_coding::per_token;
   const bool matrix_tiles =
-      count_ >= (per_token ? min_matrix_tokens_per_token : min_matrix_tokens) &&
+      count_ >= (per_token ? min_amx_tokens_per_token_scale : min_amx_tokens_per_group_scale) &&
       gemm::matrix_unit_ready<S>();
   const std::size_t width = matrix_tiles ? gemm::matrix_tile_tokens : widest_tile;
   const std::size_t tiles = (count_ + width - 1) / width;
   const std::size_t bytes =
       offset(matrix_tiles ? tiles * width : count_, matrix_tiles && per_token);
   resize_exactly(codes_, (bytes + sizeof(cache_line) - 1) / sizeof(cache_line));
-  coding_ = coding; // only now: without memory there are no codes
+  coding_ = coding; // behind the allocation: where it throws, nothing is encoded
   in_matrix_tiles_ = matrix_tiles;
   // A few tokens are quantized sooner than threads are woken.
   parallel_for(tiles, count_ < 8 ? 1 : threads, [&](std::size_t t) {

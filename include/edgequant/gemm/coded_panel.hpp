@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-/// Weights of every format whose codes are chosen one by one, in panels of sixteen rows with the
-/// bytes of the file.
+/// Weights of scalar formats (all but the lattice ones, IQ1 to IQ3) in panels of sixteen rows, with
+/// as many bytes as in the file.
 #pragma once
 
 #include "../format/block_packing.hpp"
@@ -13,14 +13,18 @@ namespace edgequant::inline EDGEQUANT_ABI::gemm {
 ///
 ///     scales    half [16], where the format has one
 ///     minimums  half [16], where it has them
-///     steps     int8 [units][parts][16]; of q2_K both steps in a byte, as in the file
+///     steps     int8 [units][parts][16], integer scales of groups; of q2_K both in a byte, as in
+///               the file
 ///     minimum steps  uint8 [units][parts][16]
-///     nibbles   [units][4][16][4]: low four bits of codes 4k .. 4k + 3, those of k + 4 above them
-///     pairs     [units][2][16][4]: two bits of each of four k, from the low end
-///     singles   [units][16][4]: a bit of each k
+///     nibbles   [units][4][16][4]
+///     pairs     [units][2][16][4]
+///     singles   [units][16][4]
 ///
-/// Codes of six bits have two in pairs above four in nibbles; of five one in singles above four; of
-/// three one in singles above two in pairs.
+/// Word w of a row, 0 to 7, holds codes 4 w to 4 w + 3, one a byte. Nibbles have four bits of word
+/// w in [w % 4], low for w < 4, high for the others; pairs have two bits of it at bits 2 (w % 4) of
+/// [w / 4]; singles have one bit of it at bit w. Codes of 6 bits: bits 4 and 5 in pairs, the others
+/// in nibbles. Of 5: bit 4 in singles, the others in nibbles. Of 3: bit 2 in singles, the others in
+/// pairs.
 template <encodable_format F> struct panel_block {
   using codes = typename F::codes;
   using steps = typename F::steps;
@@ -163,7 +167,7 @@ template <encodable_format F, simd::backend S> struct coded_source {
     return {panels + (panel * blocks + group / layout::units) * layout::bytes,
             group % layout::units};
   }
-  /// Brings what is far behind a unit near, when a product streams through the panels.
+  /// Prefetches into the second level cache what lies 4 KiB ahead of a unit.
   void prefetch(std::size_t panel, std::size_t group) const noexcept {
     constexpr std::size_t piece = (layout::bytes / layout::units + 63) / 64 * 64;
     kernel::prefetch_stream<piece>(panels +

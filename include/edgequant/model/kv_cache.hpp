@@ -35,38 +35,44 @@ public:
   [[nodiscard]] const kv_shape& shape() const noexcept { return shape_; }
   [[nodiscard]] kv_format type() const noexcept { return type_; }
   [[nodiscard]] std::size_t block_tokens() const noexcept { return block_tokens_; }
-  [[nodiscard]] std::size_t blocks_in_use() const noexcept { return made_.size() - free_.size(); }
-  [[nodiscard]] std::size_t blocks_left() const noexcept { return most_ - blocks_in_use(); }
+  [[nodiscard]] std::size_t blocks_in_use() const noexcept {
+    return block_addresses_.size() - free_blocks_.size();
+  }
+  [[nodiscard]] std::size_t blocks_left() const noexcept { return most_blocks_ - blocks_in_use(); }
   /// Of one block: the keys and values of all layers.
   [[nodiscard]] std::size_t block_bytes() const noexcept { return block_bytes_; }
   /// Of all blocks that were made, in use or not.
-  [[nodiscard]] std::size_t bytes() const noexcept { return made_.size() * block_bytes_; }
+  [[nodiscard]] std::size_t bytes() const noexcept {
+    return block_addresses_.size() * block_bytes_;
+  }
 
 private:
   friend class kv_sequence;
   /// Makes blocks until so many are free; not more than are left.
   void make_free(std::size_t count);
   [[nodiscard]] std::size_t take() noexcept {
-    const std::size_t block = free_.back();
-    free_.pop_back();
+    const std::size_t block = free_blocks_.back();
+    free_blocks_.pop_back();
     return block;
   }
-  void give_back(std::size_t block) noexcept { free_.push_back(block); }
+  void give_back(std::size_t block) noexcept { free_blocks_.push_back(block); }
   /// Where a head's keys (part 0) or values (1) begin. Both begin with the scales of the tokens, a
   /// float each, if the cache is int8. Then values lie token by token, and keys element by element,
   /// all tokens of the block for each: so products with many keys are made many at a time.
   [[nodiscard]] std::byte* at(std::size_t block, std::size_t layer, int part,
                               std::size_t head) const noexcept {
     const std::size_t row = (layer * 2 + static_cast<std::size_t>(part)) * shape_.kv_heads + head;
-    return made_[block] + row * block_tokens_ * head_bytes_;
+    return block_addresses_[block] + row * block_tokens_ * token_head_bytes_;
   }
 
   kv_shape shape_;
   kv_format type_;
-  std::size_t most_, block_tokens_, head_bytes_ = 0, block_bytes_ = 0;
+  std::size_t most_blocks_, block_tokens_;
+  std::size_t token_head_bytes_ = 0; ///< of a head's keys or values, a token
+  std::size_t block_bytes_ = 0;
   std::vector<stream_memory> slabs_; ///< of some blocks each: large pages hold more than one
-  std::vector<std::byte*> made_;
-  std::vector<std::size_t> free_;
+  std::vector<std::byte*> block_addresses_;
+  std::vector<std::size_t> free_blocks_;
 };
 
 /// The tokens of one text. The pool must outlive it.
@@ -85,11 +91,11 @@ public:
   /// Keeps the first `size` tokens; blocks that are not needed go back to the pool.
   void truncate(std::size_t size) noexcept;
 
-  /// Stores head_size floats. Where some are not finite, some that are read are not: with int8 all
-  /// of that head and token are NaN.
+  /// Stores head_size floats. What is not finite reads back as not finite; with int8 all of that
+  /// head and token is NaN then.
   void set_key(std::size_t layer, std::size_t token, std::size_t head, const float* x) noexcept;
   void set_value(std::size_t layer, std::size_t token, std::size_t head, const float* x) noexcept;
-  /// Reads tokens first .. first + count of a head's keys, element by element: element i of token
+  /// Reads tokens [first, first + count) of a head's keys, element by element: element i of token
   /// first + t goes to to[i * stride + t].
   void read_keys(std::size_t layer, std::size_t head, std::size_t first, std::size_t count,
                  float* to, std::size_t stride) const noexcept;
@@ -115,27 +121,29 @@ private:
 
 inline kv_pool::kv_pool(kv_shape shape, kv_format type, std::size_t most_blocks,
                         std::size_t block_tokens)
-    : shape_(shape), type_(type), most_(most_blocks), block_tokens_(block_tokens) {
+    : shape_(shape), type_(type), most_blocks_(most_blocks), block_tokens_(block_tokens) {
   if (block_tokens == 0 || shape.layers == 0 || shape.kv_heads == 0 || shape.head_size == 0)
     fail(error_code::bad_argument, "KV cache", "an empty shape");
-  head_bytes_ = static_cast<std::size_t>(kv_head_bytes(type, shape.head_size));
-  block_bytes_ = shape.layers * 2 * shape.kv_heads * block_tokens * head_bytes_;
+  token_head_bytes_ = static_cast<std::size_t>(kv_head_bytes(type, shape.head_size));
+  block_bytes_ = shape.layers * 2 * shape.kv_heads * block_tokens * token_head_bytes_;
 }
 
 inline void kv_pool::make_free(std::size_t count) {
   constexpr std::size_t slab_bytes = std::size_t{4} << 20;
   const std::size_t together = std::max<std::size_t>(1, slab_bytes / block_bytes_);
-  while (free_.size() < count) {
-    if (made_.size() % together == 0) {
-      auto slab = allocate_stream(std::min(together, most_ - made_.size()) * block_bytes_);
+  while (free_blocks_.size() < count) {
+    if (block_addresses_.size() % together == 0) {
+      auto slab = allocate_stream(std::min(together, most_blocks_ - block_addresses_.size()) *
+                                  block_bytes_);
       if (slab == nullptr)
         fail(error_code::exhausted, "KV cache",
              "no memory for a block of " + std::to_string(block_bytes_) + " bytes");
       slabs_.push_back(std::move(slab));
     }
-    free_.reserve(made_.size() + 1); // so that give_back() does not throw
-    made_.push_back(slabs_.back().get() + made_.size() % together * block_bytes_);
-    free_.push_back(made_.size() - 1);
+    free_blocks_.reserve(block_addresses_.size() + 1); // so that give_back() does not throw
+    block_addresses_.push_back(slabs_.back().get() +
+                               block_addresses_.size() % together * block_bytes_);
+    free_blocks_.push_back(block_addresses_.size() - 1);
   }
 }
 
@@ -192,7 +200,7 @@ struct int8_head {
   /// Sets a head's scale and returns its inverse.
   static float choose_scale(std::span<const float> x, float* scale) noexcept {
     const float largest = std::bit_cast<float>(kernel::absmax_bits(x));
-    if (!is_finite(largest)) { // a head of zeros would hide it
+    if (!is_finite(largest)) { // codes of 0 with a finite scale would hide it
       *scale = std::numeric_limits<float>::quiet_NaN();
       return 0;
     }
@@ -292,7 +300,7 @@ inline void kv_sequence::read_values(std::size_t layer, std::size_t head, std::s
 
 inline void kv_sequence::prefetch(std::size_t layer, std::size_t head, std::size_t first,
                                   std::size_t count) const noexcept {
-  const std::size_t n = pool_->block_tokens(), bytes = pool_->head_bytes_ * n;
+  const std::size_t n = pool_->block_tokens(), bytes = pool_->token_head_bytes_ * n;
   for (std::size_t token = first / n * n; token < first + count; token += n)
     for (const int part : {0, 1}) {
       const std::byte* at = locate(layer, part, head, token);

@@ -39,6 +39,7 @@ struct model_source {
   std::vector<model_tensor> tensors;
   std::vector<std::string> notes;  ///< one line each: what the user should know
   std::filesystem::path path = {}; ///< the file or folder that it was opened from
+  bool rewritten = false;          ///< the tensors are not those that lie there: widen_model()
 };
 
 } // namespace edgequant::inline EDGEQUANT_ABI

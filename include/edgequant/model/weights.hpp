@@ -240,8 +240,7 @@ inline named_weight model_weights::matrix(const std::string& name, std::size_t c
                                           std::size_t rows) {
   const auto& found = tensor(name, columns, rows);
   if (!can_multiply(found.type))
-    refuse(name, "format " + std::string(name_of(found.type)) +
-                     " cannot be run");
+    refuse(name, "format " + std::string(name_of(found.type)) + " cannot be run");
   if (reinterpret_cast<std::uintptr_t>(found.data.data()) % 4 != 0)
     refuse(name, "its data is not aligned to 4 bytes");
   return {name, {found.type, rows, columns, found.data.data()}};

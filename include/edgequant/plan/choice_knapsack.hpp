@@ -181,7 +181,7 @@ inline std::vector<knapsack_search::open_group> knapsack_search::open_groups() {
     });
     group.excess = group.least.cost = group.least.loss = never;
     for (const knapsack_state& choice : group.choices) {
-      if (choice.trail != reference_[group.group])
+      if (choice.back != reference_[group.group])
         group.excess = std::min(group.excess, choice.excess);
       group.least.cost = std::min(group.least.cost, choice.cost);
       group.least.loss = std::min(group.least.loss, choice.loss);

@@ -33,12 +33,13 @@ using named_formats = std::map<std::string, format, std::less<>>;
   return row.block_length == 256 ? format::q6_k : format::q8_0;
 }
 
-/// What stands in for a format of longer blocks where rows are a multiple of 32 alone: of blocks
-/// of 32 the one nearest in size that keeps at least as many bits.
+/// What stands in for a format of longer blocks where rows are a multiple of 32 alone: that of
+/// blocks of 32 which is as accurate, as llama.cpp has it, but iq4_nl for its q4_0.
 [[nodiscard]] constexpr format format_of_32(format type) noexcept {
   if (info_of(type).block_length <= 32) return type;
   if (type == format::q6_k) return format::q8_0;
-  return type == format::q5_k ? format::q5_0 : format::iq4_nl;
+  if (type == format::q5_k) return format::q5_1;
+  return type == format::q4_k ? format::q5_0 : format::iq4_nl;
 }
 
 /// `type`; where rows of `columns` values are no multiple of its block length, format_of_32() or,

@@ -17,10 +17,11 @@ struct known_divergences {
   std::function<void(const std::string&, double)> put = {};
 };
 
-/// Sets kl of every candidate: that of the first is measured, on the first `tokens` of the text, by
-/// running the model with this tensor alone quantized; the others follow by their squared output
-/// errors, which a small divergence is proportional to. The weights are afterwards as they were.
-/// A divergence that `known` has is not measured again; what is measured is given to it.
+/// Sets kl of every candidate: that of layer_sensitivity::measured() is measured, on the first
+/// `tokens` of the text, by running the model with this tensor alone quantized; the others follow
+/// by their squared output errors, which a small divergence is proportional to. The weights are
+/// afterwards as they were. A divergence that `known` has is not measured again; what is measured
+/// is given to it.
 void measure_divergence(model_weights& weights, const calibration_text& text, std::size_t tokens,
                         std::vector<layer_sensitivity>& layers, unsigned threads = 0,
                         const progress_callback& listener = {}, known_divergences known = {});
@@ -57,7 +58,7 @@ private:
   std::int32_t bos_;
   std::size_t context_;
   unsigned threads_;
-  std::vector<float> expected_; // [tokens][vocabulary]
+  std::vector<float> reference_logits_; // [scored tokens][vocabulary]
 };
 
 inline divergence_meter::divergence_meter(model_weights& weights, const calibration_text& text,
@@ -66,11 +67,11 @@ inline divergence_meter::divergence_meter(model_weights& weights, const calibrat
       tokens_(std::span(text.tokens).first(std::min(tokens, text.tokens.size()))), bos_(text.bos),
       context_(chunk_context(weights, text)), threads_(threads) {
   run([&](std::size_t, std::span<const float> logits) {
-    expected_.insert(expected_.end(), logits.begin(), logits.end());
+    reference_logits_.insert(reference_logits_.end(), logits.begin(), logits.end());
   });
-  if (expected_.empty())
+  if (reference_logits_.empty())
     fail(error_code::bad_argument, "calibration text",
-         counted(tokens_.size(), "token") + ", at least 7 are scored");
+         counted(tokens_.size(), "token") + "; a chunk of text needs at least 8");
 }
 
 template <class Sink> void divergence_meter::run(Sink sink) {
@@ -110,9 +111,9 @@ inline double divergence_meter::operator()(std::span<const layer_sensitivity* co
   const std::size_t vocabulary = weights_.vocabulary();
   double sum = 0;
   run([&](std::size_t i, std::span<const float> logits) {
-    sum += kl_divergence(std::span(expected_).subspan(i * vocabulary, vocabulary), logits);
+    sum += kl_divergence(std::span(reference_logits_).subspan(i * vocabulary, vocabulary), logits);
   });
-  return sum * static_cast<double>(vocabulary) / static_cast<double>(expected_.size());
+  return sum * static_cast<double>(vocabulary) / static_cast<double>(reference_logits_.size());
 }
 
 /// The divergence of the measured candidate; the others follow by their squared output errors,
@@ -142,7 +143,8 @@ struct measured_group {
   double divergence = 0;
 };
 
-/// Scales the shares of each group's matrices so that they add up to its divergence.
+/// A pass of iterative proportional fitting: scales the shares of each group's matrices so that
+/// they add up to `factor` times its divergence.
 inline void fit_shares(std::map<const layer_sensitivity*, double>& shares,
                        const std::map<std::string, measured_group>& groups, double factor) {
   for (const auto& [name, group] : groups) {
@@ -180,19 +182,19 @@ inline void measure_group_divergence(model_weights& weights, const calibration_t
                                      unsigned threads, const progress_callback& listener,
                                      known_divergences known) {
   using plan::detail::measured_group;
-  std::map<std::string, measured_group> roles, blocks;
+  std::map<std::string, measured_group> by_role, by_layer;
   std::map<const layer_sensitivity*, double> shares;
   for (auto& layer : layers) {
     if (layer.candidates.empty()) continue;
     const auto place = plan::detail::role_of(layer.name);
-    roles[place.role].matrices.push_back(&layer);
-    if (place.layer) blocks["layer " + std::to_string(*place.layer)].matrices.push_back(&layer);
+    by_role[place.role].matrices.push_back(&layer);
+    if (place.layer) by_layer["layer " + std::to_string(*place.layer)].matrices.push_back(&layer);
     shares[&layer] = layer.measured().output_error * layer.measured().output_error;
   }
   plan::detail::divergence_meter measure(weights, text, tokens, threads);
-  const std::size_t total = roles.size() + blocks.size();
+  const std::size_t total = by_role.size() + by_layer.size();
   std::size_t done = 0;
-  for (auto* groups : {&roles, &blocks})
+  for (auto* groups : {&by_role, &by_layer})
     for (auto& [name, group] : *groups) {
       if (listener) listener({"divergence", name, done, total, "groups"});
       ++done;
@@ -203,13 +205,13 @@ inline void measure_group_divergence(model_weights& weights, const calibration_t
       if (!before && known.put) known.put(name, group.divergence);
     }
   // Roles decide the sum; layers, whose errors overlap differently, only how it is spread.
-  double by_role = 0, by_layer = 0;
-  for (const auto& [name, group] : roles)
-    if (plan::detail::role_of(group.matrices[0]->name).layer) by_role += group.divergence;
-  for (const auto& [name, group] : blocks) by_layer += group.divergence;
+  double role_sum = 0, layer_sum = 0;
+  for (const auto& [name, group] : by_role)
+    if (plan::detail::role_of(group.matrices[0]->name).layer) role_sum += group.divergence;
+  for (const auto& [name, group] : by_layer) layer_sum += group.divergence;
   for (int round = 0; round < 20; ++round) {
-    if (by_layer > 0) plan::detail::fit_shares(shares, blocks, by_role / by_layer);
-    plan::detail::fit_shares(shares, roles, 1);
+    if (layer_sum > 0) plan::detail::fit_shares(shares, by_layer, role_sum / layer_sum);
+    plan::detail::fit_shares(shares, by_role, 1);
   }
   for (auto& layer : layers)
     if (!layer.candidates.empty()) plan::detail::set_divergence(layer, shares.at(&layer));

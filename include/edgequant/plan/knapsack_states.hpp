@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-/// Undominated partial plans of a multiple-choice knapsack problem, a group at a time. Source:
-/// Pisinger, "A minimal algorithm for the multiple-choice knapsack problem", European Journal of
-/// Operational Research 83, 1995.
+/// Nondominated (Pareto-optimal) partial plans of a multiple-choice knapsack problem, a group at a
+/// time. Source: Pisinger, "A minimal algorithm for the multiple-choice knapsack problem", European
+/// Journal of Operational Research 83, 1995.
 #pragma once
 
 #include "../core/checked.hpp"
@@ -33,7 +33,7 @@ struct priced_choice {
   std::uint32_t index = 0; ///< the caller's
 };
 
-/// By rising cost and falling loss: no choice is as good as another one at most as dear.
+/// By increasing cost with strictly decreasing loss: dominated choices are left out.
 using priced_group = std::vector<priced_choice>;
 
 /// One position in its group for each group.
@@ -54,23 +54,23 @@ struct loss_scale {
 struct knapsack_state {
   std::int64_t cost = 0, loss = 0;
   std::int64_t excess = 0; ///< what it adds to the lower bound of every plan that holds it
-  std::uint32_t trail = 0; ///< of a plan: its last choice; of a choice: its position
+  std::uint32_t back = 0;  ///< of a plan: its backpointer; of a choice: its position
 };
 
-/// Undominated plans of a growing set of groups, by rising cost and falling loss. Of plans equal
+/// Nondominated plans of a growing set of groups, by rising cost and falling loss. Of plans equal
 /// in both, the one that comes first in the order of all groups stays: whatever the other groups
 /// choose, it still comes first.
 class knapsack_states {
 public:
   knapsack_states(std::span<const priced_group> groups, const search_limits& limits)
       : groups_(groups), time_limit_(limits.time_limit),
-        room_(std::min<std::size_t>(limits.max_states, ~std::uint32_t{0})),
+        most_links_(std::min<std::size_t>(limits.max_states, ~std::uint32_t{0})),
         start_(std::chrono::steady_clock::now()) {}
 
-  /// Adds a group. Plans with more of anything than `most` are dropped. False: a limit was reached,
+  /// Adds a group. Plans above any of `upper_limits` are dropped. False: a limit was reached,
   /// and the plans are as before.
   [[nodiscard]] bool extend(std::uint32_t group, std::span<const knapsack_state> choices,
-                            const knapsack_state& most);
+                            const knapsack_state& upper_limits);
   /// Keeps at most `count` plans, spread over the costs, those of least excess; lifts the limit on
   /// states.
   void thin(std::size_t count);
@@ -80,7 +80,8 @@ public:
 
 private:
   struct link {
-    std::uint32_t before, at;
+    std::uint32_t parent,
+        choice; ///< the backpointer of the plan before; the position of its choice
   };
 
   [[nodiscard]] bool precedes(link a, link b, std::size_t depth) const noexcept;
@@ -91,68 +92,69 @@ private:
 
   std::span<const priced_group> groups_;
   std::chrono::milliseconds time_limit_;
-  std::size_t room_; // for links
+  std::size_t most_links_;
   std::chrono::steady_clock::time_point start_;
   std::vector<knapsack_state> plans_{{}};
-  std::vector<link> links_{{0, 0}};  // the choices of all plans; link 0 is none
-  std::vector<std::uint32_t> added_; // groups
+  std::vector<link> links_{{0, 0}};        // the choices of all plans; link 0 is none
+  std::vector<std::uint32_t> group_order_; // in which groups were added
 };
 
-/// All undominated plans by rising cost, or nothing where there are more than `max_plans`.
+/// All nondominated plans by rising cost, or nothing where there are more than `max_plans`.
 [[nodiscard]] std::optional<std::vector<positions>>
 complete_frontier(std::span<const priced_group> groups, std::size_t max_plans);
 
 inline bool knapsack_states::precedes(link a, link b, std::size_t depth) const noexcept {
   bool first = false;
-  for (std::uint32_t least = ~0u; depth-- > 0; a = links_[a.before], b = links_[b.before]) {
-    if (a.at != b.at && added_[depth] < least) {
-      least = added_[depth];
-      first = groups_[least][a.at].index < groups_[least][b.at].index;
+  for (std::uint32_t least = ~0u; depth-- > 0; a = links_[a.parent], b = links_[b.parent]) {
+    if (a.choice != b.choice && group_order_[depth] < least) {
+      least = group_order_[depth];
+      first = groups_[least][a.choice].index < groups_[least][b.choice].index;
     }
-    if (a.before == b.before) break;
+    if (a.parent == b.parent) break;
   }
   return first;
 }
 
 inline bool knapsack_states::extend(std::uint32_t group, std::span<const knapsack_state> choices,
-                                    const knapsack_state& most) {
-  added_.push_back(group);
+                                    const knapsack_state& upper_limits) {
+  group_order_.push_back(group);
   const std::size_t before = links_.size();
   std::vector<knapsack_state> merged;
   std::vector<std::size_t> next(choices.size(), 0); // plan that each choice extends next
   for (std::size_t turn = 0;; ++turn) {
-    if ((turn % 1024 == 0 && late()) || links_.size() >= room_) {
+    if ((turn % 1024 == 0 && late()) || links_.size() >= most_links_) {
       links_.resize(before);
-      added_.pop_back();
+      group_order_.pop_back();
       return false;
     }
     constexpr std::size_t none = ~std::size_t{0};
     std::size_t best = none;
     knapsack_state least;
     for (std::size_t k = 0; k < choices.size(); ++k) {
-      while (next[k] < plans_.size() && (plans_[next[k]].excess > most.excess - choices[k].excess ||
-                                         plans_[next[k]].loss > most.loss - choices[k].loss))
+      while (next[k] < plans_.size() &&
+             (plans_[next[k]].excess > upper_limits.excess - choices[k].excess ||
+              plans_[next[k]].loss > upper_limits.loss - choices[k].loss))
         ++next[k];
       if (next[k] == plans_.size()) continue;
       const knapsack_state& plan = plans_[next[k]];
       const std::int64_t cost = plan.cost + choices[k].cost;
       const std::int64_t loss = plan.loss + choices[k].loss;
-      if (cost > most.cost) continue; // and so are all after it
+      if (cost > upper_limits.cost) continue; // and so are all after it
       if (best != none && (cost > least.cost || (cost == least.cost && loss >= least.loss)))
         continue;
       best = k;
-      least = {cost, loss, plan.excess + choices[k].excess, plan.trail};
+      least = {cost, loss, plan.excess + choices[k].excess, plan.back};
     }
     if (best == none) break;
     ++next[best];
-    const link last{least.trail, choices[best].trail};
+    const link last{least.back, choices[best].back};
     if (merged.empty() || least.loss < merged.back().loss) {
-      least.trail = static_cast<std::uint32_t>(links_.size());
+      least.back = static_cast<std::uint32_t>(links_.size());
       merged.push_back(least);
       links_.push_back(last);
     } else if (least.loss == merged.back().loss && least.cost == merged.back().cost &&
-               precedes(last, links_.back(), added_.size())) {
-      least.trail = merged.back().trail;
+               precedes(last, links_.back(), group_order_.size())) {
+      least.back = merged.back().back;
       merged.back() = least;
       links_.back() = last;
     }
@@ -162,7 +164,7 @@ inline bool knapsack_states::extend(std::uint32_t group, std::span<const knapsac
 }
 
 inline void knapsack_states::thin(std::size_t count) {
-  room_ = ~std::uint32_t{0};
+  most_links_ = ~std::uint32_t{0};
   if (plans_.size() <= count) return;
   const std::size_t stride = ceil_divide(plans_.size(), count);
   std::size_t kept = 0;
@@ -176,9 +178,9 @@ inline void knapsack_states::thin(std::size_t count) {
 }
 
 inline void knapsack_states::apply(const knapsack_state& plan, positions& at) const {
-  link last = links_[plan.trail];
-  for (std::size_t depth = added_.size(); depth-- > 0; last = links_[last.before])
-    at[added_[depth]] = last.at;
+  link last = links_[plan.back];
+  for (std::size_t depth = group_order_.size(); depth-- > 0; last = links_[last.parent])
+    at[group_order_[depth]] = last.choice;
 }
 
 inline std::optional<std::vector<positions>> complete_frontier(std::span<const priced_group> groups,

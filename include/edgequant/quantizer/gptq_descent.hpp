@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-/// GPTQ's descent: single codes, steps and halves move as long as that lowers the output error.
+/// Coordinate descent after GPTQ: one code, integer scale or f16 scale at a time changes, as long
+/// as that lowers the output error.
 #pragma once
 
 #include "gptq_job.hpp"
@@ -31,39 +32,42 @@ template <class T> void gptq_job<T>::descend() {
         if (!shifts_[r].empty()) moved[r] = 1, any = true;
       }
       if (!any) continue;
-      spread(b, 0, b * length_);
-      spread(b, (b + 1) * length_, inputs_.size());
+      apply_updates(b, 0, b * length_);
+      apply_updates(b, (b + 1) * length_, inputs_.size());
     }
   }
 }
 
-/// A step of one value: value + step. Of the gradient, only its block follows at once.
+/// Adds `step` to one value. Of gram_residual_ only the rows of its block follow at once; the
+/// others do in apply_updates().
 template <class T> void gptq_job<T>::shift(Eigen::Index row, Eigen::Index column, double step) {
   const Eigen::Index first = column / length_ * length_;
   residual_(column, row) -= step;
-  gradient_.col(row).segment(first, length_) -=
+  gram_residual_.col(row).segment(first, length_) -=
       step * inputs_.gram().col(column).segment(first, length_);
   shifts_[static_cast<std::size_t>(row)].push_back({column - first, step});
 }
 
-/// What the steps in block b mean for the gradient on columns begin to end. Each entry sees the
-/// steps one by one in their order, so that this gives what single steps would; only the Gram
-/// matrix, which no cache holds, is read once for all rows.
-template <class T> void gptq_job<T>::spread(Eigen::Index b, Eigen::Index begin, Eigen::Index end) {
-  constexpr Eigen::Index most = 64; // a part of a block's Gram columns that a near cache holds
+/// Subtracts the steps of block b, times their Gram columns, from gram_residual_ of columns begin
+/// to end: lazy batched updates, as GPTQ has them. Each entry takes the steps in their order, so
+/// that this gives what single updates would; the Gram matrix, which no cache holds, is read once
+/// for all rows.
+template <class T>
+void gptq_job<T>::apply_updates(Eigen::Index b, Eigen::Index begin, Eigen::Index end) {
+  constexpr Eigen::Index most = 64; // a part of a block's Gram columns that L1 or L2 holds
   Eigen::MatrixXd gram;
   for (; begin < end; begin += most) {
     const Eigen::Index count = std::min(most, end - begin);
     gram = inputs_.gram().block(begin, b * length_, count, length_);
     for (std::size_t r = 0; r < shifts_.size(); ++r) {
-      auto gradient = gradient_.col(static_cast<Eigen::Index>(r)).segment(begin, count);
+      auto to = gram_residual_.col(static_cast<Eigen::Index>(r)).segment(begin, count);
       const auto& s = shifts_[r];
       const auto column = [&](std::size_t k) { return gram.col(s[k].column); };
       std::size_t k = 0;
-      for (; k + 4 <= s.size(); k += 4) // one load and one store of the gradient for four steps
-        gradient = gradient - s[k].step * column(k) - s[k + 1].step * column(k + 1) -
-                   s[k + 2].step * column(k + 2) - s[k + 3].step * column(k + 3);
-      for (; k < s.size(); ++k) gradient -= s[k].step * column(k);
+      for (; k + 4 <= s.size(); k += 4) // one load and one store for four steps
+        to = to - s[k].step * column(k) - s[k + 1].step * column(k + 1) -
+             s[k + 2].step * column(k + 2) - s[k + 3].step * column(k + 3);
+      for (; k < s.size(); ++k) to -= s[k].step * column(k);
     }
   }
 }
@@ -74,7 +78,7 @@ template <class T> void gptq_job<T>::move_codes(Eigen::Index row, Eigen::Index g
   for (Eigen::Index c = g * group_; c < (g + 1) * group_; ++c) {
     // The error is a parabola in the code, with its vertex here; codes between it and the present
     // one are better too.
-    const double vertex = codes_(c, row) + gradient_(c, row) / (inputs_.gram()(c, c) * scale);
+    const double vertex = codes_(c, row) + gram_residual_(c, row) / (inputs_.gram()(c, c) * scale);
     const double code = nearest_code(vertex);
     if (code == codes_(c, row) || !std::isfinite(vertex)) continue;
     shift(row, c, (code - codes_(c, row)) * scale);
@@ -100,9 +104,9 @@ template <class T> void gptq_job<T>::move_scale(Eigen::Index row, Eigen::Index g
   const Eigen::VectorXd codes = codes_.col(row).segment(g * group_, group_);
   const double curvature =
       codes.dot(inputs_.gram().block(g * group_, g * group_, group_, group_) * codes);
-  const double slope = codes.dot(gradient_.col(row).segment(g * group_, group_));
+  const double descent_slope = codes.dot(gram_residual_.col(row).segment(g * group_, group_));
   if (!(curvature > 0)) return;
-  const double wanted = scales_(g, row) + slope / curvature;
+  const double wanted = scales_(g, row) + descent_slope / curvature;
   encoded_block& block = block_of(row, g / groups_);
   const encoded_block before = block;
   if (!f_.has_steps()) {
@@ -118,22 +122,22 @@ template <class T> void gptq_job<T>::move_scale(Eigen::Index row, Eigen::Index g
   }
   const double from = scales_(g, row);
   take_scales(row, g / groups_);
-  const double step = scales_(g, row) - from;
-  if (!(step * (step * curvature - 2 * slope) < 0)) {
+  const double change = scales_(g, row) - from;
+  if (!(change * (change * curvature - 2 * descent_slope) < 0)) {
     block = before;
     return take_scales(row, g / groups_);
   }
   for (Eigen::Index i = 0; i < group_; ++i)
-    if (codes(i) != 0) shift(row, g * group_ + i, step * codes(i));
+    if (codes(i) != 0) shift(row, g * group_ + i, change * codes(i));
 }
 
 /// The same for the minimum, which all values of the group are less by.
 template <class T> void gptq_job<T>::move_minimum(Eigen::Index row, Eigen::Index g) {
   if (!f_.has_minimum()) return;
   const double curvature = inputs_.gram().block(g * group_, g * group_, group_, group_).sum();
-  const double slope = -gradient_.col(row).segment(g * group_, group_).sum();
+  const double descent_slope = -gram_residual_.col(row).segment(g * group_, group_).sum();
   if (!(curvature > 0)) return;
-  const double wanted = minimums_(g, row) + slope / curvature;
+  const double wanted = minimums_(g, row) + descent_slope / curvature;
   encoded_block& block = block_of(row, g / groups_);
   const encoded_block before = block;
   if (!f_.has_steps()) {
@@ -147,12 +151,12 @@ template <class T> void gptq_job<T>::move_minimum(Eigen::Index row, Eigen::Index
   }
   const double from = minimums_(g, row);
   take_scales(row, g / groups_);
-  const double step = minimums_(g, row) - from;
-  if (!(step * (step * curvature - 2 * slope) < 0)) {
+  const double change = minimums_(g, row) - from;
+  if (!(change * (change * curvature - 2 * descent_slope) < 0)) {
     block = before;
     return take_scales(row, g / groups_);
   }
-  for (Eigen::Index i = 0; i < group_; ++i) shift(row, g * group_ + i, -step);
+  for (Eigen::Index i = 0; i < group_; ++i) shift(row, g * group_ + i, -change);
 }
 
 /// The halves that all groups of a block share, each for the codes and steps as they are.
@@ -171,12 +175,13 @@ template <class T> void gptq_job<T>::move_halves(Eigen::Index row, Eigen::Index 
                               : -static_cast<double>(block.minimum_steps[g]);
     }
     const double curvature = direction.dot(gram * direction);
-    const double slope = direction.dot(gradient_.col(row).segment(first, length_));
+    const double descent_slope = direction.dot(gram_residual_.col(row).segment(first, length_));
     if (!(curvature > 0)) continue;
     const double from = static_cast<float>(block.*member);
-    const auto moved = static_cast<half>(static_cast<float>(from + slope / curvature));
+    const auto moved = static_cast<half>(static_cast<float>(from + descent_slope / curvature));
     const double step = static_cast<double>(static_cast<float>(moved)) - from;
-    if (!is_finite(static_cast<float>(moved)) || !(step * (step * curvature - 2 * slope) < 0))
+    if (!is_finite(static_cast<float>(moved)) ||
+        !(step * (step * curvature - 2 * descent_slope) < 0))
       continue;
     block.*member = moved;
     take_scales(row, b);

@@ -65,10 +65,10 @@ private:
   void move_halves(Eigen::Index row, Eigen::Index b);
   [[nodiscard]] int nearest_step(double scale, int from) const;
   void shift(Eigen::Index row, Eigen::Index column, double step);
-  void spread(Eigen::Index b, Eigen::Index begin, Eigen::Index end);
+  void apply_updates(Eigen::Index b, Eigen::Index begin, Eigen::Index end);
   void store(Eigen::Index row, std::byte* bytes);
   [[nodiscard]] double error_of(Eigen::Index row) const {
-    return residual_.col(row).dot(gradient_.col(row));
+    return residual_.col(row).dot(gram_residual_.col(row));
   }
 
   format type_;
@@ -85,7 +85,7 @@ private:
   matrix weights_; ///< [columns][rows] from here on: a row of the tensor is contiguous
   matrix codes_;
   matrix scales_, inverses_, minimums_; ///< [groups][rows], as the blocks have them
-  matrix residual_, gradient_;          ///< W - Q, and gram times it
+  matrix residual_, gram_residual_;     ///< W - Q, and gram times it
   std::vector<encoded_block> blocks_;   ///< [rows][blocks]; their codes are set in the end
   struct shifted {
     Eigen::Index column; ///< in its block
@@ -147,7 +147,7 @@ template <class T> void gptq_job<T>::settle() {
   for (Eigen::Index r = 0; r < weights_.cols(); ++r)
     for (Eigen::Index c = 0; c < inputs_.size(); ++c)
       residual_(c, r) -= codes_(c, r) * scales_(c / group_, r) - minimums_(c / group_, r);
-  gradient_.noalias() = inputs_.gram() * residual_;
+  gram_residual_.noalias() = inputs_.gram() * residual_;
 }
 
 /// bad_value where a group of the weights themselves has no scale that can be stored.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// The half that is the best scale of a group, proven against every other half of either sign.
+/// The f16 scale of least squared error, proven against every other f16 of either sign.
 #pragma once
 
 #include "../kernel/scale_intervals.hpp"
@@ -67,17 +67,19 @@ private:
   static constexpr bool both_signs = range::lowest != -range::highest;
   static constexpr std::size_t signs = both_signs ? 2 : 1; ///< positive, negative
   static constexpr int levels = -range::lowest;
-  /// Up to this multiple of the scale without clipping, blocks would be too short to save work.
-  static constexpr float direct = Bits < 8 ? 0.0f : 1.14f;
-  /// See block_length(); fastest of some.
-  static constexpr float loss = Bits == 4 ? 0.06f : Bits == 5 ? 0.12f : 0.2f;
+  /// Up to this multiple of the scale without clipping every scale is bounded by itself: intervals
+  /// would be too short to save work.
+  static constexpr float exhaustive_up_to = Bits < 8 ? 0.0f : 1.14f;
+  /// How much looser than that of its middle the bound of an interval may be: see
+  /// interval_length(). Tuned by timing.
+  static constexpr float bound_slack = Bits == 4 ? 0.06f : Bits == 5 ? 0.12f : 0.2f;
   /// Of the scale without clipping, a second one to begin with: near the best of bell-shaped
   /// values.
   static constexpr double shrunk = Bits == 4 ? 0.92 : Bits == 5 ? 0.96 : 0.996;
 
-  /// Consecutive halves.
-  struct block {
-    float error;     ///< lower bound of sum c (x - q)^2, in units of the scale
+  /// Consecutive f16 scales.
+  struct scale_interval {
+    float error;     ///< lower bound of sum c (w / s - q)^2: error / s^2
     float low;       ///< the least of its scales
     int first, last; ///< bits
   };
@@ -89,8 +91,8 @@ private:
   void start();
   [[nodiscard]] float first_scale() const;
   template <bool Weighted> [[nodiscard]] float last_scale() const;
-  [[nodiscard]] int block_length(float low) const;
-  template <bool Weighted> void list_blocks(int first, int last, int length);
+  [[nodiscard]] int interval_length(float low) const;
+  template <bool Weighted> void list_intervals(int first, int last, int length);
   template <bool Weighted> void score_halves(int first, int last);
   template <bool Weighted> void score_sixteen(int first, int last);
   /// The magnitudes for scales from the half with the bits `first` on.
@@ -101,8 +103,8 @@ private:
   [[nodiscard]] f32 limit(f32 inverse) const;
   /// Whether the scale, bounded when the best was another, may still be the best.
   [[nodiscard]] bool may_be_best(float error, float scale) const {
-    const float root = root_ / scale + margin_;
-    return error < root * root * growth_;
+    const float root = root_ / scale + absolute_margin_;
+    return error < root * root * relative_margin_;
   }
 
   weighted_group group_;
@@ -111,11 +113,11 @@ private:
   float importance_scale_ = 1;                 ///< that maximum
   std::vector<float> tops_;                    ///< of the values that clip, which stand first
   float per_widest_ = 0;                       ///< one over the least scale without clipping
-  int clips_to_ = 0;              ///< bits of the largest half at which a value may clip
-  float margin_ = 0, growth_ = 1; ///< what float rounding may hide
+  int clips_to_ = 0; ///< bits of the largest half at which a value may clip
+  float absolute_margin_ = 0, relative_margin_ = 1; ///< what float rounding may hide
   scored_scale best_;
   float root_ = 0; ///< of the best error over importance_scale_
-  std::vector<block> blocks_;
+  std::vector<scale_interval> intervals_;
 };
 
 template <int Bits> template <bool Weighted> float half_search<Bits>::search() {
@@ -125,20 +127,20 @@ template <int Bits> template <bool Weighted> float half_search<Bits>::search() {
   arrange<Weighted>(lowest);
   int first = bits_at_or_above(lowest);
   const int last = bits_at_or_below(last_scale<Weighted>());
-  blocks_.clear();
-  const int wide = std::min(last, static_cast<int>(bits_of_half(direct / per_widest_)));
+  intervals_.clear();
+  const int wide = std::min(last, static_cast<int>(bits_of_half(exhaustive_up_to / per_widest_)));
   for (; first <= wide; first += 16) score_halves<Weighted>(first, std::min(first + 15, last));
   while (first <= last) {
-    const int length = block_length(half_from_bits(static_cast<std::uint16_t>(first)));
-    list_blocks<Weighted>(first, last, length);
+    const int length = interval_length(half_from_bits(static_cast<std::uint16_t>(first)));
+    list_intervals<Weighted>(first, last, length);
     first += 16 * length;
   }
-  // The most promising block first: what it holds closes most of the others.
-  const auto error = [](const block& b) { return b.error * b.low * b.low; };
-  const auto best = std::min_element(blocks_.begin(), blocks_.end(),
+  // The most promising block first: what it holds rules out most of the others.
+  const auto error = [](const scale_interval& b) { return b.error * b.low * b.low; };
+  const auto best = std::min_element(intervals_.begin(), intervals_.end(),
                                      [&](auto& a, auto& b) { return error(a) < error(b); });
-  if (best != blocks_.end()) std::swap(*best, blocks_.front());
-  for (const block& b : blocks_)
+  if (best != intervals_.end()) std::swap(*best, intervals_.front());
+  for (const scale_interval& b : intervals_)
     if (may_be_best(b.error, b.low)) score_halves<Weighted>(b.first, b.last);
   consider_zeros();
   return best_.scale;
@@ -206,31 +208,31 @@ template <int Bits> template <bool Weighted> void half_search<Bits>::arrange(flo
   clipped_group_ = {magnitudes_, Weighted ? importance : importance.first(0), tops_,
                     levels + range::highest};
   unclipped_group_ = clipped_group_;
-  unclipped_group_.tops = {};
+  unclipped_group_.max_codes = {};
   // Errors |x - q| are off by at most levels * 2^-21 each (kernel::interval_errors), so the root of
   // their sum of squares by sqrt(sum c) as much. The rest are relative errors of a few 2^-21 and of
   // n * 2^-23, doubled for the roundings in the limit itself.
-  margin_ = std::sqrt(total) * levels * 0x1p-20f;
-  growth_ = 1 + 0x1p-18f + static_cast<float>(n) * 0x1p-22f;
+  absolute_margin_ = std::sqrt(total) * levels * 0x1p-20f;
+  relative_margin_ = 1 + 0x1p-18f + static_cast<float>(n) * 0x1p-22f;
 }
 
-/// Above some scale the values below its half are 0 and alone cost more than the best error: tried
-/// at sixteen scales, each 1.125 times the one before.
+/// Above some scale the values below scale / 2 have code 0 and alone cost more than the best error:
+/// tried at sixteen scales, each 1.125 times the one before.
 template <int Bits> template <bool Weighted> float half_search<Bits>::last_scale() const {
   const float most = std::fabs(group_.largest);
   std::array<float, 16> halves{};
   float scale = most / levels;
   for (auto& h : halves) h = scale / 2, scale *= 1.125f;
   const auto sums = kernel::energy_below<Weighted, S>(clipped_group_, S::load(halves.data()));
-  const std::uint32_t above = S::less(S::broadcast(root_ * root_ * growth_), sums);
+  const std::uint32_t above = S::less(S::broadcast(root_ * root_ * relative_margin_), sums);
   const float last = above != 0 ? 2 * halves[static_cast<std::size_t>(std::countr_zero(above))]
                                 : 2 * most * (1 + 0x1p-20f);
   return std::min(std::max(last, half_from_bits(1)), largest_half);
 }
 
 template <int Bits> typename half_search<Bits>::f32 half_search<Bits>::limit(f32 inverse) const {
-  const auto root = S::multiply_add(inverse, S::broadcast(root_), S::broadcast(margin_));
-  return S::mul(S::mul(root, root), S::broadcast(growth_));
+  const auto root = S::multiply_add(inverse, S::broadcast(root_), S::broadcast(absolute_margin_));
+  return S::mul(S::mul(root, root), S::broadcast(relative_margin_));
 }
 
 /// Bits first, first + step, ... of sixteen halves, none above `last`.
@@ -243,13 +245,13 @@ template <int Bits> typename half_search<Bits>::f32 half_search<Bits>::limit(f32
   return bits;
 }
 
-/// How many halves to bound as one, from the scale `low` on. A bound loses x times half a block's
-/// relative width. At the scale without clipping the largest x is `levels`; `loss` is what a value
-/// of that size loses of an error up to 0.5. At u times that scale, x is 1/u of that and errors are
-/// about u^2 of the best, so that a bound may lose more and still suffice.
-template <int Bits> int half_search<Bits>::block_length(float low) const {
+/// How many f16 scales to bound as one interval, from the scale `low` on. With u = low / the scale
+/// without clipping (1 or more), a bound is looser by x times the interval's relative half width h;
+/// the largest x is levels / u, and errors are about u^2 times those at u = 1. So h may be
+/// bound_slack * u^3 / levels, and at most 0.75 u / levels.
+template <int Bits> int half_search<Bits>::interval_length(float low) const {
   const float u = std::max(low * per_widest_, 1.0f);
-  const float width = 2 * std::min(loss * u * u, 0.75f) * u / levels;
+  const float width = 2 * std::min(bound_slack * u * u, 0.75f) * u / levels;
   const float halves = std::min(width * 0x1p10f, 64.0f); // they are up to 2^-10 apart
   // Subnormal halves are further apart: no block is wider than twice its least scale.
   return static_cast<int>(std::min(halves, 1 + low * 0x1p25f));
@@ -258,7 +260,7 @@ template <int Bits> int half_search<Bits>::block_length(float low) const {
 /// Bounds sixteen blocks from `first` on and lists those that may hold the best.
 template <int Bits>
 template <bool Weighted>
-void half_search<Bits>::list_blocks(int first, int last, int length) {
+void half_search<Bits>::list_intervals(int first, int last, int length) {
   const auto one = S::broadcast(1.0f), two = S::broadcast(2.0f);
   const auto low = S::load_f16(sixteen_halves(first, length, last).data());
   const auto high = S::load_f16(sixteen_halves(first + length - 1, length, last).data());
@@ -268,7 +270,7 @@ void half_search<Bits>::list_blocks(int first, int last, int length) {
   const auto h = S::mul(half_width, inverse), to_low = S::multiply_add(h, two, one);
   const auto spread = S::multiply_add(h, to_low, S::broadcast(0x1p-20f)); // and for rounding
   const auto most = limit(S::mul(inverse, to_low));
-  const auto each = kernel::interval_errors<Weighted, kernel::interval_width::range, signs, S>(
+  const auto each = kernel::interval_errors<Weighted, kernel::lane_scales::interval, signs, S>(
       from_scale(first), inverse, spread, most);
   const auto sums = both_signs ? S::min(each.of_sign[0], each.of_sign[signs - 1]) : each.of_sign[0];
   std::array<float, 16> errors, lows;
@@ -278,7 +280,7 @@ void half_search<Bits>::list_blocks(int first, int last, int length) {
   for (; alive != 0; alive &= alive - 1) {
     const auto lane = static_cast<std::size_t>(std::countr_zero(alive));
     const int begin = first + length * static_cast<int>(lane);
-    blocks_.push_back({errors[lane], lows[lane], begin, std::min(begin + length - 1, last)});
+    intervals_.push_back({errors[lane], lows[lane], begin, std::min(begin + length - 1, last)});
   }
 }
 
@@ -294,13 +296,13 @@ template <bool Weighted>
 void half_search<Bits>::score_sixteen(int first, int last) {
   const auto scales = S::load_f16(sixteen_halves(first, 1, last).data());
   const auto inverse = S::div(S::broadcast(1.0f), scales);
-  const auto sums = kernel::interval_errors<Weighted, kernel::interval_width::none, signs, S>(
+  const auto sums = kernel::interval_errors<Weighted, kernel::lane_scales::point, signs, S>(
       from_scale(first), inverse, inverse, limit(inverse));
   for (std::size_t sign = 0; sign < signs; ++sign) {
     auto rest = (2u << std::min(last - first, 15)) - 1;
     auto alive = rest & S::less(sums.of_sign[sign], limit(inverse));
     if (alive == 0) continue;
-    // The least bound first: what one finds closes most of the others.
+    // The least bound first: what one finds rules out most of the others.
     std::array<float, 16> errors;
     S::store(errors.data(), S::mul(sums.of_sign[sign], S::mul(scales, scales)));
     int lane = least_of(errors);
