@@ -25,6 +25,19 @@ template <eq::group_format F> void print_row(const char* name, const eq::matrix_
   std::printf(" %.3f |\n", bits);
 }
 
+/// Formats that have the rule mse alone.
+void print_searched(const eq::format_row& row, const eq::matrix_f& weights) {
+  const auto rows = static_cast<std::size_t>(weights.rows());
+  const auto columns = static_cast<std::size_t>(weights.cols());
+  const auto bytes = eq::encode_matrix(row.id, eq::scale_rule::mse, weights, "weights");
+  const eq::matrix_f q = eq::decode_matrix(row.id, bytes.data(), rows, columns);
+  std::printf(
+      "| %s | | | | %.2f | %.3f |\n", std::string(row.name).c_str(),
+      eq::measure_error({weights.data(), rows * columns}, {q.data(), rows * columns}).sqnr_db,
+      8.0 * row.block_bytes / row.block_length);
+  std::fflush(stdout);
+}
+
 } // namespace
 
 int main() {
@@ -40,4 +53,6 @@ int main() {
   print_row<eq::symmetric<4, 128, eq::half>>("INT4, groups of 128, f16 scale", weights);
   print_row<eq::symmetric<8, eq::per_channel>>("INT8 per channel", weights);
   print_row<eq::symmetric<4, eq::per_channel>>("INT4 per channel", weights);
+  for (const auto& row : eq::format_table)
+    if (eq::visit_coded_panels(row.id, [](auto) {})) print_searched(row, weights);
 }

@@ -107,6 +107,38 @@ TEST_F(compress, writes_what_the_encoder_says) {
   }
 }
 
+/// Columns that count more are rounded better, in each kind of block format; a number a column.
+TEST_F(compress, importance_weighs_columns_by_name) {
+  const auto source = model({f32_tensor("w", {64, 256}, gaussian(64 * 256, 7)),
+                             f32_tensor("other", {4, 256}, gaussian(4 * 256, 8))});
+  options.scale = eq::scale_rule::mse;
+  std::vector<float> every_fourth(256, 0.01f);
+  for (std::size_t i = 0; i < 256; i += 4) every_fourth[i] = 1;
+  const eq::column_importance importance{{"w", every_fourth}};
+  const auto errors = [&](bool weighed) { // of the columns that count
+    options.importance = weighed ? &importance : nullptr;
+    (void)run(source);
+    const auto file = eq::read_gguf(target());
+    double sum = 0;
+    std::vector<float> now(256), was(256);
+    for (std::uint64_t r = 0; r < 64; ++r) {
+      eq::decode_row(file.tensors[0].type,
+                     file.tensors[0].data.data() + r * eq::row_bytes(file.tensors[0].type, 256),
+                     now);
+      eq::decode_row(format::f32, source.tensors[0].row(r).data(), was);
+      for (std::size_t i = 0; i < 256; i += 4) sum += std::pow(double{now[i]} - was[i], 2);
+    }
+    return sum;
+  };
+  for (const auto type : {format::q4_0, format::q4_k, format::q6_k, format::iq4_nl}) {
+    options.type = type;
+    EXPECT_LT(errors(true), 0.9 * errors(false)) << eq::name_of(type);
+  }
+  const eq::column_importance short_one{{"w", std::vector<float>(255, 1.0f)}};
+  options.importance = &short_one;
+  EXPECT_NE(refusal(source, eq::error_code::bad_argument).find("tensor 'w'"), std::string::npos);
+}
+
 TEST_F(compress, reports_totals_errors_and_notes) {
   const auto report = run(mixed());
   std::uint64_t before = 0, after = 0;

@@ -36,21 +36,34 @@ each_model() {
     stories260K-f32) input=$1/../shared/data/models/stories260K/$model.gguf ;;
     esac
     [ -e "$input" ] || continue
-    for format in f32 f16 q8_0 q5_0 q4_0; do
+    for format in f32 f16 q8_0 q5_0 q4_0 $(searched "$model" | sed 's/=.*//'); do
       "$2" "$input" "$model.$format.gguf" --format "$format" >"$model.$format.log"
     done
     "$3" "$model"
   done
 }
 
-judge_files() {
-  node llama.mjs "$story" "$1.f32.gguf" 0.001 "$1.f16.gguf" 0.02 "$1.q8_0.gguf" 0.05 "$1.q5_0.gguf" \
-    0.1 "$1.q4_0.gguf"
+# The other formats that llama.cpp's package knows, and by how much the perplexity of the demo
+# model, whose rows they fit, may change.
+searched() {
+  if [ "$1" != stories-2m-f16 ]; then return; fi
+  printf '%s\n' q4_1=0.02 q5_1=0.02 q2_K=0.15 q3_K=0.05 q4_K=0.02 q5_K=0.02 q6_K=0.02 \
+    iq4_nl=0.03 iq4_xs=0.03 mxfp4=0.05 tq1_0=1 tq2_0=0.5 Q4_K_M=0.02
 }
 
+judge_files() {
+  local more=() row
+  for row in $(searched "$1"); do more+=("${row#*=}" "$1.${row%=*}.gguf"); done
+  node llama.mjs "$story" "$1.f32.gguf" 0.001 "$1.f16.gguf" 0.02 "$1.q8_0.gguf" 0.05 "$1.q5_0.gguf" \
+    0.1 "$1.q4_0.gguf" "${more[@]}"
+}
+
+# Activations that meet super-blocks have one scale for 256 of them in llama.cpp, for 32 in ours.
 judge_engine() {
+  local more=() row
+  for row in $(searched "$1"); do more+=(0.01 "$1.${row%=*}.gguf"); done
   node engine.mjs "$generate" "$perplexity" "$story" 0.0005 "$1.f32.gguf" 0.0005 "$1.f16.gguf" \
-    0.005 "$1.q8_0.gguf" 0.005 "$1.q5_0.gguf" 0.005 "$1.q4_0.gguf"
+    0.005 "$1.q8_0.gguf" 0.005 "$1.q5_0.gguf" 0.005 "$1.q4_0.gguf" "${more[@]}"
 }
 
 install_judges

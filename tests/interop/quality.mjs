@@ -3,14 +3,15 @@
 // First q4_0 by every method. Then, for each size in bytes or other program's file: that file, our
 // plan of its size, and by the same losses and method greedy sensitivity per byte and the
 // head-and-tail recipe (first and last layers larger, from outside inwards), neither smaller than ours.
-// CANDIDATES (q4_0,q5_0,q8_0) and TOKENS (5000) can be set in the environment.
+// CANDIDATES (all that quantize_model knows) and TOKENS (5000) can be set in the environment.
 import { execFileSync } from "node:child_process";
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
 import { getLlama } from "node-llama-cpp";
 
 const [quantize, source, calibration, text, ...sizes] = process.argv.slice(2);
-const candidates = process.env.CANDIDATES ?? "q4_0,q5_0,q8_0", length = Number(process.env.TOKENS ?? 5000), window = 256;
+const candidates = process.env.CANDIDATES ? ["--candidates", process.env.CANDIDATES] : [];
+const length = Number(process.env.TOKENS ?? 5000), window = 256;
 const llama = await getLlama({ gpu: false, build: "never", skipDownload: true, logLevel: "error", maxThreads: 2 });
 
 function make(name, ...args) {
@@ -103,7 +104,7 @@ const gptq = ["--method", "gptq", "--calibration", calibration];
 for (const size of sizes) {
   const other = size.endsWith(".gguf"), bytes = other ? statSync(size).size : Number(size);
   if (other) await judge(basename(size), size);
-  await judge(`planned for ${bytes}`, make("plan", ...gptq, "--budget", String(bytes), "--sensitivity", "kld", "--candidates", candidates, "--plan-out", "quality-plan.json"));
+  await judge(`planned for ${bytes}`, make("plan", ...gptq, "--budget", String(bytes), ...candidates, "--plan-out", "quality-plan.json"));
   for (const [name, tensors] of Object.entries(rivals(JSON.parse(readFileSync("quality-plan.json", "utf8"))))) {
     writeFileSync("quality-rival.json", JSON.stringify({ tensors }));
     await judge(`  ${name}`, make("rival", ...gptq, "--plan", "quality-rival.json"));

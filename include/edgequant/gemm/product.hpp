@@ -17,16 +17,17 @@ namespace edgequant::inline EDGEQUANT_ABI {
 /// gemm::min_float_tile_tokens of them.
 ///
 /// Both are templates so that programs that multiply nothing do not compile the products.
-template <simd::backend S = simd::native>
+/// `Only` is a format that all weights are in, so that the products of others are not compiled.
+template <simd::backend S = simd::native, class Only = void>
 void multiply(std::span<const weight_product> products, activations& x, unsigned threads);
 
-template <simd::backend S = simd::native>
+template <simd::backend S = simd::native, class Only = void>
 void multiply(const weight_view& w, activations& x, float* y, unsigned threads) {
   const weight_product one{w, y};
-  multiply<S>(std::span<const weight_product>(&one, 1), x, threads);
+  multiply<S, Only>(std::span<const weight_product>(&one, 1), x, threads);
 }
 
-template <simd::backend S>
+template <simd::backend S, class Only>
 void multiply(std::span<const weight_product> products, activations& x, unsigned threads) {
   static_assert(std::same_as<S, simd::native>);
   if (x.length() == 0) {
@@ -44,12 +45,12 @@ void multiply(std::span<const weight_product> products, activations& x, unsigned
                            threads);
     else if (x.count() >= gemm::min_float_tile_tokens)
       x.template interleave<S>(threads);
-    gemm::detail::visit_product(p, x, [&](const auto& product) { tasks += product.tasks(); });
+    gemm::detail::visit_product<Only>(p, x, [&](const auto& product) { tasks += product.tasks(); });
   }
   parallel_for(tasks, threads, [&](std::size_t task) {
     for (const auto& p : products) {
       bool done = false;
-      gemm::detail::visit_product(p, x, [&](const auto& product) {
+      gemm::detail::visit_product<Only>(p, x, [&](const auto& product) {
         const std::size_t own = product.tasks();
         done = task < own;
         if (done)

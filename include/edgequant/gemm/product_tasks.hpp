@@ -162,19 +162,11 @@ private:
   std::size_t vectors_, row_tasks_;
 };
 
-/// Calls use(product) with the class that suits the format and the number of tokens.
-template <class Use> void visit_product(const weight_product& p, const activations& x, Use use) {
-  const bool coded = visit_block_format(p.w.type, [&]<class F>(F) {
-    // From so many tokens on expanding pays off; codes of 8 bits need it less. Measured.
-    constexpr std::size_t many = F::bits == 4 ? 12 : 20;
-    if constexpr (simd::tile_backend<simd::native>)
-      if (x.in_matrix_tiles()) return use(blocked_product<typename F::block, true>(p, x));
-    if (x.count() < many)
-      use(streamed_product<typename F::block>(p, x));
-    else
-      use(blocked_product<typename F::block, false>(p, x));
-  });
-  if (coded) return;
+/// The same for weights in any format; `block_product` knows those of block_formats.
+template <class Use, class BlockProduct>
+void visit_any_product(const weight_product& p, const activations& x, Use use,
+                       BlockProduct block_product) {
+  if (visit_block_format(p.w.type, block_product)) return;
   const bool stored = visit_stored_format(p.w.type, [&]<class F>(F) {
     constexpr std::size_t many = 12; // as above
     if constexpr (encodable_format<F>)
@@ -192,6 +184,28 @@ template <class Use> void visit_product(const weight_product& p, const activatio
   if (p.w.type == format::f16) return values(kernel::f16_bits{});
   if (p.w.type == format::bf16) return values(kernel::bf16_bits{});
   values(float{});
+}
+
+/// Calls use(product) with the class that suits the format and the number of tokens. `Only`: the
+/// weights are in this format, and nothing else is compiled; void: in any.
+template <class Only = void, class Use>
+void visit_product(const weight_product& p, const activations& x, Use use) {
+  const auto block_product = [&]<class F>(F) {
+    // From so many tokens on expanding pays off; codes of 8 bits need it less. Measured.
+    constexpr std::size_t many = F::bits == 4 ? 12 : 20;
+    if constexpr (simd::tile_backend<simd::native>)
+      if (x.in_matrix_tiles()) return use(blocked_product<typename F::block, true>(p, x));
+    if (x.count() < many)
+      use(streamed_product<typename F::block>(p, x));
+    else
+      use(blocked_product<typename F::block, false>(p, x));
+  };
+  if constexpr (block_format<Only>)
+    return block_product(Only{});
+  else if constexpr (std::same_as<Only, symmetric<8, per_channel, float>>)
+    return use(channel_product(p, x));
+  else
+    visit_any_product(p, x, use, block_product);
 }
 
 } // namespace gemm::detail

@@ -46,7 +46,7 @@ template <product_format F>
   vector_f y(static_cast<Eigen::Index>(w.rows()));
   activations inputs;
   inputs.assign(x.data(), 1, w.cols());
-  multiply(view_of(w), inputs, y.data(), 0);
+  multiply<simd::native, F>(view_of(w), inputs, y.data(), 0);
   return y;
 }
 

@@ -246,8 +246,8 @@ struct neon {
     return each<i8>([&](int i) { return vorrq_s8(a.v[i], b.v[i]); });
   }
   static i8 look_up(const std::int8_t* table, i8 index) noexcept {
-    const int8x16_t entries = vld1q_s8(table);
-    return each<i8>([&](int i) { return vqtbl1q_s8(entries, vreinterpretq_u8_s8(index.v[i])); });
+    return each<i8>(
+        [&](int i) { return vqtbl1q_s8(vld1q_s8(table), vreinterpretq_u8_s8(index.v[i])); });
   }
   static void store_codes(std::int8_t* p, i8 x) noexcept {
     for (int i = 0; i < 4; ++i) vst1q_s8(p + 16 * i, x.v[i]);
@@ -328,7 +328,6 @@ struct neon {
     const float32x2_t z = vadd_f32(vget_low_f32(y), vget_high_f32(y));
     return vget_lane_f32(z, 0) + vget_lane_f32(z, 1);
   }
-
   static f64 widen(f32 x) noexcept {
     return each<f64>([&](int i) {
       return i % 2 == 0 ? vcvt_f64_f32(vget_low_f32(x.v[i / 2])) : vcvt_high_f64_f32(x.v[i / 2]);
