@@ -98,8 +98,8 @@ void describe(CLI::App& app, arguments& a) {
   app.add_option(
          "--widen", a.widen,
          "a larger hidden size, by zeros and with the same logits, so that super-blocks of 256\n"
-         "fit the rows of models with hidden sizes such as 576 or 896: this size, off, or auto,\n"
-         "where the file becomes smaller or the budget could not be kept")
+         "fit the rows of models with hidden sizes such as 896 or 960: this size, off, or auto:\n"
+         "by up to 15 %, where the file becomes smaller or a budget is below 4.5 bits a weight")
       ->capture_default_str();
   app.add_option("--plan-out", a.plan_out, "write the plan as JSON: formats, candidates, errors")
       ->needs(budget)

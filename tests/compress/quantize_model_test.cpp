@@ -138,6 +138,27 @@ TEST_F(quantize_models, rows_that_do_not_fit_take_another_format_or_are_widened)
   EXPECT_THROW((void)eq::parse_widening("wide"), eq::exception);
 }
 
+TEST_F(quantize_models, a_little_wider_is_chosen_where_that_is_smaller) {
+  toy_options o;
+  o.hidden = 240, o.feed_forward = 256;
+  write_toy(folder / "near.gguf", o);
+  source = eq::open_model(folder / "near.gguf");
+  options.calibration = {}, options.type = format::q4_k;
+  (void)run();
+  EXPECT_EQ(written("blk.0.attn_q.weight"), format::q4_k);
+  EXPECT_EQ(eq::read_gguf(folder / "out.gguf").metadata.get_uint("llama.embedding_length"), 256u);
+  options.widen = eq::parse_widening("off");
+  (void)run();
+  EXPECT_EQ(written("blk.0.attn_q.weight"), format::f16);
+  options.widen = {};
+  options.type = format::q8_0; // 240 is no multiple of 32 either
+  (void)run();
+  EXPECT_EQ(written("blk.0.attn_q.weight"), format::q8_0);
+  options.type = format::f16;
+  (void)run();
+  EXPECT_EQ(eq::read_gguf(folder / "out.gguf").metadata.get_uint("llama.embedding_length"), 240u);
+}
+
 TEST_F(quantize_models, the_file_type_is_that_of_most_weights) {
   const auto file_type = [&] {
     return eq::read_gguf(folder / "out.gguf").metadata.get_uint("general.file_type");

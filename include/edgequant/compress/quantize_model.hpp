@@ -18,7 +18,7 @@ namespace edgequant::inline EDGEQUANT_ABI {
 /// Whether the hidden size grows, so that blocks of 256 fit its rows.
 struct widening {
   enum class choice : std::uint8_t {
-    automatic, ///< to a multiple of 256, where that gives smaller files or lets a budget be kept
+    automatic, ///< by up to 15 %, to a multiple of 256, where files become smaller
     off,
     size, ///< to `hidden`
   };
@@ -90,6 +90,11 @@ inline widening parse_widening(std::string_view text) {
 }
 
 namespace compression::detail {
+
+/// Per cent of the hidden size, at most, for a model that is widened unasked: 896 and 960 become
+/// 1024. At 576 to 768 a third of the bits would hold zeros: q2_K of SmolLM2-135M is then 6 %
+/// smaller than the file with formats of 32 in its place, with three times its KL divergence.
+inline constexpr std::uint64_t most_growth = 115;
 
 /// Tokens that judge a plan: behind those that calibrate.
 inline constexpr std::size_t held_out_tokens = 2048;
@@ -165,8 +170,9 @@ inline void quantize_model_job::check() const {
   require_separate_files(outputs, inputs);
 }
 
-/// By size alone: with a format or mixture the smaller file wins. With a budget the model is
-/// widened where q3_K of the wide one fits it and blocks of 32 would not, with 4.5 bits a weight.
+/// By size alone: with a format or mixture the smaller file wins, where zeros are few. With a
+/// budget the model is widened where q3_K of the wide one fits it and blocks of 32 would not,
+/// with 4.5 bits a weight.
 inline std::optional<std::uint64_t> quantize_model_job::widened_size() const {
   if (options_.widen.when == widening::choice::off) return std::nullopt;
   if (options_.widen.when == widening::choice::size) return options_.widen.hidden;
@@ -175,7 +181,7 @@ inline std::optional<std::uint64_t> quantize_model_job::widened_size() const {
   if (row == nullptr || !row->runs || !options_.plan.empty()) return std::nullopt;
   const std::uint64_t hidden = read_model_shape(source_.metadata).hidden;
   const std::uint64_t wide = ceil_divide(hidden, std::uint64_t{256}) * 256;
-  if (wide == hidden) return std::nullopt;
+  if (wide == hidden || wide * 100 > hidden * most_growth) return std::nullopt;
   if (options_.budget) {
     std::uint64_t weights = 0;
     for (const auto& tensor : source_.tensors) weights += tensor.stored.values();
