@@ -47,6 +47,11 @@ TEST_F(quantize_models, options_that_contradict_or_lack_a_text_are_refused) {
   options.budget.reset(), options.plan.clear();
   options.plan_output = folder / "plan.json";
   EXPECT_EQ(refusal(), "plan output: only a budget makes a plan");
+  options.plan_output.clear();
+  options.calibration = {text, 400};
+  options.scale = eq::scale_rule::absmax;
+  EXPECT_EQ(refusal(), "calibration text: nothing uses it: the method is rtn, and the scale rule "
+                       "absmax does not weigh columns, as mse does");
 }
 
 TEST_F(quantize_models, outputs_are_no_inputs) {
@@ -256,7 +261,7 @@ TEST_F(quantize_models, rows_that_become_zeros_are_named) {
   const auto raw = std::as_bytes(std::span(rows));
   source.tensors.push_back(
       {eq::make_tensor("tiny.weight", {32, 2}, format::f32, {raw.begin(), raw.end()}), 0});
-  options.type = format::q8_0, options.scale = eq::scale_rule::absmax;
+  options.calibration = {}, options.type = format::q8_0, options.scale = eq::scale_rule::absmax;
   const auto notes = run().report.notes;
   ASSERT_EQ(notes.size(), 1u);
   EXPECT_EQ(notes[0], "tiny.weight: 1 row of small values became zeros in q8_0 by rule absmax; mse "

@@ -159,6 +159,11 @@ inline void quantize_model_job::check() const {
   if (options_.calibration.text.empty() && (by_text() || (budget && !by_weights)))
     fail(error_code::bad_argument, by_text() ? "method " + name_of(options_.method) : "budget",
          "needs a calibration text");
+  if (!options_.calibration.text.empty() && !by_text() && !budget &&
+      options_.scale.rule != scale_rule::mse)
+    fail(error_code::bad_argument, "calibration text",
+         "nothing uses it: the method is rtn, and the scale rule " + to_string(options_.scale) +
+             " does not weigh columns, as mse does");
   // A single GGUF may be replaced by its smaller self, once that is complete.
   const std::vector<named_output> outputs = {
       {"OUT", output_, std::filesystem::is_directory(source_.path) ? "" : source_.path},
