@@ -236,6 +236,78 @@ TEST(gptq, serves_every_encodable_format) {
   }
 }
 
+// Where the descent has come to rest no step of a scale or minimum and no half may move and gain:
+// each is moved in the bytes, and the output error follows from what they then decode to.
+TEST(gptq, descent_ends_where_no_step_or_half_gains) {
+  const auto x = correlated_inputs(600, 256, 31);
+  const Eigen::MatrixXd gram = x.transpose() * x;
+  const eq::gptq_columns columns(gram);
+  const matrix w(2, 256, 32);
+  const auto check = [&]<class F>(F) {
+    const auto f = eq::layout_of<F>();
+    const std::size_t row = eq::row_bytes(F::id, 256);
+    std::vector<std::byte> bytes(w.rows * row);
+    (void)eq::gptq_encode(F::id, w.values.data(), w.rows, columns, {.passes = 1000}, "w",
+                          bytes.data());
+    const auto error = [&] {
+      const Eigen::MatrixXd off =
+          w.view().cast<double>() - decoded(w, F::id, bytes).template cast<double>();
+      return (off * columns.gram()).cwiseProduct(off).sum();
+    };
+    const double least = error() * (1 - 1e-5); // decoded values are floats
+    for (std::size_t at = 0; at < bytes.size(); at += sizeof(typename F::block)) {
+      typename F::block block, before;
+      std::memcpy(&before, bytes.data() + at, sizeof before);
+      eq::encoded_block b;
+      eq::unpack_codes(before, b.codes);
+      eq::unpack_scales(before, b);
+      const auto expect_no_gain = [&](const eq::encoded_block& moved, const char* what) {
+        eq::pack(moved, block);
+        std::memcpy(bytes.data() + at, &block, sizeof block);
+        EXPECT_GE(error(), least) << eq::name_of(F::id) << ' ' << what;
+        std::memcpy(bytes.data() + at, &before, sizeof before);
+      };
+      for (const int direction : {-1, 1}) {
+        for (std::size_t g = 0; g < f.groups(); ++g) {
+          auto moved = b;
+          moved.scale_steps[g] = static_cast<std::int16_t>(b.scale_steps[g] + direction);
+          if (moved.scale_steps[g] >= f.lowest_step && moved.scale_steps[g] <= f.highest_step)
+            expect_no_gain(moved, "scale");
+          moved = b;
+          const int minimum = b.minimum_steps[g] + direction;
+          moved.minimum_steps[g] = static_cast<std::uint8_t>(minimum);
+          if (minimum >= f.lowest_minimum && minimum <= f.highest_minimum)
+            expect_no_gain(moved, "minimum");
+        }
+        for (auto member : {&eq::stored_scales::scale, &eq::stored_scales::minimum}) {
+          auto moved = b;
+          const auto half = eq::quantizer::detail::next_half(b.*member, direction);
+          if (!half || f.unit != eq::scale_unit::half_of_block) continue;
+          moved.*member = *half;
+          expect_no_gain(moved, "half");
+        }
+      }
+    }
+  };
+  check(eq::q4_k{}), check(eq::q2_k{}), check(eq::q6_k{}), check(eq::iq4_xs{});
+  check(eq::q4_1{}), check(eq::nvfp4{});
+}
+
+// Steps that are refitted on the weights as they have become: without it 0.34 is left, with it 0.22
+// (measured); inputs of very different sizes.
+TEST(gptq, the_sweep_refits_the_steps_of_super_blocks) {
+  auto x = correlated_inputs(2000, 512, 41);
+  std::mt19937 random(42);
+  std::normal_distribution<double> normal;
+  for (Index c = 0; c < x.cols(); ++c) x.col(c) *= std::exp(0.7 * normal(random));
+  const matrix w(32, 512, 43);
+  std::vector<std::byte> bytes(w.rows * eq::row_bytes(format::q2_k, w.columns));
+  const auto report =
+      eq::gptq_encode(format::q2_k, w.values.data(), w.rows, eq::gptq_columns(x.transpose() * x),
+                      {.passes = 0}, "w", bytes.data());
+  EXPECT_LT(report.error, 0.28 * report.rounded_error);
+}
+
 TEST(gptq, is_never_worse_than_rounding) {
   const auto x = correlated_inputs(10, 32, 11);
   const Eigen::MatrixXd gram = x.transpose() * x;
