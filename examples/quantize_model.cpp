@@ -85,14 +85,16 @@ void describe(CLI::App& app, arguments& a) {
              "best uniform format of at most its size, and the better one is written")
           ->check(given);
   app.add_option(
-      "--candidates", a.candidates,
-      "the formats that a budget chooses from, such as q4_0,q5_0,q8_0; without it those\n"
-      "of 2 to 8 bits that fit each matrix");
+         "--candidates", a.candidates,
+         "the formats that a budget chooses from, such as q4_0,q5_0,q8_0; without it those\n"
+         "of 2 to 8 bits that fit each matrix")
+      ->needs(budget);
   app.add_option(
          "--sensitivity", a.sensitivity,
          "what a budget minimises: output (divergence of the model, measured by kind of matrix\n"
          "and by layer, shared out by output errors), kld (the same measured tensor by\n"
          "tensor: slow), or weight (error of the weights; needs no text)")
+      ->needs(budget)
       ->capture_default_str()
       ->check(CLI::IsMember({"output", "weight", "kld"}));
   app.add_option(

@@ -162,6 +162,36 @@ TEST_F(quantize_models, a_little_wider_is_chosen_where_that_is_smaller) {
   options.type = format::f16;
   (void)run();
   EXPECT_EQ(eq::read_gguf(folder / "out.gguf").metadata.get_uint("llama.embedding_length"), 240u);
+  o.layers = 1, o.feed_forward = 1024; // most weights in rows that are widened
+  write_toy(folder / "near.gguf", o);
+  source = eq::open_model(folder / "near.gguf");
+  options.sensitivity = eq::loss_measure::weight;
+  options.candidates = {format::q3_k, format::q8_0};
+  for (const auto& [budget, hidden] : {std::pair("4.4bpw", 256u), {"16bpw", 240u}}) {
+    options.budget = eq::parse_budget(budget);
+    (void)run();
+    EXPECT_EQ(eq::read_gguf(folder / "out.gguf").metadata.get_uint("llama.embedding_length"),
+              hidden)
+        << budget;
+  }
+  o.feed_forward = 256;
+  options.budget.reset();
+  o.hidden = 160; // 84 bytes a row in q2_K of 256, 90 in iq4_nl of 160: smaller, but mostly zeros
+  write_toy(folder / "far.gguf", o);
+  source = eq::open_model(folder / "far.gguf");
+  options.type = format::q2_k;
+  (void)run();
+  EXPECT_EQ(written("blk.0.attn_q.weight"), format::iq4_nl);
+}
+
+/// Plain rounding with a text weighs columns by it, and nothing else changes.
+TEST_F(quantize_models, a_text_weighs_the_columns_of_plain_rounding) {
+  options.type = format::q4_0;
+  (void)run("weighed.gguf");
+  options.calibration = {};
+  (void)run("even.gguf");
+  EXPECT_NE(bytes_of(folder / "weighed.gguf"), bytes_of(folder / "even.gguf"));
+  EXPECT_EQ(fs::file_size(folder / "weighed.gguf"), fs::file_size(folder / "even.gguf"));
 }
 
 TEST_F(quantize_models, the_file_type_is_that_of_most_weights) {

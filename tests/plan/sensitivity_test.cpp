@@ -202,6 +202,15 @@ TEST(sensitivity, sums_of_divergences_rank_plans) {
 
 namespace {
 
+/// Divergences follow from a candidate whose errors are small.
+TEST(layer_sensitivity, measures_the_first_candidate_of_four_bits) {
+  eq::layer_sensitivity layer;
+  layer.candidates = {{format::q2_k}, {format::q3_k}, {format::iq4_xs}, {format::q8_0}};
+  EXPECT_EQ(layer.measured().type, format::iq4_xs);
+  layer.candidates.resize(2);
+  EXPECT_EQ(layer.measured().type, format::q3_k);
+}
+
 /// Roles and layers keep their measured sums: what is said of the matrices of a role adds up to the
 /// divergence of all of them together.
 TEST_F(plans, group_divergences_are_shared_out) {

@@ -28,46 +28,17 @@ public:
                           packed.data() + r / 16 * panel_bytes);
     return {packed.data(), blocks};
   }
-
-private:
-  const weight_view* w_;
-};
-
-/// Few tokens: the weights stream from memory once, straight into the micro-kernel.
-template <encodable_format F> class streamed_coded_product {
-public:
-  streamed_coded_product(const weight_product& p, const activations& x) noexcept
-      : w_(&p.w), x_(&x), y_(p.y), panels_(p.w) {}
-
-  [[nodiscard]] std::size_t tasks() const noexcept {
-    return (w_->rows + task_rows - 1) / task_rows;
+  template <std::size_t Tokens>
+  static void multiply(const coded_source<F, simd::native>& panels, std::size_t groups,
+                       const activation_group<Tokens>* x, float* out, std::size_t stride) noexcept {
+    multiply_coded<1, Tokens>(panels, groups, x, false, out, stride);
   }
-  void run(std::size_t task) const {
-    const std::size_t groups = w_->columns / 32, rows = w_->rows;
-    const std::size_t begin = task * task_rows, end = std::min(rows, begin + task_rows);
-    auto source = panels_.at(begin, end - begin);
-    for (std::size_t row = begin; row < end; row += 16) {
-      activations::for_each_tile(0, x_->count(), [&](std::size_t first, auto width) {
-        constexpr std::size_t tokens = width();
-        const auto* tile = x_->template tile<tokens>(first);
-        float* to = y_ + first * rows + row;
-        if (end - row >= 16)
-          return multiply_coded<1, tokens>(source, groups, tile, false, to, rows);
-        float out[tokens * 16];
-        multiply_coded<1, tokens>(source, groups, tile, false, out, 16);
-        for (std::size_t c = 0; c < tokens; ++c)
-          std::copy_n(out + c * 16, end - row, to + c * rows);
-      });
-      source.panels += source.blocks * panel_block<F>::bytes;
-    }
+  static void step(coded_source<F, simd::native>& panels, std::size_t) noexcept {
+    panels.panels += panels.blocks * panel_block<F>::bytes;
   }
 
 private:
-  static constexpr std::size_t task_rows = 64;
   const weight_view* w_;
-  const activations* x_;
-  float* y_;
-  coded_panels<F> panels_;
 };
 
 /// The unpacked panels that a format's products with many tokens take.

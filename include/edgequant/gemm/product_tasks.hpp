@@ -5,6 +5,7 @@
 #include "channel_tasks.hpp"
 #include "coded_tasks.hpp"
 #include "float_tasks.hpp"
+#include "streamed_product.hpp"
 
 #include <vector>
 
@@ -30,44 +31,15 @@ public:
         reinterpret_cast<std::byte*>(packed.data()), 1);
     return packed.data();
   }
+  template <std::size_t Tokens>
+  static void multiply(const panel* panels, std::size_t groups, const activation_group<Tokens>* x,
+                       float* out, std::size_t stride) noexcept {
+    gemm::multiply_panels<1, Tokens>(panels, groups, x, false, out, stride);
+  }
+  static void step(const panel*& panels, std::size_t groups) noexcept { panels += groups; }
 
 private:
   const weight_view* w_;
-};
-
-/// Few tokens: the weights stream from memory once, straight into the micro-kernel.
-template <class Block> class streamed_product {
-public:
-  streamed_product(const weight_product& p, const activations& x) noexcept
-      : w_(&p.w), x_(&x), y_(p.y), panels_(p.w) {}
-
-  [[nodiscard]] std::size_t tasks() const noexcept {
-    return (w_->rows + task_rows - 1) / task_rows;
-  }
-  void run(std::size_t task) const {
-    const std::size_t groups = w_->columns / 32, rows = w_->rows;
-    const std::size_t begin = task * task_rows, end = std::min(rows, begin + task_rows);
-    const auto* panel = panels_.at(begin, end - begin);
-    for (std::size_t row = begin; row < end; row += 16, panel += groups)
-      x_->for_each_tile(0, x_->count(), [&](std::size_t first, auto width) {
-        constexpr std::size_t tokens = width();
-        const auto* tile = x_->template tile<tokens>(first);
-        float* to = y_ + first * rows + row;
-        if (end - row >= 16)
-          return gemm::multiply_panels<1, tokens>(panel, groups, tile, false, to, rows);
-        float out[tokens * 16];
-        gemm::multiply_panels<1, tokens>(panel, groups, tile, false, out, 16);
-        for (std::size_t c = 0; c < tokens; ++c)
-          std::copy_n(out + c * 16, end - row, to + c * rows);
-      });
-  }
-
-private:
-  static constexpr std::size_t task_rows = 64;
-  const weight_view* w_;
-  const activations* x_;
-  float* y_;
-  panel_reader<Block> panels_;
 };
 
 /// Many tokens: a part of some panels is expanded in the first level cache and multiplied with a
@@ -170,7 +142,8 @@ void visit_any_product(const weight_product& p, const activations& x, Use use,
   const bool stored = visit_stored_format(p.w.type, [&]<class F>(F) {
     constexpr std::size_t many = 12; // as above
     if constexpr (encodable_format<F>)
-      if (x.count() < many && !x.in_matrix_tiles()) return use(streamed_coded_product<F>(p, x));
+      if (x.count() < many && !x.in_matrix_tiles())
+        return use(streamed_product<coded_panels<F>>(p, x));
     use(expanded_coded_product<F>(p, x));
   });
   if (stored) return;
@@ -196,7 +169,7 @@ void visit_product(const weight_product& p, const activations& x, Use use) {
     if constexpr (simd::tile_backend<simd::native>)
       if (x.in_matrix_tiles()) return use(blocked_product<typename F::block, true>(p, x));
     if (x.count() < many)
-      use(streamed_product<typename F::block>(p, x));
+      use(streamed_product<panel_reader<typename F::block>>(p, x));
     else
       use(blocked_product<typename F::block, false>(p, x));
   };

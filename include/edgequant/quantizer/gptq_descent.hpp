@@ -99,6 +99,11 @@ template <class T> int gptq_job<T>::nearest_step(double scale, int from) const {
   return from;
 }
 
+/// Whether a change lowers a parabola in it that begins at 0 with minus twice the slope.
+[[nodiscard]] inline bool gains(double change, double curvature, double descent_slope) noexcept {
+  return change * (change * curvature - 2 * descent_slope) < 0;
+}
+
 /// The best scale for the codes as they are, if what stores it is another one and better.
 template <class T> void gptq_job<T>::move_scale(Eigen::Index row, Eigen::Index g) {
   const Eigen::VectorXd codes = codes_.col(row).segment(g * group_, group_);
@@ -123,7 +128,7 @@ template <class T> void gptq_job<T>::move_scale(Eigen::Index row, Eigen::Index g
   const double from = scales_(g, row);
   take_scales(row, g / groups_);
   const double change = scales_(g, row) - from;
-  if (!(change * (change * curvature - 2 * descent_slope) < 0)) {
+  if (!gains(change, curvature, descent_slope)) {
     block = before;
     return take_scales(row, g / groups_);
   }
@@ -152,7 +157,7 @@ template <class T> void gptq_job<T>::move_minimum(Eigen::Index row, Eigen::Index
   const double from = minimums_(g, row);
   take_scales(row, g / groups_);
   const double change = minimums_(g, row) - from;
-  if (!(change * (change * curvature - 2 * descent_slope) < 0)) {
+  if (!gains(change, curvature, descent_slope)) {
     block = before;
     return take_scales(row, g / groups_);
   }
@@ -180,9 +185,7 @@ template <class T> void gptq_job<T>::move_halves(Eigen::Index row, Eigen::Index 
     const double from = static_cast<float>(block.*member);
     const auto moved = static_cast<half>(static_cast<float>(from + descent_slope / curvature));
     const double step = static_cast<double>(static_cast<float>(moved)) - from;
-    if (!is_finite(static_cast<float>(moved)) ||
-        !(step * (step * curvature - 2 * descent_slope) < 0))
-      continue;
+    if (!is_finite(static_cast<float>(moved)) || !gains(step, curvature, descent_slope)) continue;
     block.*member = moved;
     take_scales(row, b);
     for (Eigen::Index i = 0; i < length_; ++i)
