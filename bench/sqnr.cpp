@@ -54,5 +54,6 @@ int main() {
   print_row<eq::symmetric<8, eq::per_channel>>("INT8 per channel", weights);
   print_row<eq::symmetric<4, eq::per_channel>>("INT4 per channel", weights);
   for (const auto& row : eq::format_table)
-    if (eq::visit_coded_panels(row.id, [](auto) {})) print_searched(row, weights);
+    if (eq::find_layout(row.id) && !eq::visit_block_format(row.id, [](auto) {}))
+      print_searched(row, weights);
 }

@@ -174,15 +174,12 @@ TYPED_TEST(kernels, q5_0_blocks_round_trip) {
         bits = static_cast<std::uint8_t>((bits & ~(1u << place % 8)) | u >> 4 << place % 8);
 
         guarded<float> values(32);
-        guarded<std::int8_t> codes(32);
         kernel::dequantize_block<TypeParam>(block, values.data());
-        kernel::unpack_block<TypeParam>(block, codes.data());
-        ASSERT_EQ(codes.data()[place], code);
+        ASSERT_EQ(code_of(block, place), code);
         for (std::size_t j = 0; j < 32; ++j) {
-          ASSERT_EQ(codes.data()[j], code_of(block, j));
           ASSERT_EQ(values.data()[j], static_cast<float>(code_of(block, j)) * -0.5f);
         }
-        ASSERT_TRUE(values.intact() && codes.intact());
+        ASSERT_TRUE(values.intact());
         kernel::quantize_block<kernel::rounding::half_even, TypeParam>(values.data(), -2.0f, back);
         ASSERT_TRUE(same_bits(&block, &back, 1));
         kernel::quantize_block<kernel::rounding::ggml, TypeParam>(values.data(), -2.0f, back);

@@ -291,6 +291,26 @@ TYPED_TEST(backend, dot_products_are_exact) {
       };
       expect_same(dot4(S{}), dot4(scalar{}));
     }
+    const auto expect_same_bundles = [&]<int Bits>(std::integral_constant<int, Bits>) {
+      if constexpr (requires { S::template dots_together<Bits>; }) {
+        constexpr int together = S::template dots_together<Bits>;
+        const auto codes = [&]<class T>(T) { return T::template field<0, Bits>(T::load_codes(a)); };
+        typename S::i8 w[together], x[together];
+        auto expected_sum = scalar::broadcast(start);
+        for (int k = 0; k < together; ++k) {
+          w[k] = codes(S{}), x[k] = S::broadcast_codes(b, k);
+          expected_sum =
+              scalar::add_dot<8>(expected_sum, codes(scalar{}), scalar::broadcast_codes(b, k));
+        }
+        expect_same(
+            S::template end_dots<Bits>(
+                S::template add_dots<Bits>(S::template begin_dots<Bits>(start), w, x), start),
+            expected_sum);
+      }
+    };
+    if (round == 0) std::fill_n(a, 64, std::int8_t{-1}); // the largest codes of any bits
+    expect_same_bundles(std::integral_constant<int, 5>{});
+    expect_same_bundles(std::integral_constant<int, 6>{});
   }
 }
 

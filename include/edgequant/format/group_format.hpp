@@ -43,8 +43,7 @@ inline constexpr std::int8_t fp4_levels[16] = {0, 1,  2,  3,  4,  6,  8,  12,
 
 /// Codes are the entries of a codebook, each times its group's scale; ascending, without repeats.
 struct iq4_codes {
-  static constexpr std::array<std::int8_t, 16> ascending = {
-      -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+  static constexpr std::array<std::int8_t, 16> ascending = std::to_array(iq4_levels);
   static constexpr int lowest = ascending.front(), highest = ascending.back();
 };
 struct sign_codes {
@@ -59,9 +58,9 @@ struct fp4_codes {
 
 /// How the scale of a group is stored.
 enum class scale_unit : std::uint8_t {
-  half_of_block, ///< a half of the block times an integer of the group, its step
-  e8m0,          ///< half of 2^(step - 127)
-  ue4m3,         ///< half of a float of four bits of exponent and three of mantissa
+  half_of_block, ///< an f16 of the block times an integer of the group, its step
+  e8m0,          ///< 2^(step - 128)
+  ue4m3,         ///< 1/2 times a float with four bits of exponent and three of mantissa
 };
 
 /// Steps lowest..highest of a group's scale, and of its minimum, which is another half of the block
@@ -77,40 +76,34 @@ template <int... Ends> using half_times_steps = scale_steps<scale_unit::half_of_
 using e8m0_steps = scale_steps<scale_unit::e8m0, 0, 254>;
 using ue4m3_steps = scale_steps<scale_unit::ue4m3, 0, 126>;
 
+/// A format of blocks: values in a block and in a group, and whether a group has a minimum.
+template <format Id, class Block, std::size_t BlockLength, std::size_t GroupLength,
+          bool HasMinimum = false>
+struct stored_format {
+  static constexpr format id = Id;
+  using block = Block;
+  static constexpr std::size_t block_length = BlockLength, group_length = GroupLength;
+  static constexpr bool has_minimum = HasMinimum;
+};
+/// With what an encoder needs to know: the codes, and how scales and minimums are stored.
+template <format Id, class Block, std::size_t BlockLength, std::size_t GroupLength, class Codes,
+          class Steps>
+struct coded_blocks
+    : stored_format<Id, Block, BlockLength, GroupLength, (Steps::highest_minimum > 0)> {
+  using codes = Codes;
+  using steps = Steps;
+};
+
 /// ggml's q8_0, q5_0 and q4_0: groups of 32 with a half scale, stored as blocks.
-struct q8_0 {
-  static constexpr format id = format::q8_0;
-  static constexpr int bits = 8;
-  static constexpr std::size_t group_length = 32;
+template <format Id, class Block, int Bits, int Lowest, int Highest>
+struct symmetric_blocks
+    : coded_blocks<Id, Block, 32, 32, linear_codes<Lowest, Highest>, half_times_steps<>> {
+  static constexpr int bits = Bits;
   using scale = half;
-  using block = block_q8_0;
-  static constexpr std::size_t block_length = 32;
-  static constexpr bool has_minimum = false;
-  using codes = linear_codes<-127, 127>;
-  using steps = half_times_steps<>;
 };
-struct q5_0 {
-  static constexpr format id = format::q5_0;
-  static constexpr int bits = 5;
-  static constexpr std::size_t group_length = 32;
-  using scale = half;
-  using block = block_q5_0;
-  static constexpr std::size_t block_length = 32;
-  static constexpr bool has_minimum = false;
-  using codes = linear_codes<-16, 15>;
-  using steps = half_times_steps<>;
-};
-struct q4_0 {
-  static constexpr format id = format::q4_0;
-  static constexpr int bits = 4;
-  static constexpr std::size_t group_length = 32;
-  using scale = half;
-  using block = block_q4_0;
-  static constexpr std::size_t block_length = 32;
-  static constexpr bool has_minimum = false;
-  using codes = linear_codes<-8, 7>;
-  using steps = half_times_steps<>;
-};
+struct q8_0 : symmetric_blocks<format::q8_0, block_q8_0, 8, -127, 127> {};
+struct q5_0 : symmetric_blocks<format::q5_0, block_q5_0, 5, -16, 15> {};
+struct q4_0 : symmetric_blocks<format::q4_0, block_q4_0, 4, -8, 7> {};
 
 template <class F>
 concept group_format = requires {
@@ -140,23 +133,6 @@ template <class Use> constexpr bool visit_block_format(format type, Use&& use) {
   }(block_formats{});
 }
 
-/// Another format of blocks: values in a block and in a group, and whether a group has a minimum.
-template <format Id, class Block, std::size_t BlockLength, std::size_t GroupLength,
-          bool HasMinimum = false>
-struct stored_format {
-  static constexpr format id = Id;
-  using block = Block;
-  static constexpr std::size_t block_length = BlockLength, group_length = GroupLength;
-  static constexpr bool has_minimum = HasMinimum;
-};
-/// With what an encoder needs to know: the codes, and how scales and minimums are stored.
-template <format Id, class Block, std::size_t BlockLength, std::size_t GroupLength, class Codes,
-          class Steps>
-struct coded_blocks
-    : stored_format<Id, Block, BlockLength, GroupLength, (Steps::highest_minimum > 0)> {
-  using codes = Codes;
-  using steps = Steps;
-};
 // clang-format off
 struct q4_1 : coded_blocks<format::q4_1, block_q4_1, 32, 32, linear_codes<0, 15>, half_times_steps<1, 1, 1, 1>> {};
 struct q5_1 : coded_blocks<format::q5_1, block_q5_1, 32, 32, linear_codes<0, 31>, half_times_steps<1, 1, 1, 1>> {};

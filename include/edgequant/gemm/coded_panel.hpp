@@ -70,7 +70,7 @@ template <encodable_format F, simd::backend S> struct coded_unit {
   static constexpr int offset = layout::is_codebook ? S::code_offset
                                 : layout::bits == 1 ? 1
                                                     : -F::codes::lowest;
-  static constexpr int dot_bits = layout::bits <= 4 && !layout::is_codebook ? 4 : 8;
+  static constexpr int dot_bits = layout::is_codebook ? 8 : std::max(4, layout::bits);
 
   const std::byte* block;
   std::size_t unit;

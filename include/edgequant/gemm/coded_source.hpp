@@ -15,6 +15,14 @@ template <int Count, class Body> inline void for_each_constant(Body body) noexce
   (std::make_integer_sequence<int, Count>{});
 }
 
+/// How many dot products the backend adds in one operation.
+template <simd::backend S, int Bits> [[nodiscard]] constexpr int dots_together() noexcept {
+  if constexpr (requires { S::template dots_together<Bits>; })
+    return S::template dots_together<Bits>;
+  else
+    return 1;
+}
+
 /// 32 columns of sixteen rows, a byte a code, a float a scale. `Parts`: 2 where each 16 columns
 /// have a scale, else 1. Codes are too large by `Offset` and go to dot products of `DotBits`.
 template <std::size_t Parts, bool HasMinimum, int Offset, int DotBits>
@@ -61,6 +69,7 @@ void multiply_coded(const Source& source, std::size_t groups, const activation_g
                     bool more, float* out, std::size_t stride) noexcept {
   using unit = typename Source::unit;
   constexpr int bits = unit::dot_bits, steps = 8 / static_cast<int>(unit::parts);
+  constexpr int together = dots_together<S, bits>();
   typename S::f32 total[Panels][Tokens];
   EDGEQUANT_UNROLL
   for (std::size_t c = 0; c < Tokens; ++c) {
@@ -81,17 +90,24 @@ void multiply_coded(const Source& source, std::size_t groups, const activation_g
         EDGEQUANT_UNROLL
         for (std::size_t p = 0; p < Panels; ++p) sum[p][c] = S::template begin_dots<bits>(start[c]);
       }
-      for_each_constant<steps>([&](auto i) {
-        constexpr int k = part * steps + i;
-        typename S::i8 w[Panels];
+      for_each_constant<steps / together>([&](auto i) {
+        constexpr int k = part * steps + i * together;
+        typename S::i8 w[Panels][together];
         EDGEQUANT_UNROLL
-        for (std::size_t p = 0; p < Panels; ++p) w[p] = source.at(p, g).template codes<k>();
+        for (std::size_t p = 0; p < Panels; ++p)
+          for_each_constant<together>(
+              [&](auto j) { w[p][j] = source.at(p, g).template codes<k + j>(); });
         EDGEQUANT_UNROLL
         for (std::size_t c = 0; c < Tokens; ++c) {
-          const auto codes = S::broadcast_codes(x[g].codes[c], k);
+          decltype(S::broadcast_codes(x[g].codes[c], k)) codes[together];
+          EDGEQUANT_UNROLL
+          for (int j = 0; j < together; ++j) codes[j] = S::broadcast_codes(x[g].codes[c], k + j);
           EDGEQUANT_UNROLL
           for (std::size_t p = 0; p < Panels; ++p)
-            sum[p][c] = S::template add_dot<bits>(sum[p][c], w[p], codes);
+            if constexpr (together > 1)
+              sum[p][c] = S::template add_dots<bits>(sum[p][c], w[p], codes);
+            else
+              sum[p][c] = S::template add_dot<bits>(sum[p][c], w[p][0], codes[0]);
         }
       });
       EDGEQUANT_UNROLL

@@ -32,12 +32,14 @@ struct panel_q4_0 {
 static_assert(sizeof(panel_q8_0) == 16 * sizeof(block_q8_0));
 static_assert(sizeof(panel_q4_0) == 16 * sizeof(block_q4_0));
 
-/// The panel for a block format. Codes of five bits take a byte each; the others as many bytes as
-/// in the file.
+/// The panel for a block of such a format; others have a panel_block.
 template <class Block> struct panel_of;
 template <> struct panel_of<block_q8_0> { using type = panel_q8_0; };
-template <> struct panel_of<block_q5_0> { using type = panel_q8_0; };
 template <> struct panel_of<block_q4_0> { using type = panel_q4_0; };
+template <class F>
+concept panel_format = requires {
+  typename panel_of<typename F::block>::type;
+};
 
 /// A panel's group expanded for products with many tokens: a byte a code, a float a scale.
 template <int Bits> struct alignas(64) expanded_panel {
@@ -56,19 +58,10 @@ inline constexpr std::size_t tile_tokens = S::registers >= 32 ? 6
                                                               : 2;
 template <simd::backend S> inline constexpr std::size_t tile_panels = S::registers >= 32 ? 2 : 1;
 
-/// The codes of a block as its panel stores them: in place, or unpacked to buffer[32].
-template <simd::backend S>
-[[nodiscard]] const void* codes_of(const block_q8_0& block, std::int8_t*) noexcept {
-  return block.codes;
-}
-template <simd::backend S>
-[[nodiscard]] const void* codes_of(const block_q4_0& block, std::int8_t*) noexcept {
+/// The codes of a block as its panel stores them.
+[[nodiscard]] inline const void* codes_of(const block_q8_0& block) noexcept { return block.codes; }
+[[nodiscard]] inline const void* codes_of(const block_q4_0& block) noexcept {
   return block.nibbles;
-}
-template <simd::backend S>
-[[nodiscard]] const void* codes_of(const block_q5_0& block, std::int8_t* buffer) noexcept {
-  kernel::unpack_block<S>(block, buffer);
-  return buffer;
 }
 
 /// Packs from[rows][groups], 1 to 16 rows, into to[groups]; missing rows are zeros.
@@ -91,8 +84,7 @@ void pack_panel(const Block* from, std::size_t rows, std::size_t groups,
       const Block& block = from[r * groups + g];
       std::memcpy(to->scales + r, &block.scale, 2);
       std::uint32_t words[sizeof to->codes / 64];
-      std::int8_t buffer[32];
-      std::memcpy(words, codes_of<S>(block, buffer), sizeof words);
+      std::memcpy(words, codes_of(block), sizeof words);
       for (std::size_t k = 0; k < std::size(words); ++k) {
         words[k] ^= flip;
         std::memcpy(to->codes[k][r], words + k, 4);

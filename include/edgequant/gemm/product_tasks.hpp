@@ -134,19 +134,12 @@ private:
   std::size_t vectors_, row_tasks_;
 };
 
-/// The same for weights in any format; `block_product` knows those of block_formats.
+/// The same for weights in any format; `block_product` knows those of one format.
 template <class Use, class BlockProduct>
 void visit_any_product(const weight_product& p, const activations& x, Use use,
                        BlockProduct block_product) {
   if (visit_block_format(p.w.type, block_product)) return;
-  const bool stored = visit_stored_format(p.w.type, [&]<class F>(F) {
-    constexpr std::size_t many = 12; // as above
-    if constexpr (encodable_format<F>)
-      if (x.count() < many && !x.in_matrix_tiles())
-        return use(streamed_product<coded_panels<F>>(p, x));
-    use(expanded_coded_product<F>(p, x));
-  });
-  if (stored) return;
+  if (visit_stored_format(p.w.type, block_product)) return;
   if (p.w.type == format::i8) return use(channel_product(p, x));
   const auto values = [&]<class Value>(Value) {
     if (x.count() < gemm::min_float_tile_tokens)
@@ -165,13 +158,20 @@ template <class Only = void, class Use>
 void visit_product(const weight_product& p, const activations& x, Use use) {
   const auto block_product = [&]<class F>(F) {
     // From so many tokens on expanding pays off; codes of 8 bits need it less. Measured.
-    constexpr std::size_t many = F::bits == 4 ? 12 : 20;
-    if constexpr (simd::tile_backend<simd::native>)
-      if (x.in_matrix_tiles()) return use(blocked_product<typename F::block, true>(p, x));
-    if (x.count() < many)
-      use(streamed_product<panel_reader<typename F::block>>(p, x));
-    else
-      use(blocked_product<typename F::block, false>(p, x));
+    constexpr std::size_t many = F::id == format::q8_0 ? 20 : 12;
+    if constexpr (panel_format<F>) {
+      if constexpr (simd::tile_backend<simd::native>)
+        if (x.in_matrix_tiles()) return use(blocked_product<typename F::block, true>(p, x));
+      if (x.count() < many)
+        use(streamed_product<panel_reader<typename F::block>>(p, x));
+      else
+        use(blocked_product<typename F::block, false>(p, x));
+    } else {
+      if constexpr (encodable_format<F>)
+        if (x.count() < many && !x.in_matrix_tiles())
+          return use(streamed_product<coded_panels<F>>(p, x));
+      use(expanded_coded_product<F>(p, x));
+    }
   };
   if constexpr (block_format<Only>)
     return block_product(Only{});

@@ -30,8 +30,8 @@ struct weight_view {
 /// Calls use(F{}) with the format if its panels are gemm::panel_block; false if they are not.
 template <class Use> constexpr bool visit_coded_panels(format type, Use&& use) {
   bool known = false;
-  visit_stored_format(type, [&]<class F>(F f) {
-    if constexpr (encodable_format<F>) use(f), known = true;
+  visit_encodable_format(type, [&]<class F>(F f) {
+    if constexpr (!gemm::panel_format<F>) use(f), known = true;
   });
   return known;
 }
@@ -55,15 +55,16 @@ template <class Use> constexpr bool visit_coded_panels(format type, Use&& use) {
 }
 
 /// Bytes of the panels of a matrix. Its rows count as rounded up to 16. A value takes as many bytes
-/// as in the file, up to 4 % more with super-blocks, but q5_0 34/32, tq1_0 a quarter more, and i8
-/// one with columns rounded up to 32.
+/// as in the file, up to 4 % more with super-blocks, but tq1_0 a quarter more, and i8 one with
+/// columns rounded up to 32.
 [[nodiscard]] constexpr std::size_t panel_bytes(const weight_view& w) noexcept {
   std::size_t bytes = 0;
   if (w.type == format::i8)
     bytes = (w.rows + 15) / 16 * ((w.columns + 31) / 32) * sizeof(gemm::channel_panel);
   visit_block_format(w.type, [&]<class F>(F) {
-    using panel = typename gemm::panel_of<typename F::block>::type;
-    bytes = (w.rows + 15) / 16 * (w.columns / 32) * sizeof(panel);
+    if constexpr (gemm::panel_format<F>)
+      bytes = (w.rows + 15) / 16 * (w.columns / 32) *
+              sizeof(typename gemm::panel_of<typename F::block>::type);
   });
   visit_coded_panels(w.type, [&]<class F>(F) {
     bytes = (w.rows + 15) / 16 * (w.columns / F::block_length) * gemm::panel_block<F>::bytes;
@@ -113,8 +114,10 @@ weight_view pack_panels(const weight_view& w, std::byte* to, unsigned threads) {
                                 to + p * blocks * gemm::panel_block<F>::bytes);
     });
   });
-  visit_block_format(
-      w.type, [&]<class F>(F) { gemm::detail::pack_blocks<typename F::block, S>(w, to, threads); });
+  visit_block_format(w.type, [&]<class F>(F) {
+    if constexpr (gemm::panel_format<F>)
+      gemm::detail::pack_blocks<typename F::block, S>(w, to, threads);
+  });
   return {w.type, w.rows, w.columns, to, weight_layout::panels, w.scales};
 }
 

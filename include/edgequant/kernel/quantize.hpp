@@ -124,12 +124,4 @@ inline void dequantize_block(const block_q5_0& block, float* values) noexcept {
   S::store(values + 16, S::mul(codes.high, factor));
 }
 
-/// The 32 codes of a block, a byte each.
-template <simd::backend S = simd::native>
-inline void unpack_block(const block_q5_0& block, std::int8_t* codes) noexcept {
-  const auto loaded = read_codes<S>(block);
-  S::store_i8(codes, S::truncate(loaded.low));
-  S::store_i8(codes + 16, S::truncate(loaded.high));
-}
-
 } // namespace edgequant::inline EDGEQUANT_ABI::kernel

@@ -113,7 +113,7 @@ template <class T> void gptq_job<T>::move_scale(Eigen::Index row, Eigen::Index g
   if (!(curvature > 0)) return;
   const double wanted = scales_(g, row) + descent_slope / curvature;
   encoded_block& block = block_of(row, g / groups_);
-  const encoded_block before = block;
+  const stored_scales before = block;
   if (!f_.has_steps()) {
     const auto stored =
         store_scale<half>(static_cast<float>(wanted), static_cast<float>(-f_.lowest_code));
@@ -129,7 +129,7 @@ template <class T> void gptq_job<T>::move_scale(Eigen::Index row, Eigen::Index g
   take_scales(row, g / groups_);
   const double change = scales_(g, row) - from;
   if (!gains(change, curvature, descent_slope)) {
-    block = before;
+    static_cast<stored_scales&>(block) = before;
     return take_scales(row, g / groups_);
   }
   for (Eigen::Index i = 0; i < group_; ++i)
@@ -144,10 +144,10 @@ template <class T> void gptq_job<T>::move_minimum(Eigen::Index row, Eigen::Index
   if (!(curvature > 0)) return;
   const double wanted = minimums_(g, row) + descent_slope / curvature;
   encoded_block& block = block_of(row, g / groups_);
-  const encoded_block before = block;
+  const stored_scales before = block;
   if (!f_.has_steps()) {
     block.minimum = static_cast<half>(static_cast<float>(wanted));
-    if (!is_finite(static_cast<float>(block.minimum))) block = before;
+    if (!is_finite(static_cast<float>(block.minimum))) block.minimum = before.minimum;
   } else {
     const double unit = static_cast<float>(block.minimum);
     if (unit == 0 || !std::isfinite(wanted)) return;
@@ -158,7 +158,7 @@ template <class T> void gptq_job<T>::move_minimum(Eigen::Index row, Eigen::Index
   take_scales(row, g / groups_);
   const double change = minimums_(g, row) - from;
   if (!gains(change, curvature, descent_slope)) {
-    block = before;
+    static_cast<stored_scales&>(block) = before;
     return take_scales(row, g / groups_);
   }
   for (Eigen::Index i = 0; i < group_; ++i) shift(row, g * group_ + i, -change);

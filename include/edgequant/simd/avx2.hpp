@@ -250,12 +250,27 @@ struct avx2 {
   // Eight sums of two products of 4 bits reach 8 * 2 * 15 * 127 = 30480: they fit in 16 bits.
   template <int Bits> static i16 add_dot(i16 sum, i8 w, i8 x) noexcept {
     static_assert(Bits == 4);
-    return {_mm256_add_epi16(sum.a, _mm256_maddubs_epi16(w.a, x.a)),
-            _mm256_add_epi16(sum.b, _mm256_maddubs_epi16(w.b, x.b))};
+    return {in_order(_mm256_add_epi16(sum.a, _mm256_maddubs_epi16(w.a, x.a))),
+            in_order(_mm256_add_epi16(sum.b, _mm256_maddubs_epi16(w.b, x.b)))};
   }
   template <int Bits> static i32 add_dot(i32 sum, i8 w, i8 x) noexcept {
-    static_assert(Bits == 8);
-    return {_mm256_add_epi32(sum.a, dot(w.a, x.a)), _mm256_add_epi32(sum.b, dot(w.b, x.b))};
+    static_assert(Bits > 4);
+    return {in_order(_mm256_add_epi32(sum.a, dot(w.a, x.a))),
+            in_order(_mm256_add_epi32(sum.b, dot(w.b, x.b)))};
+  }
+  // Codes of 5 and 6 bits have no sign to move, and 16 bits hold four sums of two products of the
+  // first, 4 * 2 * 31 * 127 = 31496, and two of the second, 2 * 2 * 63 * 127 = 32004.
+  template <int Bits> static constexpr int dots_together = Bits == 5 ? 4 : Bits == 6 ? 2 : 1;
+  template <int Bits> static i32 add_dots(i32 sum, const i8* w, const i8* x) noexcept {
+    __m256i a = _mm256_maddubs_epi16(w[0].a, x[0].a), b = _mm256_maddubs_epi16(w[0].b, x[0].b);
+    EDGEQUANT_UNROLL
+    for (int i = 1; i < dots_together<Bits>; ++i) {
+      a = in_order(_mm256_add_epi16(a, _mm256_maddubs_epi16(w[i].a, x[i].a)));
+      b = in_order(_mm256_add_epi16(b, _mm256_maddubs_epi16(w[i].b, x[i].b)));
+    }
+    const __m256i one = _mm256_set1_epi16(1);
+    return {in_order(_mm256_add_epi32(sum.a, _mm256_madd_epi16(a, one))),
+            in_order(_mm256_add_epi32(sum.b, _mm256_madd_epi16(b, one)))};
   }
   template <int Bits> static i32 end_dots(i32 sum, std::int32_t) noexcept { return sum; }
   template <int Bits> static i32 end_dots(i16 sum, std::int32_t start) noexcept {
@@ -345,6 +360,12 @@ private:
   }
   static __m256i load_256(const void* p) noexcept {
     return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+  }
+  // GCC would add the products of a group as a tree, and keep them all in memory until then: an
+  // accumulator has to exist after each addition.
+  static __m256i in_order(__m256i sum) noexcept {
+    asm("" : "+x"(sum));
+    return sum;
   }
   static __m256i dot(__m256i w, __m256i x) noexcept {
     // The instruction wants one side unsigned: |w|, with the sign of w moved to x. Its sums of two

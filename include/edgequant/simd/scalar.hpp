@@ -235,8 +235,9 @@ struct scalar {
   }
 
   /// Dot products of codes: sums begin with begin_dots(), take at most eight add_dot() and end with
-  /// end_dots(), which is given the same start. Bits is 4 where w is within 0..15, else 8, where w
-  /// is any code with code_offset added to it; x is within -127..127.
+  /// end_dots(), which is given the same start. Bits is 4, 5 or 6 where w is within 0..2^Bits - 1,
+  /// else 8, where w is any code with code_offset added to it; x is within -127..127. A backend may
+  /// have add_dots(), which adds the dot products of w[dots_together<Bits>] and as many x.
   template <int Bits> static i32 begin_dots(std::int32_t start) noexcept {
     return broadcast(start);
   }
