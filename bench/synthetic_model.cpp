@@ -4,7 +4,7 @@
 //   edgequant_synthetic_model OUT.gguf [FORMAT|Q4_K_M|...] [layers=16]
 #include <edgequant/gemm/weight_view.hpp>
 #include <edgequant/io/gguf_writer.hpp>
-#include <edgequant/model/llama_config.hpp>
+#include <edgequant/model/checkpoint_keys.hpp>
 #include <edgequant/plan/recipe.hpp>
 #include <edgequant/quantizer/row_codec.hpp>
 #include <edgequant/text/vocabulary.hpp>
@@ -17,11 +17,12 @@ namespace eq = edgequant;
 
 namespace {
 
-eq::llama_config shape(std::uint64_t layers) {
-  eq::llama_config c;
+eq::checkpoint_config shape(std::uint64_t layers) {
+  eq::checkpoint_config c;
+  c.family = eq::find_model_type("llama");
   c.hidden_size = 2048, c.feed_forward_size = 8192, c.layers = layers;
   c.heads = 32, c.kv_heads = 8, c.head_size = 64, c.vocabulary = 128256;
-  c.context = 131072, c.rms_epsilon = 1e-5, c.rope_base = 500000;
+  c.context = 131072, c.rms_epsilon = 1e-5, c.rope.rope_base = 500000;
   c.bos_token = 1, c.eos_token = 2, c.tied_embeddings = true;
   return c;
 }
@@ -50,7 +51,7 @@ eq::vocabulary words(std::uint64_t count) {
   return v;
 }
 
-std::vector<eq::tensor_info> tensors(const eq::llama_config& c, eq::format type,
+std::vector<eq::tensor_info> tensors(const eq::checkpoint_config& c, eq::format type,
                                      const eq::recipe* mixture) {
   const auto h = c.hidden_size, inner = c.feed_forward_size, kv = c.kv_heads * c.head_size;
   std::vector<eq::tensor_info> all{{"token_embd.weight", {h, c.vocabulary}, type}};
@@ -107,7 +108,7 @@ void run(const std::string& path, const std::string& name, std::uint64_t layers)
   const eq::format type = mixture ? mixture->type : eq::parse_format(name);
   const auto config = shape(layers);
   eq::gguf_metadata keys;
-  eq::set_llama_keys(keys, config);
+  eq::set_network_keys(keys, config);
   keys.set("general.name", "synthetic");
   eq::set_vocabulary_keys(keys, words(config.vocabulary), config, path);
   std::mt19937 random(1);

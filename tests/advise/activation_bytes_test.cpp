@@ -67,7 +67,7 @@ std::size_t peak_of_run(const eq::model_weights& weights, std::size_t tokens, st
   sequence.extend(tokens);
   const std::vector<float> zeros(pool.shape().head_size);
   for (std::size_t t = 0; t < tokens; ++t)
-    for (std::size_t h = 0; h < pool.shape().kv_heads; ++h) {
+    for (std::size_t h = 0; h < pool.shape().kv_heads[0]; ++h) {
       sequence.set_key(0, t, h, zeros.data());
       sequence.set_value(0, t, h, zeros.data());
     }

@@ -57,7 +57,7 @@ TEST(memory_need, the_cache_is_the_engines) {
       for (const std::size_t tokens : {1u, 16u, 17u, 4096u}) {
         m.head_size = head;
         const std::size_t blocks = (tokens + 15) / 16;
-        const eq::kv_pool pool({2, 2, head}, type, blocks);
+        const eq::kv_pool pool({{2, 2}, head}, type, blocks);
         EXPECT_EQ(eq::kv_cache_bytes(m, tokens, type), blocks * pool.block_bytes());
       }
 }

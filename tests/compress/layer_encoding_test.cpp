@@ -198,8 +198,9 @@ TEST_F(layer_encoding, biases_are_scaled_like_their_rows) {
       }
       EXPECT_GT(most / least, 1.5f) << bias_name << name; // the factors are not all 1
     };
-    check(layer.gate, layer.up, "blk.1.ffn_up.bias", layer.up_bias);
-    check(layer.q, layer.v, "blk.1.attn_v.bias", layer.v_bias);
+    const auto &ffn = layer.feed_forward_inputs, &attention = layer.attention_inputs;
+    check(ffn[0], ffn[1], "blk.1.ffn_up.bias", ffn[1].bias);
+    check(attention[0], attention[2], "blk.1.attn_v.bias", attention[2].bias);
   }
 }
 

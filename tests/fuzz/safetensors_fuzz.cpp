@@ -3,7 +3,7 @@
 #include "support.hpp"
 
 #include <edgequant/io/safetensors.hpp>
-#include <edgequant/model/llama_tensors.hpp>
+#include <edgequant/model/checkpoint_tensors.hpp>
 
 namespace {
 using namespace fuzz;
@@ -11,8 +11,9 @@ using namespace fuzz;
 constexpr std::string_view place = "m.safetensors";
 
 /// A model so small that a seed can hold its tensors.
-eq::llama_config tiny_config() {
-  eq::llama_config config;
+eq::checkpoint_config tiny_config() {
+  eq::checkpoint_config config;
+  config.family = eq::find_model_type("llama");
   config.hidden_size = 8, config.feed_forward_size = 4, config.layers = 2;
   config.heads = 2, config.kv_heads = 1, config.head_size = 4, config.vocabulary = 3;
   return config;
@@ -44,7 +45,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   accepts(place, [&] {
     std::vector<std::string> notes;
     for (const auto& tensor :
-         eq::map_llama_tensors(model.tensors, config, std::string(place), notes))
+         eq::map_checkpoint_tensors(model.tensors, config, std::string(place), notes))
       walk_mapped(tensor);
   });
   return 0;

@@ -274,7 +274,7 @@ CONFIG = {
         rope_scaling={"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 4.0,
                       "original_max_position_embeddings": 8192}
     ),
-    "config-unknown-rope": config(rope_scaling={"type": "yarn", "factor": 4.0}),
+    "config-unknown-rope": config(rope_scaling={"type": "ntk", "factor": 4.0}),
     "config-token-as-text": config(eos_token_id="</s>"),
 }
 

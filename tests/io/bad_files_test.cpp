@@ -68,7 +68,8 @@ constexpr bad_file bad_files[] = {
     {"config-truncated.json",
      " at byte 160: invalid JSON"},
     {"config-unknown-rope.json",
-     ": rope_scaling.rope_type: 'yarn' is not supported; default, linear and llama3 are"},
+     ": rope_scaling.rope_type: 'ntk' is not supported; default, linear, dynamic, llama3, yarn and "
+     "longrope are"},
     {"config-vocabulary-beyond-int32.json",
      ": vocab_size: expected a whole number from 1"},
     {"config-vocabulary-beyond-uint64.json",
@@ -360,7 +361,7 @@ constexpr bad_file bad_files[] = {
 
 void read_config(const fs::path& path) {
   const auto json = eq::parse_json(eq::read_text_file(path), eq::place_of(path));
-  (void)eq::parse_llama_config(json, eq::place_of(path));
+  (void)eq::parse_checkpoint_config(json, eq::place_of(path));
 }
 
 /// Reads the file as what its name says. An index needs its own name and a folder, given here.

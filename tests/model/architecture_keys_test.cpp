@@ -15,6 +15,7 @@ protected:
   static std::string said(const std::string& key, Value value, const char* architecture = "llama") {
     toy_options o;
     o.architecture = architecture;
+    if (eq::find_architecture(architecture)->experts) o.experts = 4;
     auto keys = toy_keys(o);
     if constexpr (requires { keys.set(key, value); })
       keys.set(key, value);
@@ -53,8 +54,7 @@ TEST_F(architecture_keys, values_that_change_nothing_are_taken) {
 
 TEST_F(architecture_keys, values_that_change_the_network_are_named) {
   EXPECT_EQ(said("llama.expert_count", 8u), "8 cannot be run; 0 can");
-  EXPECT_EQ(said("llama.attn_logit_softcapping", 50.0f), "50 cannot be run; 0 can");
-  EXPECT_EQ(said("llama.final_logit_softcapping", 30.0f), "30 cannot be run; 0 can");
+  EXPECT_EQ(said("llama.attn_logit_softcapping", -50.0f), "expected a positive number or 0");
   EXPECT_EQ(said("llama.logit_scale", 0.0625f), "0.0625 cannot be run; 1 can");
   EXPECT_EQ(said("llama.logit_scale", NAN), "nan cannot be run; 1 can");
   EXPECT_EQ(said("llama.residual_scale", 0.5f), "0.5 cannot be run; 1 can");
@@ -62,8 +62,8 @@ TEST_F(architecture_keys, values_that_change_the_network_are_named) {
   EXPECT_EQ(said("llama.attention.causal", false), "0 cannot be run; 1 can");
   EXPECT_EQ(said("llama.use_parallel_residual", true), "1 cannot be run; 0 can");
   EXPECT_EQ(said("llama.pooling_type", 3u), "3 cannot be run; 0 can");
-  EXPECT_EQ(said("llama.attention.scale", 0.125f), "0.125 cannot be run; 1 / sqrt(head size) can");
-  EXPECT_EQ(said("llama.attention.sliding_window", 63u),
+  EXPECT_EQ(said("llama.attention.scale", -0.125f), "expected a positive number");
+  EXPECT_EQ(said("qwen2.attention.sliding_window", 63u, "qwen2"),
             "63 cannot be run; 0 or at least the context_length can");
   EXPECT_EQ(said("llama.rope.scale_linear", 2.0f), "2 cannot be run; 1 can");
   EXPECT_EQ(said("llama.rope.scaling.yarn_ext_factor", 1.0f), "1 cannot be run; 0 can");
@@ -74,6 +74,9 @@ TEST_F(architecture_keys, values_that_change_the_network_are_named) {
             "'other' cannot be run; 'reference' and 'Meta AI original pth' can");
   EXPECT_EQ(said("qwen2.tensor_data_layout", "Meta AI original pth", "qwen2"),
             "'Meta AI original pth' cannot be run; 'reference' can");
+  EXPECT_EQ(said("qwen3moe.expert_gating_func", 2u, "qwen3moe"), "2 cannot be run; 1 or 3 can");
+  EXPECT_EQ(said("qwen3moe.expert_used_count", 5u, "qwen3moe"), "more than expert_count");
+  EXPECT_EQ(said("qwen3moe.expert_shared_count", 1u, "qwen3moe"), "1 cannot be run; 0 can");
   EXPECT_EQ(said("general.type", "adapter"), "'adapter' cannot be run; 'model' can");
 }
 
@@ -84,29 +87,30 @@ TEST_F(architecture_keys, unknown_keys_of_the_architecture_are_named) {
     EXPECT_EQ(said(std::string("llama.") + key, 1u), unknown) << key;
     EXPECT_EQ(said(std::string("qwen2.") + key, 1u, "qwen2"), unknown) << key;
   }
-  EXPECT_EQ(said("llama.attention.sliding_window_pattern", std::vector<std::uint32_t>{1, 0}),
-            unknown);
+  EXPECT_EQ(said("llama.attention.sliding_window_pattern", std::vector<std::uint32_t>{1}),
+            "expected one value a layer");
   for (const char* key : {"qwen2.a", "general.a", "llamas.a", "tokenizer.a", "quantize.imatrix.a"})
     EXPECT_EQ(said(key, 1u), ""); // not the network's
 }
 
-TEST_F(architecture_keys, numbers_by_layer_are_taken_if_they_are_equal) {
+TEST_F(architecture_keys, numbers_by_layer_are_taken) {
   using list = std::vector<std::uint32_t>;
   EXPECT_EQ(said("llama.attention.head_count_kv", list{2, 2}), "");
   EXPECT_EQ(said("llama.feed_forward_length", list{44, 44}), "");
   EXPECT_EQ(said("llama.attention.head_count", list{4, 4}), "");
-  EXPECT_EQ(said("llama.attention.head_count_kv", list{2, 4}),
-            "layers of different sizes cannot be run");
-  EXPECT_EQ(said("llama.feed_forward_length", list{44, 64}),
-            "layers of different sizes cannot be run");
+  EXPECT_EQ(said("llama.attention.head_count_kv", list{2, 4}), "");
+  EXPECT_EQ(said("llama.feed_forward_length", list{44, 0}), "");
+  EXPECT_EQ(said("llama.attention.head_count_kv", list{2, 0}),
+            "0: a layer of linear attention cannot be run");
   EXPECT_EQ(said("llama.attention.head_count", list{4, 4, 4}), "expected one number a layer");
   EXPECT_EQ(said("llama.attention.head_count", list{}), "expected one number a layer");
-  EXPECT_EQ(said("llama.attention.head_count", list{0, 0}), "expected 1 to 2^31 - 1");
+  EXPECT_EQ(said("llama.attention.head_count", list{0, 0}),
+            "a network without attention cannot be run");
   toy_options o;
   o.change_keys = [](eq::gguf_metadata& keys) {
     keys.set_array("llama.attention.head_count_kv", list{2, 2});
   };
-  EXPECT_EQ(eq::read_model_shape(toy_keys(o)).kv_heads, 2u);
+  EXPECT_EQ(eq::read_model_shape(toy_keys(o)).layers[1].kv_heads, 2u);
 }
 
 TEST_F(architecture_keys, the_table_is_one) {

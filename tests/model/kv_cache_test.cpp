@@ -7,7 +7,7 @@
 namespace {
 using namespace model_test;
 
-constexpr eq::kv_shape shape{2, 3, 20};
+const eq::kv_shape shape{{3, 2}, 20}; // layers may differ
 
 std::vector<float> head(std::size_t token, std::size_t which) {
   return inputs::make(inputs::gaussian, shape.head_size, static_cast<unsigned>(token * 7 + which));
@@ -15,8 +15,8 @@ std::vector<float> head(std::size_t token, std::size_t which) {
 
 /// Stores token `token` in all layers and heads.
 void fill(eq::kv_sequence& s, std::size_t token) {
-  for (std::size_t layer = 0; layer < shape.layers; ++layer)
-    for (std::size_t h = 0; h < shape.kv_heads; ++h) {
+  for (std::size_t layer = 0; layer < shape.kv_heads.size(); ++layer)
+    for (std::size_t h = 0; h < shape.kv_heads[layer]; ++h) {
       s.set_key(layer, token, h, head(token, layer * 10 + h).data());
       s.set_value(layer, token, h, head(token, 100 + layer * 10 + h).data());
     }
@@ -26,8 +26,8 @@ void fill(eq::kv_sequence& s, std::size_t token) {
 double worst(const eq::kv_sequence& s) {
   double most = 0;
   std::vector<float> keys(s.size() * shape.head_size), values(keys.size());
-  for (std::size_t layer = 0; layer < shape.layers; ++layer)
-    for (std::size_t h = 0; h < shape.kv_heads; ++h) {
+  for (std::size_t layer = 0; layer < shape.kv_heads.size(); ++layer)
+    for (std::size_t h = 0; h < shape.kv_heads[layer]; ++h) {
       s.read_keys(layer, h, 0, s.size(), keys.data(), s.size());
       s.read_values(layer, h, 0, s.size(), values.data());
       for (std::size_t t = 0; t < s.size(); ++t) {
@@ -104,7 +104,8 @@ TEST(kv_cache, what_is_not_finite_stays_visible) {
 }
 
 TEST(kv_cache, memory_follows_the_tokens) {
-  eq::kv_pool pool({16, 8, 64}, eq::kv_format::f16, 2048 / 16);
+  eq::kv_pool pool({{8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8}, 64}, eq::kv_format::f16,
+                   2048 / 16);
   EXPECT_EQ(pool.bytes(), 0u);
   eq::kv_sequence s(pool);
   s.extend(100);
@@ -152,8 +153,8 @@ TEST(kv_cache, running_out_is_an_error_that_changes_nothing) {
 }
 
 TEST(kv_cache, an_empty_shape_is_refused) {
-  EXPECT_THROW(eq::kv_pool({0, 1, 2}, eq::kv_format::f32, 1), eq::exception);
-  EXPECT_THROW(eq::kv_pool({1, 1, 2}, eq::kv_format::f32, 1, 0), eq::exception);
+  EXPECT_THROW(eq::kv_pool({{}, 2}, eq::kv_format::f32, 1), eq::exception);
+  EXPECT_THROW(eq::kv_pool({{1}, 2}, eq::kv_format::f32, 1, 0), eq::exception);
 }
 
 } // namespace

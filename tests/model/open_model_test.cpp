@@ -66,7 +66,7 @@ TEST_F(open_model, parts_of_a_gguf_are_one_model) {
                                           part_name(1, 2) + "', is missing");
 }
 
-TEST_F(open_model, a_folder_with_a_llama_config_is_a_checkpoint) {
+TEST_F(open_model, a_folder_with_a_checkpoint_config_is_a_checkpoint) {
   checkpoint();
   write_all(folder / "tokenizer.model", tokenizer_of({"<unk>", "<s>", "</s>", "a"}));
   for (const auto& path : {folder.path, folder / "", folder / "model.safetensors"}) {
@@ -100,7 +100,8 @@ TEST_F(open_model, stretched_rope_adds_its_divisors) {
   const auto& last = source.tensors.back().stored;
   EXPECT_EQ(last.name, "rope_freqs.weight");
   EXPECT_EQ(last.dims, std::vector<std::uint64_t>{8});
-  EXPECT_EQ(floats_of(last.data), eq::rope_divisors(eq::parse_llama_config(config, "config.json")));
+  EXPECT_EQ(floats_of(last.data),
+            eq::rope_divisors(eq::parse_checkpoint_config(config, "config.json")));
 }
 
 TEST_F(open_model, shards_make_one_checkpoint) {
@@ -147,9 +148,10 @@ TEST_F(open_model, other_model_types_keep_names_and_say_so) {
     EXPECT_EQ(source.tensors[0].stored.name, "lm_head.weight");
     EXPECT_EQ(source.metadata.get_string("general.architecture"), architecture);
     ASSERT_EQ(source.notes.size(), 1u);
-    EXPECT_EQ(source.notes[0],
-              "config.json is of model type '" + (type.is_string() ? architecture : std::string()) +
-                  "', not llama: tensors keep their names, and no engine will run the file");
+    EXPECT_EQ(
+        source.notes[0],
+        "config.json is of model type '" + (type.is_string() ? architecture : std::string()) +
+            "', which is not known: tensors keep their names, and no engine will run the file");
   }
 }
 

@@ -6,6 +6,7 @@
 #include "model/support.hpp"
 
 #include <edgequant/io/gguf_writer.hpp>
+#include <edgequant/model/architecture.hpp>
 #include <edgequant/quantizer/row_codec.hpp>
 
 #include <functional>
@@ -21,6 +22,9 @@ struct toy_options {
   std::vector<std::string> other_biases = {}; ///< of these matrices of a layer: "ffn_up" ...
   eq::format type = eq::format::f32;          ///< of matrices
   float linear_factor = 0;                    ///< 0: none
+  std::uint32_t window = 0;                   ///< 0: no key
+  std::uint32_t experts = 0, experts_used = 2;
+  std::vector<std::pair<std::string, std::vector<std::uint64_t>>> more = {}; ///< vectors around 3
   std::function<void(eq::gguf_metadata&)> change_keys = {}; ///< before it is written
   std::function<bool(eq::tensor_info&, std::vector<float>&)> change_tensor = {}; ///< false drops it
 };
@@ -42,6 +46,18 @@ inline eq::gguf_metadata toy_keys(const toy_options& o) {
     keys.set(at + "rope.scaling.type", "linear");
     keys.set(at + "rope.scaling.factor", o.linear_factor);
   }
+  if (o.window != 0) keys.set(at + "attention.sliding_window", o.window);
+  if (o.experts != 0) {
+    keys.set(at + "expert_count", o.experts);
+    keys.set(at + "expert_used_count", o.experts_used);
+    keys.set(at + "expert_feed_forward_length", o.feed_forward);
+  }
+  if (eq::find_architecture(o.architecture)->multipliers) {
+    keys.set(at + "embedding_scale", 3.0f);
+    keys.set(at + "residual_scale", 0.4f);
+    keys.set(at + "logit_scale", 2.0f);
+    keys.set(at + "attention.scale", 0.2f);
+  }
   if (o.change_keys) o.change_keys(keys);
   return keys;
 }
@@ -59,34 +75,65 @@ inline void write_toy(const fs::path& path, const toy_options& o) {
     for (const auto d : dims) count *= d;
     auto values = inputs::make(inputs::gaussian, count, static_cast<unsigned>(tensors.size()) + 50);
     for (float& x : values) x = middle + x * spread * 50; // the inputs have a deviation of 0.02
-    const auto type = dims.size() == 2 ? o.type : eq::format::f32;
+    const bool is_matrix = dims.size() > 1 && name.ends_with(".weight");
+    const auto type = is_matrix ? o.type : eq::format::f32;
     tensor t{{std::move(name), std::move(dims), type}, std::move(values)};
     if (!o.change_tensor || o.change_tensor(t.info, t.values)) tensors.push_back(std::move(t));
   };
   const std::uint64_t d = o.hidden / o.heads, kv = o.kv_heads * d, h = o.hidden;
   add("token_embd.weight", {h, o.words}, 1);
+  const auto& row = *eq::find_architecture(o.architecture);
+  const bool before = row.norms != eq::norm_place::after,
+             behind = row.norms != eq::norm_place::before;
   for (std::uint32_t i = 0; i < o.layers; ++i) {
     const std::string at = "blk." + std::to_string(i) + ".";
-    add(at + "attn_norm.weight", {h}, 0.2f, 1);
-    add(at + "attn_q.weight", {h, h}, 0.4f);
-    add(at + "attn_k.weight", {h, kv}, 0.4f);
-    add(at + "attn_v.weight", {h, kv}, 0.3f);
-    if (o.biases) {
+    if (before) add(at + "attn_norm.weight", {h}, 0.2f, 1);
+    if (row.fused) {
+      add(at + "attn_qkv.weight", {h, h + 2 * kv}, 0.4f);
+      if (o.biases) add(at + "attn_qkv.bias", {h + 2 * kv}, 0.5f);
+    } else {
+      add(at + "attn_q.weight", {h, h}, 0.4f);
+      add(at + "attn_k.weight", {h, kv}, 0.4f);
+      add(at + "attn_v.weight", {h, kv}, 0.3f);
+    }
+    if (o.biases && !row.fused) {
       add(at + "attn_q.bias", {h}, 0.5f);
       add(at + "attn_k.bias", {kv}, 0.5f);
       add(at + "attn_v.bias", {kv}, 0.5f);
     }
+    if (row.qk_norms != eq::qk_norm::none) {
+      const bool all = row.qk_norms == eq::qk_norm::all;
+      add(at + "attn_q_norm.weight", {all ? h : d}, 0.2f, 1);
+      add(at + "attn_k_norm.weight", {all ? kv : d}, 0.2f, 1);
+    }
+    if (row.attention_sinks) add(at + "attn_sinks.weight", {o.heads}, 1);
     add(at + "attn_output.weight", {h, h}, 0.3f);
-    add(at + "ffn_norm.weight", {h}, 0.2f, 1);
-    add(at + "ffn_gate.weight", {h, o.feed_forward}, 0.3f);
-    add(at + "ffn_up.weight", {h, o.feed_forward}, 0.3f);
-    add(at + "ffn_down.weight", {o.feed_forward, h}, 0.3f);
+    if (behind || row.renamed_norm) add(at + "post_attention_norm.weight", {h}, 0.2f, 1);
+    if (before && !row.renamed_norm) add(at + "ffn_norm.weight", {h}, 0.2f, 1);
+    if (o.experts != 0) {
+      add(at + "ffn_gate_inp.weight", {h, o.experts}, 0.5f);
+      add(at + "ffn_gate_exps.weight", {h, o.feed_forward, o.experts}, 0.3f);
+      add(at + "ffn_up_exps.weight", {h, o.feed_forward, o.experts}, 0.3f);
+      add(at + "ffn_down_exps.weight", {o.feed_forward, h, o.experts}, 0.3f);
+      if (row.expert_biases) {
+        add(at + "ffn_gate_inp.bias", {o.experts}, 0.5f);
+        add(at + "ffn_gate_exps.bias", {o.feed_forward, o.experts}, 0.5f);
+        add(at + "ffn_up_exps.bias", {o.feed_forward, o.experts}, 0.5f);
+        add(at + "ffn_down_exps.bias", {h, o.experts}, 0.5f);
+      }
+    } else {
+      if (!row.fused) add(at + "ffn_gate.weight", {h, o.feed_forward}, 0.3f);
+      add(at + "ffn_up.weight", {h, (row.fused ? 2 : 1) * o.feed_forward}, 0.3f);
+      add(at + "ffn_down.weight", {o.feed_forward, h}, 0.3f);
+    }
+    if (behind) add(at + "post_ffw_norm.weight", {h}, 0.2f, 1);
     for (const auto& name : o.other_biases)
       add(at + name + ".bias", {name == "ffn_gate" || name == "ffn_up" ? o.feed_forward : h}, 0.5f);
   }
   add("output_norm.weight", {h}, 0.2f, 1);
   if (o.own_output) add("output.weight", {h, o.words}, 0.3f);
   if (o.divisors) add("rope_freqs.weight", {d / 2}, 0.5f, 3);
+  for (const auto& [name, dims] : o.more) add(name, dims, 0.5f, 3);
   std::vector<eq::tensor_info> infos;
   for (const auto& t : tensors) infos.push_back(t.info);
   eq::gguf_writer writer(path, toy_keys(o), infos);

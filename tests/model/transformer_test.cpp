@@ -27,9 +27,7 @@ struct network {
   explicit network(const fs::path& path, eq::kv_format type = eq::kv_format::f32,
                    std::size_t block_tokens = 16, unsigned threads = 1)
       : weights(eq::read_model_gguf(path)), model(weights, threads),
-        pool({weights.shape().layers, weights.shape().kv_heads, weights.shape().head_size}, type,
-             1000, block_tokens),
-        sequence(pool) {}
+        pool(model.make_pool(type, 1).shape(), type, 1000, block_tokens), sequence(pool) {}
 };
 
 const std::vector<std::int32_t> some_tokens{1,  5, 39, 0, 7,  7,  12, 30, 2,
@@ -44,6 +42,21 @@ protected:
   fs::path toy(const toy_options& o = {}) {
     write_toy(folder / "toy.gguf", o);
     return folder / "toy.gguf";
+  }
+  // Some hundred float operations deep: 2^-24 each, and activations of about 1 to 10, or what the
+  // logits are.
+  void expect_near(std::span<const float> logits, const std::vector<double>& expected) {
+    ASSERT_EQ(logits.size(), expected.size());
+    double largest = 10;
+    for (const double x : expected) largest = std::max(largest, std::fabs(x));
+    for (std::size_t i = 0; i < logits.size(); ++i)
+      EXPECT_NEAR(logits[i], expected[i], 1e-5 * largest) << i;
+  }
+  void expect_formulas(const toy_options& o) {
+    SCOPED_TRACE(o.architecture);
+    const auto path = toy(o);
+    network n(path);
+    expect_near(n.model.run(some_tokens, n.sequence), plain_network(path)(some_tokens));
   }
   std::string refusal(const toy_options& o) {
     const auto path = toy(o);
@@ -66,15 +79,95 @@ TEST_F(transformer, agrees_with_the_formulas_in_double) {
   all[7].other_biases = {"ffn_up"}, all[7].architecture = "qwen2", all[7].biases = true;
   all[8].other_biases = {"ffn_down"};
   all[9].other_biases = every_other_bias, all[9].biases = true;
-  for (const auto& o : all) {
-    const auto path = toy(o);
-    const auto expected = plain_network(path)(some_tokens);
-    network n(path);
-    const auto logits = n.model.run(some_tokens, n.sequence);
-    ASSERT_EQ(logits.size(), expected.size());
-    // Some hundred float operations deep: 2^-24 each, and activations of about 1 to 10.
-    for (std::size_t i = 0; i < logits.size(); ++i) EXPECT_NEAR(logits[i], expected[i], 1e-4) << i;
+  for (const auto& o : all) expect_formulas(o);
+}
+
+TEST_F(transformer, agrees_with_the_formulas_for_every_architecture) {
+  for (const auto& row : eq::architecture_table) {
+    toy_options o;
+    o.architecture = row.name;
+    // Layers of every kind: with windows and without, with RoPE and without.
+    o.layers = std::max(2u, std::max(row.window_period, row.no_rope_period) + 1);
+    o.biases = row.qkv_bias, o.experts = row.experts ? 5 : 0;
+    if (row.expert_biases) o.other_biases = {"attn_output"};
+    if (row.window_period != 0) o.window = 7;
+    expect_formulas(o);
   }
+}
+
+TEST_F(transformer, agrees_with_the_formulas_where_layers_differ) {
+  const auto with = [&](toy_options o, std::function<void(eq::gguf_metadata&)> change) {
+    o.change_keys = std::move(change);
+    return o;
+  };
+  toy_options llama, gemma3, olmo2, gpt_oss, exaone4, granite, phi3;
+  gemma3.architecture = "gemma3", gemma3.window = 5, gemma3.layers = 3;
+  expect_formulas(with(gemma3, [](eq::gguf_metadata& keys) {
+    keys.set_array("gemma3.attention.sliding_window_pattern", std::vector<std::uint32_t>{0, 1, 0});
+    keys.set("gemma3.rope.freq_base_swa", 70.0f);
+    keys.set("gemma3.rope.scaling.type", "linear");
+    keys.set("gemma3.rope.scaling.factor", 8.0f);
+    keys.set("gemma3.final_logit_softcapping", 3.0f);
+    keys.set("gemma3.attn_logit_softcapping", 2.0f);
+  }));
+  const auto yarn = [](eq::gguf_metadata& keys, const std::string& at) {
+    keys.set(at + ".rope.scaling.type", "yarn");
+    keys.set(at + ".rope.scaling.factor", 4.0f);
+    keys.set(at + ".rope.scaling.original_context_length", 16u);
+    keys.set(at + ".rope.scaling.yarn_beta_fast", 2.0f);
+  };
+  olmo2.architecture = "olmo2", olmo2.window = 5, olmo2.layers = 5;
+  expect_formulas(with(olmo2, [&](eq::gguf_metadata& keys) { yarn(keys, "olmo2"); }));
+  expect_formulas(with(llama, [&](eq::gguf_metadata& keys) {
+    yarn(keys, "llama");
+    keys.set("llama.rope.scaling.attn_factor", 1.5f);
+    keys.set("llama.rope.scaling.yarn_log_multiplier", 0.5f);
+    keys.set("llama.attention.scale", 0.11f);
+  }));
+  granite.architecture = "granite";
+  expect_formulas(with(granite, [](eq::gguf_metadata& keys) {
+    keys.set("granite.rope.scaling.finetuned", false); // no RoPE
+  }));
+  exaone4.architecture = "exaone4", exaone4.layers = 5; // no window: RoPE everywhere
+  expect_formulas(exaone4);
+}
+
+TEST_F(transformer, a_long_cache_takes_the_long_factors) {
+  toy_options o;
+  o.architecture = "phi3";
+  o.change_keys = [](eq::gguf_metadata& keys) {
+    keys.set("phi3.rope.scaling.original_context_length", 32u);
+    keys.set("phi3.rope.scaling.attn_factor", 1.2f);
+  };
+  o.more = {{"rope_factors_short.weight", {4}}, {"rope_factors_long.weight", {4}}};
+  const auto path = toy(o);
+  for (const std::size_t tokens : {32u, 48u}) {
+    const eq::model_weights weights(eq::read_gguf(path));
+    eq::transformer model(weights, 1);
+    eq::kv_pool pool = model.make_pool(eq::kv_format::f32, tokens);
+    eq::kv_sequence sequence(pool);
+    expect_near(model.run(some_tokens, sequence), plain_network(path)(some_tokens, tokens));
+  }
+  o.more = {{"rope_factors_long.weight", {4}}};
+  EXPECT_EQ(refusal(o), "tensor 'rope_factors_short.weight': the tensor is missing");
+}
+
+TEST_F(transformer, layers_may_have_sizes_of_their_own) {
+  toy_options o;
+  o.architecture = "deci", o.layers = 3;
+  o.change_keys = [](eq::gguf_metadata& keys) {
+    using list = std::vector<std::uint32_t>;
+    keys.set_array("deci.attention.head_count", list{4, 0, 4});
+    keys.set_array("deci.attention.head_count_kv", list{2, 0, 1});
+    keys.set_array("deci.feed_forward_length", list{44, 44, 0});
+  };
+  o.change_tensor = [](eq::tensor_info& t, std::vector<float>& values) {
+    if (t.name.starts_with("blk.1.attn_") || t.name.starts_with("blk.2.ffn_")) return false;
+    if (t.name == "blk.2.attn_k.weight" || t.name == "blk.2.attn_v.weight")
+      t.dims[1] = 8, values.resize(32 * 8);
+    return true;
+  };
+  expect_formulas(o);
 }
 
 // Zeros behind every vector of the network: the engine makes of the wide file what it makes of the
@@ -176,7 +269,7 @@ TEST_F(transformer, tensors_without_a_place_are_named) {
   EXPECT_EQ(renamed("output.weight", "output.bias"), "tensor 'output.bias': " + said);
   EXPECT_EQ(renamed("output.weight", "lm_head.weight"), "tensor 'lm_head.weight': " + said);
   EXPECT_EQ(renamed("rope_freqs.weight", "rope_factors_long.weight"),
-            "tensor 'rope_factors_long.weight': " + said);
+            "tensor 'rope_factors_short.weight': the tensor is missing");
   EXPECT_EQ(renamed("rope_freqs.weight", "blk.0.rope_freqs.weight"),
             "tensor 'blk.0.rope_freqs.weight': " + said);
   toy_options fewer; // layers that the keys do not count
@@ -301,9 +394,9 @@ TEST_F(transformer, packing_takes_the_bytes_of_the_file_in_whole_panels) {
   const eq::model_weights weights{eq::read_gguf(toy(o))};
   const std::size_t square = 64 * 64, inner = 64 * 96, output = 48 * 64; // 41 rows in 3 panels
   EXPECT_EQ(weights.packed_bytes(), (2 * (4 * square + 3 * inner) + output) / 32 * 18);
-  o.type = eq::format::q5_0; // a byte a code
+  o.type = eq::format::q5_0;
   const eq::model_weights five_bits{eq::read_gguf(toy(o))};
-  EXPECT_EQ(five_bits.packed_bytes(), (2 * (4 * square + 3 * inner) + output) / 32 * 34);
+  EXPECT_EQ(five_bits.packed_bytes(), (2 * (4 * square + 3 * inner) + output) / 32 * 22);
   const eq::model_weights plain{eq::read_gguf(stories)};
   EXPECT_EQ(plain.packed_bytes(), 0u);
 }
@@ -382,7 +475,7 @@ TEST_F(transformer, runs_that_make_no_sense_are_refused_and_leave_nothing) {
 
 TEST_F(transformer, a_full_pool_can_be_handled) {
   network n(toy());
-  eq::kv_pool small({2, 2, 8}, eq::kv_format::f32, 1, 8);
+  eq::kv_pool small({{2, 2}, 8}, eq::kv_format::f32, 1, 8);
   eq::kv_sequence sequence(small);
   EXPECT_THROW((void)n.model.run(some_tokens, sequence), eq::exception);
   EXPECT_EQ(sequence.size(), 0u);
@@ -459,8 +552,10 @@ TEST_F(transformer, keys_that_contradict_are_named) {
     o.change_keys = [=](eq::gguf_metadata& keys) { keys.set(key, value); };
     return refusal(o);
   };
-  EXPECT_EQ(with("general.architecture", "mamba"),
-            "key 'general.architecture': 'mamba' cannot be run; llama and qwen2 can");
+  EXPECT_EQ(
+      with("general.architecture", "mamba"),
+      "key 'general.architecture': 'mamba' cannot be run; llama, qwen2, qwen3, smollm3, minicpm, "
+      "granite, deci, phi3, gemma, gemma2, gemma3, olmo2, exaone4, qwen3moe, gpt-oss can");
   EXPECT_EQ(with("llama.attention.head_count", 0u),
             "key 'llama.attention.head_count': expected 1 to 2^31 - 1");
   EXPECT_EQ(with("llama.attention.head_count_kv", 3u),
@@ -471,10 +566,11 @@ TEST_F(transformer, keys_that_contradict_are_named) {
             "key 'llama.rope.dimension_count': expected an even number up to the head size");
   EXPECT_EQ(with("llama.attention.layer_norm_rms_epsilon", -1.0f),
             "key 'llama.attention.layer_norm_rms_epsilon': expected a positive number");
-  EXPECT_EQ(with("llama.rope.scaling.type", "yarn"),
-            "key 'llama.rope.scaling.type': 'yarn' cannot be run; linear can");
-  EXPECT_EQ(with("llama.block_count", 1000000u),
-            "tensor 'blk.999999.attn_norm.weight': the tensor is missing");
+  EXPECT_EQ(with("llama.rope.scaling.type", "ntk"),
+            "key 'llama.rope.scaling.type': 'ntk' cannot be run; linear, yarn and longrope can");
+  EXPECT_EQ(with("llama.block_count", 1000000u), "key 'llama.block_count': more than 65536 layers");
+  EXPECT_EQ(with("llama.block_count", 60000u),
+            "tensor 'blk.2.attn_norm.weight': the tensor is missing");
 }
 
 TEST_F(transformer, calibration_sums_what_the_weights_see) {

@@ -26,11 +26,10 @@ namespace advisor::detail {
 /// Adds the architectures and formats that this build's engine runs.
 inline void add_built_in_facts(engine_profile& engine) {
   for (const auto& row : architecture_table)
-    if (row.runs && (engine.architectures.empty() || engine.architectures.back() != row.name))
-      engine.architectures.emplace_back(row.name);
+    if (find_architecture(row.name) == &row) engine.architectures.emplace_back(row.name);
   for (const auto& row : format_table)
     if (can_multiply(row.id)) engine.gguf_formats.emplace_back(row.name);
-  engine.experts = false;
+  engine.experts = true; // of architectures that have them
 }
 
 /// Whether find(part) knows each part of a list.

@@ -86,7 +86,8 @@ inline std::uint64_t tensor_data_bytes(const model_profile& model, format type,
     if (const auto found = exact.find(tensor.name); found != exact.end())
       chosen = found->second, ++named;
     chosen = fitting_format(chosen, tensor.dims[0]);
-    const std::uint64_t rows = tensor.dims.size() == 2 ? tensor.dims[1] : 1;
+    std::uint64_t rows = 1;
+    for (std::size_t i = 1; i < tensor.dims.size(); ++i) rows *= tensor.dims[i];
     sum = std::min(sum + advisor::detail::product_of({row_bytes(chosen, tensor.dims[0]), rows}),
                    advisor::detail::beyond_all);
   }

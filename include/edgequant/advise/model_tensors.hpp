@@ -4,7 +4,7 @@
 
 #include "../core/checked.hpp"
 #include "../core/exception.hpp"
-#include "../model/architecture.hpp"
+#include "../model/model_shape.hpp"
 #include "../model/tensor_table.hpp"
 #include "model_profile.hpp"
 
@@ -69,17 +69,14 @@ inline void require_sizes(const model_profile& m) {
 inline std::vector<tensor_shape> tensors_of(const model_profile& model) {
   advisor::detail::require_sizes(model);
   const auto& family = family_of(model.architecture);
-  const auto has = [&](tensor_part part) {
-    return part == tensor_part::always || (part == tensor_part::qk_norms && family.qk_norms) ||
-           (part == tensor_part::post_norms && family.post_norms);
-  };
   std::vector<tensor_shape> tensors;
   const auto add = [&](const tensor_row& row, const std::string& prefix) {
-    if (!has(row.part) || (row.gguf == "output" && model.tied_embeddings)) return;
+    if (!has_tensor(family, row) || (row.gguf == "output" && model.tied_embeddings)) return;
     const std::string name = prefix + std::string(row.gguf);
     tensor_shape t{name + ".weight", {}};
-    if (row.columns != llama_size::one) t.dims.push_back(value_of(row.columns, model));
+    if (row.columns != network_size::one) t.dims.push_back(value_of(row.columns, model));
     t.dims.push_back(value_of(row.rows, model));
+    if (row.part == tensor_part::each_expert) t.dims.push_back(model.experts);
     tensors.push_back(std::move(t));
     if (family.qkv_bias && row.bias == bias_of::inputs)
       tensors.push_back({name + ".bias", {value_of(row.rows, model)}});

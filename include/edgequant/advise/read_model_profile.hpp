@@ -3,7 +3,7 @@
 #pragma once
 
 #include "../io/split_gguf.hpp"
-#include "../model/llama_config.hpp"
+#include "../model/checkpoint_config.hpp"
 #include "../model/open_model.hpp"
 #include "../model/weights.hpp"
 #include "layer_caches.hpp"
@@ -171,13 +171,6 @@ template <class Call>
   return {};
 }
 
-/// The row of a config.json's model_type, or null.
-[[nodiscard]] inline const architecture_row* find_model_type(std::string_view type) {
-  for (const auto& row : architecture_table)
-    if (row.model_type == type) return &row;
-  return nullptr;
-}
-
 /// Windows of a config.json, for the architectures of window_pattern_table.
 inline void read_config_windows(const model::detail::json_fields& fields, model_profile& model) {
   const auto window = fields.integer("sliding_window");
@@ -251,7 +244,7 @@ inline model_profile profile_of_config(const nlohmann::json& config, const std::
     return profile_of_config(config["text_config"], place + ": text_config", std::move(name));
   const model::detail::json_fields fields(config, place);
   const auto type = model_type_of(config);
-  const auto* row = advisor::detail::find_model_type(type);
+  const auto* row = find_model_type(type);
   const architecture_row& family = row != nullptr ? *row : architecture_table[0];
   advisor::detail::refuse_other_parameters(fields, family);
   model_profile model;
@@ -278,9 +271,10 @@ inline model_profile profile_of_config(const nlohmann::json& config, const std::
   model.parameters = *count;
   advisor::detail::read_config_windows(fields, model);
   model.built_in_refusal =
-      type == "llama"
-          ? advisor::detail::refusal_of(place, [&] { (void)parse_llama_config(config, place); })
-          : "checkpoints of model_type '" + escaped(type, 40) + "' are not converted; llama's are";
+      row != nullptr && !row->expert_biases
+          ? advisor::detail::refusal_of(place,
+                                        [&] { (void)parse_checkpoint_config(config, place); })
+          : "checkpoints of model_type '" + escaped(type, 40) + "' are not converted";
   return model;
 }
 

@@ -144,8 +144,10 @@ inline std::string job_key(const model_source& source, const calibration_text& t
     hash = compression::detail::hash_bytes(std::as_bytes(std::span(tensor.stored.dims)), hash);
     add(tensor.stored.type);
     add(tensor.rope_heads);
-    hash = compression::detail::hash_bytes(tensor.stored.data, hash);
-    if (tensor.stored.file) tensor.stored.file->drop(tensor.stored.data);
+    tensor.for_each_part([&](const stored_tensor& t) {
+      hash = compression::detail::hash_bytes(t.data, hash);
+      if (t.file) t.file->drop(t.data);
+    });
   }
   hash = compression::detail::hash_bytes(std::as_bytes(std::span(text.tokens)), hash);
   for (const auto& [name, type] : formats) {

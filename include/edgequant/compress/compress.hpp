@@ -63,7 +63,8 @@ public:
   compress_job(const model_source& source, const compress_options& options,
                const progress_callback& listener)
       : source_(source), options_(options), listener_(listener) {
-    for (const auto& tensor : source.tensors) total_ += tensor.stored.data.size();
+    for (const auto& tensor : source.tensors)
+      tensor.for_each_part([&](const stored_tensor& t) { total_ += t.data.size(); });
   }
 
   void check();
@@ -96,10 +97,12 @@ void compress_job::for_each_slab(const model_tensor& tensor, const char* stage, 
     if (listener_) listener_({stage, item, done_, total_});
     use(row, rows);
     done_ += rows * bytes_per_row;
-    if (stored.file && tensor.rope_heads == 0)
+    if (stored.file && tensor.rope_heads == 0 && tensor.stack.empty())
       stored.file->drop(stored.data.subspan(row * bytes_per_row, rows * bytes_per_row));
   }
-  if (stored.file) stored.file->drop(stored.data);
+  tensor.for_each_part([](const stored_tensor& t) {
+    if (t.file) t.file->drop(t.data);
+  });
   if (listener_) listener_({stage, item, done_, total_});
 }
 

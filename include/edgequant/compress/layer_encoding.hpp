@@ -46,7 +46,7 @@ public:
                    const layer_method& method, encoded_tensors& encoded)
       : weights_(weights), layer_(at.layer()), part_(at.part()), formats_(formats), method_(method),
         encoded_(encoded), matrices_(weights, layer_, part_) {
-    awq_ = method.awq && has_formats();
+    awq_ = method.awq && !matrices_.readers.empty() && has_formats();
   }
 
   /// Whether something of it is still to be encoded.
@@ -65,7 +65,7 @@ private:
   [[nodiscard]] bool is_open(const std::string& name) const {
     return format_of(name) && encoded_.find(name) == nullptr;
   }
-  [[nodiscard]] std::vector<const named_weight*> all() const;
+  [[nodiscard]] std::vector<const biased_weight*> all() const;
   [[nodiscard]] std::vector<std::string> vectors() const;
   template <class = void> void scale(sublayer_end end, const Eigen::MatrixXd& gram);
   void divide_feeders(sublayer_end end, const shared_columns& shared,
@@ -106,40 +106,46 @@ inline std::optional<format> sublayer_encoder::format_of(const std::string& name
   return found == formats_.end() ? std::nullopt : std::optional(found->second);
 }
 
-inline std::vector<const named_weight*> sublayer_encoder::all() const {
+inline std::vector<const biased_weight*> sublayer_encoder::all() const {
   auto list = matrices_.readers;
-  list.push_back(matrices_.writer);
+  if (matrices_.writer != nullptr) list.push_back(matrices_.writer);
   return list;
 }
 
 inline bool sublayer_encoder::has_formats() const {
   const auto matrices = all();
-  return format_of(matrices_.norm_name) &&
-         (matrices_.bias->empty() || format_of(matrices_.bias_name)) &&
+  const auto names = vectors();
+  return std::all_of(names.begin(), names.end(),
+                     [&](const auto& name) { return format_of(name); }) &&
          std::all_of(matrices.begin(), matrices.end(),
                      [&](const auto* w) { return format_of(w->name); });
 }
 
 /// The vectors that AWQ changes.
 inline std::vector<std::string> sublayer_encoder::vectors() const {
-  if (!awq_) return {};
-  if (matrices_.bias->empty()) return {matrices_.norm_name};
-  return {matrices_.norm_name, matrices_.bias_name};
+  std::vector<std::string> names;
+  if (!method_.awq || matrices_.readers.empty()) return names;
+  if (!matrices_.norm->empty()) names.push_back(matrices_.norm_name);
+  const auto& feeder = *matrices_.readers.back();
+  if (!feeder.bias.empty()) names.push_back(feeder.bias_name());
+  return names;
 }
 
 inline bool sublayer_encoder::is_open() const {
   for (const auto* w : all())
     if (is_open(w->name)) return true;
+  if (!awq_) return false;
   const auto names = vectors();
   return std::any_of(names.begin(), names.end(), [&](const auto& name) { return is_open(name); });
 }
 
 /// Scales the columns of the matrices at one end, and the other way round what feeds them.
 template <class> void sublayer_encoder::scale(sublayer_end end, const Eigen::MatrixXd& gram) {
-  const auto& shape = weights_.shape();
+  const auto& shape = weights_.shape().layers[layer_];
   const bool by_heads = part_ == sublayer::attention && end == sublayer_end::out;
   const shared_columns shared =
-      by_heads ? shared_columns{shape.head_size, shape.heads / shape.kv_heads} : shared_columns{};
+      by_heads ? shared_columns{weights_.shape().head_size, shape.heads / shape.kv_heads}
+               : shared_columns{};
   const auto group = matrices_.at(end);
   std::vector<rounded_weight> rounded;
   for (const auto* w : group)
@@ -154,17 +160,20 @@ template <class> void sublayer_encoder::scale(sublayer_end end, const Eigen::Mat
 
 inline void sublayer_encoder::divide_feeders(sublayer_end end, const shared_columns& shared,
                                              std::span<const float> factors) {
-  const auto divide = [&](const std::string& name, std::vector<float> values) {
-    for (std::size_t i = 0; i < values.size(); ++i) values[i] /= factors[shared.of_row(i)];
+  const auto divide = [&](const std::string& name, std::vector<float> values, std::size_t first) {
+    for (std::size_t i = first; i < values.size(); ++i)
+      values[i] /= factors[shared.of_row(i - first)];
     weights_.replace_vector(layer_, name, values);
     changed_[name] = std::move(values);
   };
-  if (end == sublayer_end::in) return divide(matrices_.norm_name, *matrices_.norm);
-  if (!matrices_.bias->empty()) divide(matrices_.bias_name, *matrices_.bias);
+  if (end == sublayer_end::in) return divide(matrices_.norm_name, *matrices_.norm, 0);
+  const biased_weight& feeder = *matrices_.readers.back();
+  const std::size_t first = matrices_.first_feeding_row();
+  if (!feeder.bias.empty()) divide(feeder.bias_name(), feeder.bias, first);
   for (auto* of : {&values_, &targets_}) {
-    matrix_f& m = of->at(matrices_.readers.back()->name);
-    for (Eigen::Index r = 0; r < m.rows(); ++r)
-      m.row(r) /= factors[shared.of_row(static_cast<std::size_t>(r))];
+    matrix_f& m = of->at(feeder.name);
+    for (std::size_t r = first; r < feeder.view.rows; ++r)
+      m.row(static_cast<Eigen::Index>(r)) /= factors[shared.of_row(r - first)];
   }
 }
 
@@ -179,7 +188,7 @@ void sublayer_encoder::encode(layer_walk& walk, layer_walk& original,
   if (awq_) { // what feeds the writer is changed before it is encoded itself
     const auto in = walk.statistics(sublayer_end::in).gram;
     const auto out = walk.statistics(sublayer_end::out).gram;
-    scale(sublayer_end::in, in);
+    if (!matrices_.norm->empty()) scale(sublayer_end::in, in); // else nothing can take the scales
     scale(sublayer_end::out, out);
     encode_vectors();
   }
@@ -246,7 +255,7 @@ inline void sublayer_encoder::install() {
   for (const auto* w : all())
     if (const auto* t = encoded_.find(w->name))
       weights_.replace(w->name, {t->type, w->view.rows, w->view.columns, t->bytes.data()});
-  for (const auto& name : vectors())
+  for (const auto& name : awq_ ? vectors() : std::vector<std::string>{})
     if (const auto* t = encoded_.find(name)) {
       std::vector<float> values(t->bytes.size() / row_bytes(t->type, 1));
       decode_row(t->type, t->bytes.data(), values);

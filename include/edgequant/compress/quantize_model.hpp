@@ -183,7 +183,7 @@ inline std::optional<std::uint64_t> quantize_model_job::widened_size() const {
   if (options_.widen.when == widening::choice::size) return options_.widen.hidden;
   const auto name = source_.metadata.get_string("general.architecture");
   const auto* row = name ? find_architecture(*name) : nullptr;
-  if (row == nullptr || !row->runs || !options_.plan.empty()) return std::nullopt;
+  if (row == nullptr || !can_widen(*row) || !options_.plan.empty()) return std::nullopt;
   const std::uint64_t hidden = read_model_shape(source_.metadata).hidden;
   const std::uint64_t wide = ceil_divide(hidden, std::uint64_t{256}) * 256;
   if (wide == hidden || wide * 100 > hidden * most_growth) return std::nullopt;

@@ -6,6 +6,7 @@
 
 #include "../core/matrix.hpp"
 #include "../model/layer_walk.hpp"
+#include "../model/sublayer_matrices.hpp"
 
 #include <Eigen/Cholesky>
 
@@ -26,6 +27,12 @@ struct compensation_sums {
 /// The sums of every other chunk, so that what one half says can be tried on the other.
 using compensation = std::array<compensation_sums, 2>;
 
+/// Where the writer's output y passes a norm before it is added, the residual r = (what the
+/// original's output is added to - what ours is) can only be made up for by its direction. With
+/// weights g and n = y / rms(y), a change d of y changes g n by g d / rms(y), less what it has
+/// along n. So tokens count by 1 / rms(y)^2, and the residual is the part of r / g that is at right
+/// angles to n, times rms(y).
+///
 /// Requires that both walks are at the input of the same sublayer. The sums do not depend on the
 /// number of threads. Memory: four columns x columns matrices of doubles, and two of hidden x
 /// columns.
@@ -52,6 +59,30 @@ template <class = void>
   using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic>;
   return Eigen::Map<const matrix>(x.data(), length, static_cast<Eigen::Index>(x.size()) / length)
       .cast<double>();
+}
+
+/// For a writer whose outputs are normalised: `residual`, a column a token, becomes what its
+/// outputs would have to change by, over their root mean square; returns one over that.
+template <class = void>
+[[nodiscard]] Eigen::VectorXd turn_into_directions(Eigen::MatrixXd& residual,
+                                                   const Eigen::MatrixXd& outputs,
+                                                   const std::vector<float>& norm) {
+  const Eigen::VectorXd g =
+      Eigen::Map<const Eigen::VectorXf>(norm.data(), static_cast<Eigen::Index>(norm.size()))
+          .template cast<double>();
+  // 1 / g, but nothing where a weight is next to nothing: no change shows there.
+  const double floor = 1e-4 * g.squaredNorm() / static_cast<double>(g.size());
+  const Eigen::VectorXd inverse = g.array() / (g.array().square() + floor);
+  Eigen::VectorXd weights(residual.cols());
+  for (Eigen::Index t = 0; t < residual.cols(); ++t) {
+    const double square = outputs.col(t).squaredNorm();
+    const double rms = std::sqrt(square / static_cast<double>(outputs.rows()));
+    weights[t] = rms > 0 ? 1 / rms : 0;
+    Eigen::VectorXd change = residual.col(t).cwiseProduct(inverse);
+    if (square > 0) change -= outputs.col(t) * (outputs.col(t).dot(change) / square);
+    residual.col(t) = change;
+  }
+  return weights;
 }
 
 /// Solves D (gram + damping) = rhs for rows D; false where the factorisation fails.
@@ -88,18 +119,27 @@ template <class>
 compensation measure_compensation(layer_walk& encoded, layer_walk& original, sublayer_end end,
                                   unsigned threads) {
   compensation sums;
+  const std::vector<float>& post_norm =
+      *sublayer_matrices(original.weights(), original.layer(), original.part()).post_norm;
   for (std::size_t chunk = 0; chunk < encoded.chunks(); ++chunk) {
     const auto tokens = encoded.inputs(chunk, end);
     const auto& before = encoded.vectors(chunk);
     const auto hidden = static_cast<Eigen::Index>(encoded.hidden());
     const auto count = static_cast<Eigen::Index>(before.size()) / hidden;
     const Eigen::Index length = static_cast<Eigen::Index>(tokens.size()) / count;
-    const Eigen::MatrixXd x = compression::detail::columns_of(tokens, length);
-    const Eigen::MatrixXd y = compression::detail::columns_of(original.inputs(chunk, end), length);
+    Eigen::MatrixXd x = compression::detail::columns_of(tokens, length);
+    Eigen::MatrixXd y = compression::detail::columns_of(original.inputs(chunk, end), length);
     Eigen::MatrixXd apart(0, count);
     if (end == sublayer_end::out)
-      apart = compression::detail::columns_of(original.vectors(chunk), hidden) -
-              compression::detail::columns_of(before, hidden);
+      apart = (compression::detail::columns_of(original.vectors(chunk), hidden) -
+               compression::detail::columns_of(before, hidden)) /
+              original.weights().shape().residual_scale;
+    if (apart.rows() != 0 && !post_norm.empty()) {
+      const Eigen::VectorXd weights = compression::detail::turn_into_directions(
+          apart, compression::detail::columns_of(original.outputs(chunk), hidden), post_norm);
+      x *= weights.asDiagonal();
+      y *= weights.asDiagonal();
+    }
     compensation_sums& s = sums[chunk % 2];
     if (s.gram.size() == 0)
       s = {Eigen::MatrixXd::Zero(length, length), Eigen::MatrixXd::Zero(length, length),

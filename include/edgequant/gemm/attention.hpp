@@ -26,6 +26,12 @@ struct softmax_state {
 };
 static_assert(sizeof(softmax_state) == softmax_state_bytes);
 
+/// Tokens of a tile.
+struct token_range {
+  std::size_t begin = 0, end = 0;
+};
+static_assert(sizeof(token_range) == token_range_bytes);
+
 namespace detail {
 
 /// scores[Queries][attention_tile_tokens] = queries[Queries][size] times the keys.
@@ -58,14 +64,15 @@ void score_tile(const attention_tile& tile, const float* queries, float* scores)
   }
 }
 
-/// Turns a query's scores[attention_tile_tokens] into weights e^(score - most), 0 from token `seen`
-/// on, and updates `state`. Returns the factor by which older sums must be multiplied.
+/// Turns a query's scores[attention_tile_tokens] into weights e^(score - most), 0 for tokens that
+/// are not seen, and updates `state`. Returns the factor by which older sums must be multiplied.
 template <simd::backend S>
-[[nodiscard]] float weigh_tile(float* scores, std::size_t seen, softmax_state& state) noexcept {
+[[nodiscard]] float weigh_tile(float* scores, token_range seen, softmax_state& state) noexcept {
   const auto lowest = S::broadcast(-std::numeric_limits<float>::max()), zero = S::broadcast(0.0f);
-  const auto visible = [seen](std::size_t i) {
-    return seen >= i + 16 ? 0xffffu : seen <= i ? 0u : (1u << (seen - i)) - 1;
+  const auto below = [](std::size_t end, std::size_t i) {
+    return end >= i + 16 ? 0xffffu : end <= i ? 0u : (1u << (end - i)) - 1;
   };
+  const auto visible = [&](std::size_t i) { return below(seen.end, i) & ~below(seen.begin, i); };
   typename S::f32 x[attention_tile_tokens / 16];
   float lanes[16];
   auto most = S::broadcast(state.most);
@@ -126,18 +133,19 @@ void mix_tile(const attention_tile& tile, std::size_t first, std::size_t tokens,
 
 } // namespace detail
 
-/// Adds a tile to the attention of queries[Queries][size], already scaled: query q sees the first
-/// seen[q] tokens of the tile. out[Queries][size] holds the sums so far, not yet divided by
-/// states[q].sum.
+/// Adds a tile to the attention of queries[Queries][size], already scaled: query q sees the tokens
+/// seen[q] of the tile. `cap`, unless 0, is the soft cap of scores. out[Queries][size] holds the
+/// sums so far, not yet divided by states[q].sum.
 template <std::size_t Queries, simd::backend S = simd::native>
-void attend_tile(const attention_tile& tile, const float* queries, const std::size_t* seen,
-                 softmax_state* states, float* out) noexcept {
+void attend_tile(const attention_tile& tile, const float* queries, const token_range* seen,
+                 float cap, softmax_state* states, float* out) noexcept {
   float scores[Queries * attention_tile_tokens], factors[Queries];
   detail::score_tile<Queries, S>(tile, queries, scores);
+  if (cap != 0) kernel::soft_cap<S>(scores, Queries * attention_tile_tokens, cap);
   std::size_t tokens = 0;
   for (std::size_t q = 0; q < Queries; ++q) {
     factors[q] = detail::weigh_tile<S>(scores + q * attention_tile_tokens, seen[q], states[q]);
-    tokens = std::max(tokens, seen[q]);
+    tokens = std::max(tokens, seen[q].end);
   }
   constexpr std::size_t vectors = 4;
   std::size_t i = 0;

@@ -13,6 +13,8 @@ namespace edgequant::inline EDGEQUANT_ABI::gemm {
 inline constexpr std::size_t attention_tile_tokens = 32;
 /// Bytes of the running maximum and sum of a query's softmax.
 inline constexpr std::size_t softmax_state_bytes = 8;
+/// Bytes of the range of tokens that a query sees.
+inline constexpr std::size_t token_range_bytes = 16;
 
 /// Activations of a group, which share a scale, and the bytes that a group takes when it is coded.
 inline constexpr std::size_t activation_group_length = 32, activation_group_bytes = 52;

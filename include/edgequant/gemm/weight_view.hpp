@@ -27,6 +27,9 @@ struct weight_view {
   const float* scales = nullptr; ///< i8: value = code * scale, one a row
 };
 
+/// `count` rows from row `first` on, a multiple of 16 in panels.
+[[nodiscard]] weight_view rows_of(const weight_view& w, std::size_t first, std::size_t count);
+
 /// Calls use(F{}) with the format if its panels are gemm::panel_block; false if they are not.
 template <class Use> constexpr bool visit_coded_panels(format type, Use&& use) {
   bool known = false;
@@ -70,6 +73,20 @@ template <class Use> constexpr bool visit_coded_panels(format type, Use&& use) {
     bytes = (w.rows + 15) / 16 * (w.columns / F::block_length) * gemm::panel_block<F>::bytes;
   });
   return bytes;
+}
+
+inline weight_view rows_of(const weight_view& w, std::size_t first, std::size_t count) {
+  weight_view part = w;
+  part.rows = first;
+  const bool panels = w.layout == weight_layout::panels;
+  assert(!panels || first % 16 == 0);
+  const std::size_t before = panels                 ? panel_bytes(part)
+                             : w.type == format::i8 ? first * w.columns
+                                                    : first * row_bytes(w.type, w.columns);
+  part.rows = count;
+  part.data += before;
+  if (w.scales != nullptr) part.scales += first;
+  return part;
 }
 
 /// Copies a matrix into panels at `to`, panel_bytes(w) bytes. Returns the view of them.

@@ -77,6 +77,8 @@ public:
   [[nodiscard]] std::optional<std::vector<float>> get_floats(std::string_view key) const;
   /// An array of any integer type.
   [[nodiscard]] std::optional<std::vector<std::int32_t>> get_ints(std::string_view key) const;
+  /// An array of bools, or of integers that are not 0 where a bool would be true.
+  [[nodiscard]] std::optional<std::vector<bool>> get_bools(std::string_view key) const;
 
   /// The same entries in the same order; the place does not matter.
   friend bool operator==(const gguf_metadata& a, const gguf_metadata& b) {
@@ -263,6 +265,22 @@ inline std::optional<std::vector<float>> gguf_metadata::get_floats(std::string_v
 inline std::optional<std::vector<std::int32_t>>
 gguf_metadata::get_ints(std::string_view key) const {
   return get_array<std::int32_t>(key);
+}
+
+inline std::optional<std::vector<bool>> gguf_metadata::get_bools(std::string_view key) const {
+  const entry* item = find(key);
+  if (item == nullptr || item->type != gguf_type::array) return std::nullopt;
+  auto reader = open(*item);
+  if (read_gguf_type(reader) != gguf_type::boolean) {
+    const auto ints = *get_ints(key);
+    std::vector<bool> values;
+    for (const auto i : ints) values.push_back(i != 0);
+    return values;
+  }
+  std::vector<bool> values(static_cast<std::size_t>(reader.read<std::uint64_t>("an array length")));
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = convert<bool>(reader, *item, gguf_type::boolean);
+  return values;
 }
 
 inline std::uint64_t gguf_alignment(const gguf_metadata& metadata) {

@@ -57,6 +57,15 @@ public:
   /// Call last: bad_file for a field that nobody asked for, with the name most like it.
   void require_no_others() const;
 
+  /// Whether the field is there, and null.
+  [[nodiscard]] bool is_null(std::string_view name) const {
+    const auto at = object_->find(name);
+    return at != object_->end() && at->is_null();
+  }
+  /// Whether somebody has asked for a field.
+  [[nodiscard]] bool was_asked_for(std::string_view name) const {
+    return std::find(asked_.begin(), asked_.end(), name) != asked_.end();
+  }
   /// The fields that are not null and that nobody asked for so far.
   [[nodiscard]] std::vector<std::string> others() const;
 

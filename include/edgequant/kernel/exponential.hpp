@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// The exponential function sixteen at a time, and the activation that is made of it.
+/// The exponential function sixteen at a time, and what activations are made of it.
 #pragma once
 
 #include "lanes.hpp"
@@ -23,15 +23,58 @@ template <simd::backend S>
   return S::times_power_of_2(sum, n);
 }
 
-/// gate[i] = silu(gate[i]) * up[i], where silu(x) = x / (1 + e^-x). Source: Shazeer 2020 (SwiGLU).
+/// x / (1 + e^-y): silu(x) where y is x.
+template <simd::backend S>
+[[nodiscard]] inline typename S::f32 times_sigmoid(typename S::f32 x, typename S::f32 y) noexcept {
+  return S::div(x, S::add(S::broadcast(1.0f), exponential<S>(S::sub(S::broadcast(0.0f), y))));
+}
+
+/// gate[i] = silu(gate[i]) * up[i]. Source: Shazeer 2020 (SwiGLU).
 template <simd::backend S = simd::native>
 void multiply_silu(float* gate, const float* up, std::size_t n) noexcept {
-  const auto zero = S::broadcast(0.0f), one = S::broadcast(1.0f);
   for_each_16(n, [&](std::size_t i, auto lanes) {
     const auto x = load_floats<S>(lanes, gate + i);
-    const auto silu = S::div(x, S::add(one, exponential<S>(S::sub(zero, x))));
-    const auto product = S::mul(silu, load_floats<S>(lanes, up + i));
+    const auto product = S::mul(times_sigmoid<S>(x, x), load_floats<S>(lanes, up + i));
     lanes.store(gate + i, [&](float* p) { S::store(p, product); });
+  });
+}
+
+/// gate[i] = gelu(gate[i]) * up[i], with the approximation gelu(x) = x / (1 + e^-2y), y = sqrt(2 /
+/// pi) (x + 0.044715 x^3). Source: Hendrycks and Gimpel 2016; Shazeer 2020 (GeGLU).
+template <simd::backend S = simd::native>
+void multiply_gelu(float* gate, const float* up, std::size_t n) noexcept {
+  const auto linear = S::broadcast(1.59576912f), cubic = S::broadcast(1.59576912f * 0.044715f);
+  for_each_16(n, [&](std::size_t i, auto lanes) {
+    const auto x = load_floats<S>(lanes, gate + i);
+    const auto y = S::mul(x, S::multiply_add(S::mul(x, x), cubic, linear));
+    const auto product = S::mul(times_sigmoid<S>(x, y), load_floats<S>(lanes, up + i));
+    lanes.store(gate + i, [&](float* p) { S::store(p, product); });
+  });
+}
+
+/// gate[i] = g / (1 + e^-1.702 g) * (u + 1), with g the gate up to 7 and u the other half within
+/// -7..7. Source: the model card and code of gpt-oss.
+template <simd::backend S = simd::native>
+void multiply_clamped_silu(float* gate, const float* up, std::size_t n) noexcept {
+  const auto limit = S::broadcast(7.0f), lowest = S::broadcast(-7.0f), one = S::broadcast(1.0f);
+  const auto slope = S::broadcast(1.702f);
+  for_each_16(n, [&](std::size_t i, auto lanes) {
+    // The operands in this order: NaN passes.
+    const auto x = S::min(limit, load_floats<S>(lanes, gate + i));
+    const auto u = S::max(lowest, S::min(limit, load_floats<S>(lanes, up + i)));
+    const auto product = S::mul(times_sigmoid<S>(x, S::mul(x, slope)), S::add(u, one));
+    lanes.store(gate + i, [&](float* p) { S::store(p, product); });
+  });
+}
+
+/// x[i] = cap * tanh(x[i] / cap) = cap - 2 cap / (1 + e^(2 x[i] / cap)).
+template <simd::backend S = simd::native>
+void soft_cap(float* x, std::size_t n, float cap) noexcept {
+  const auto factor = S::broadcast(2 / cap), limit = S::broadcast(cap), one = S::broadcast(1.0f);
+  for_each_16(n, [&](std::size_t i, auto lanes) {
+    const auto e = exponential<S>(S::mul(load_floats<S>(lanes, x + i), factor));
+    const auto y = S::sub(limit, S::div(S::add(limit, limit), S::add(one, e)));
+    lanes.store(x + i, [&](float* p) { S::store(p, y); });
   });
 }
 

@@ -1,46 +1,208 @@
 // SPDX-License-Identifier: MIT
-/// What a GGUF file says of its network: sizes, and what its architecture does differently.
+/// Architectures as data: a row says how a network differs from Llama.
 #pragma once
 
-#include "../io/gguf_metadata.hpp"
+#include "../config.hpp"
 
 #include <cstdint>
-#include <string>
 #include <string_view>
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
 /// Which values of a head RoPE turns together.
-enum class rope_order {
+enum class rope_order : std::uint8_t {
   pairs,  ///< 2i and 2i + 1
   halves, ///< i and i + size / 2
 };
 
-/// A row an architecture: how it differs from Llama. Source: the modeling files of Hugging Face
-/// transformers; the counts of parameters that follow equal the published ones.
+/// What the gate of a feed-forward network passes through.
+enum class gate_activation : std::uint8_t {
+  silu,
+  gelu,         ///< its approximation by tanh
+  clamped_silu, ///< gpt-oss's: x sigmoid(1.702 x), both halves clamped, one added to the other
+};
+
+/// Where a sublayer has its norms: of what it reads, and of what it adds to the residual stream.
+enum class norm_place : std::uint8_t { before, after, both };
+
+/// Norms of queries and keys before RoPE turns them.
+enum class qk_norm : std::uint8_t {
+  none,
+  head, ///< each head by itself, all with the same weights
+  all,  ///< all heads of a token together
+};
+
+/// A row an architecture. Source: the modeling files of Hugging Face transformers, the keys that
+/// llama.cpp reads; the counts of parameters that follow equal the published ones.
 struct architecture_row {
   std::string_view name;       ///< general.architecture, and the prefix of its keys
   std::string_view model_type; ///< of config.json
   rope_order rope = rope_order::halves;
+  gate_activation activation = gate_activation::silu;
+  norm_place norms = norm_place::before;
+  qk_norm qk_norms = qk_norm::none;
   bool qkv_bias = false;        ///< q, k and v have biases; where not, they may
-  bool qk_norms = false;        ///< a norm of head_size for q and one for k
-  bool post_norms = false;      ///< norms behind attention and feed-forward too
+  bool fused = false;           ///< q, k and v are one matrix, and so are gate and up
   bool tied_embeddings = false; ///< where config.json does not say
   std::uint64_t head_size = 0;  ///< likewise; 0: hidden_size / heads
-  bool runs = false;            ///< the built-in engine runs it
+  double rms_epsilon = 1e-6, rope_base = 10000; ///< likewise
+  bool rope_factors = false;                    ///< files may hold divisors of RoPE's frequencies
+  bool partial_rope = false;                    ///< RoPE may turn a part of a head
+
+  bool scaled_embedding = false; ///< embeddings are multiplied by sqrt(hidden_size)
+  bool unit_norms = false;       ///< checkpoints hold the weights of norms less 1
+  bool multipliers = false;      ///< keys embedding_scale, residual_scale and logit_scale count
+
+  /// Layers see a window of tokens, but each window_period-th sees all; 1: no layer sees all; 0: a
+  /// window has no meaning.
+  std::uint32_t window_period = 0;
+  std::uint32_t window = 0;         ///< tokens, where the file does not say; 0: none
+  double local_rope_base = 0;       ///< of layers with a window; 0: as the others
+  bool local_rope_scaled = true;    ///< rope.scaling counts for layers with a window too
+  bool rope_in_windows = false;     ///< where some layers have windows, the others have no RoPE
+  std::uint32_t no_rope_period = 0; ///< each so manieth layer has no RoPE; 0: all have
+
+  /// The feed-forward network is one of experts, of which each token takes some: those with the
+  /// largest logits, weighed by the softmax of these.
+  bool experts = false;
+  bool attention_sinks = false; ///< a logit a head that takes part in its softmax
+  bool expert_biases = false;   ///< the router and the experts have biases
+  /// The norm before feed-forward is called post_attention_norm.
+  bool renamed_norm = false;
+
+  float attention_softcap = 0, logit_softcap = 0; ///< where the file does not say; 0: none
+  /// With so many layers queries are divided by sqrt(hidden_size / heads), not sqrt(head size).
+  std::uint32_t mean_head_layers = 0;
 };
 
-/// Phi-3 keeps q, k and v in one matrix, gate and up in another: no other number of values.
+namespace model::detail {
+
+[[nodiscard]] constexpr architecture_row llama_row(std::string_view name,
+                                                   std::string_view model_type) {
+  architecture_row row{name, model_type};
+  row.rope = rope_order::pairs;
+  row.window_period = 1; // Mistral's
+  row.rope_factors = true;
+  return row;
+}
+[[nodiscard]] constexpr architecture_row qwen_row(std::string_view name, bool qk_norms) {
+  architecture_row row{name, name};
+  row.qkv_bias = !qk_norms;
+  row.qk_norms = qk_norms ? qk_norm::head : qk_norm::none;
+  row.head_size = qk_norms ? 128 : 0;
+  return row;
+}
+[[nodiscard]] constexpr architecture_row scaled_row(std::string_view name) {
+  architecture_row row = llama_row(name, name);
+  row.multipliers = true;
+  row.window_period = 0;
+  return row;
+}
+[[nodiscard]] constexpr architecture_row smollm3_row() {
+  architecture_row row = llama_row("smollm3", "smollm3");
+  row.no_rope_period = 4;
+  row.window_period = 0;
+  row.rope_base = 2e6;
+  row.rope_factors = false;
+  row.tied_embeddings = true;
+  return row;
+}
+[[nodiscard]] constexpr architecture_row deci_row() {
+  architecture_row row = llama_row("deci", "nemotron-nas");
+  row.window_period = 0;
+  return row;
+}
+[[nodiscard]] constexpr architecture_row phi3_row() {
+  architecture_row row{"phi3", "phi3"};
+  row.fused = row.rope_factors = row.partial_rope = true;
+  row.rms_epsilon = 1e-5;
+  row.window_period = 1;
+  return row;
+}
+[[nodiscard]] constexpr architecture_row gemma_row(std::string_view name,
+                                                   std::string_view model_type) {
+  architecture_row row{name, model_type};
+  row.activation = gate_activation::gelu;
+  row.tied_embeddings = row.scaled_embedding = row.unit_norms = true;
+  row.head_size = 256;
+  return row;
+}
+[[nodiscard]] constexpr architecture_row gemma2_row() {
+  architecture_row row = gemma_row("gemma2", "gemma2");
+  row.norms = norm_place::both;
+  row.window_period = 2, row.window = 4096;
+  row.attention_softcap = 50, row.logit_softcap = 30;
+  row.mean_head_layers = 46;
+  return row;
+}
+[[nodiscard]] constexpr architecture_row gemma3_row(std::string_view model_type) {
+  architecture_row row = gemma_row("gemma3", model_type);
+  row.norms = norm_place::both;
+  row.qk_norms = qk_norm::head;
+  row.window_period = 6;
+  row.rope_base = 1e6;
+  row.local_rope_base = 10000, row.local_rope_scaled = false;
+  row.mean_head_layers = 62;
+  return row;
+}
+[[nodiscard]] constexpr architecture_row olmo2_row(std::string_view model_type) {
+  architecture_row row{"olmo2", model_type};
+  row.norms = norm_place::after;
+  row.qk_norms = qk_norm::all;
+  row.window_period = 4;
+  row.rms_epsilon = 1e-5, row.rope_base = 5e5;
+  row.local_rope_scaled = false;
+  return row;
+}
+[[nodiscard]] constexpr architecture_row exaone4_row() {
+  architecture_row row{"exaone4", "exaone4"};
+  row.norms = norm_place::after;
+  row.qk_norms = qk_norm::head;
+  row.window_period = 4;
+  row.rms_epsilon = 1e-5;
+  row.rope_in_windows = row.rope_factors = true;
+  return row;
+}
+
+[[nodiscard]] constexpr architecture_row qwen3moe_row() {
+  architecture_row row = qwen_row("qwen3moe", true);
+  row.model_type = "qwen3_moe";
+  row.experts = true;
+  return row;
+}
+[[nodiscard]] constexpr architecture_row gpt_oss_row() {
+  architecture_row row{"gpt-oss", "gpt_oss"};
+  row.activation = gate_activation::clamped_silu;
+  row.experts = row.qkv_bias = row.attention_sinks = row.expert_biases = row.renamed_norm = true;
+  row.head_size = 64;
+  row.rms_epsilon = 1e-5, row.rope_base = 150000;
+  row.window_period = 2;
+  return row;
+}
+
+} // namespace model::detail
+
+/// The first row of a name stands for it where no model_type is known.
 inline constexpr architecture_row architecture_table[] = {
-    {"llama", "llama", rope_order::pairs, false, false, false, false, 0, true},
-    {"llama", "mistral", rope_order::pairs, false, false, false, false, 0, true},
-    {"qwen2", "qwen2", rope_order::halves, true, false, false, false, 0, true},
-    {"qwen3", "qwen3", rope_order::halves, false, true, false, false, 128},
-    {"phi3", "phi3"},
-    {"gemma", "gemma", rope_order::halves, false, false, false, true, 256},
-    {"gemma2", "gemma2", rope_order::halves, false, false, true, true, 256},
-    {"gemma3", "gemma3_text", rope_order::halves, false, true, true, true, 256},
-    {"gemma3", "gemma3", rope_order::halves, false, true, true, true, 256},
+    model::detail::llama_row("llama", "llama"),
+    model::detail::llama_row("llama", "mistral"),
+    model::detail::llama_row("llama", "ministral"),
+    model::detail::qwen_row("qwen2", false),
+    model::detail::qwen_row("qwen3", true),
+    model::detail::smollm3_row(),
+    model::detail::scaled_row("minicpm"),
+    model::detail::scaled_row("granite"),
+    model::detail::deci_row(),
+    model::detail::phi3_row(),
+    model::detail::gemma_row("gemma", "gemma"),
+    model::detail::gemma2_row(),
+    model::detail::gemma3_row("gemma3_text"),
+    model::detail::gemma3_row("gemma3"),
+    model::detail::olmo2_row("olmo2"),
+    model::detail::olmo2_row("olmo3"),
+    model::detail::exaone4_row(),
+    model::detail::qwen3moe_row(),
+    model::detail::gpt_oss_row(),
 };
 
 /// The first row of a general.architecture, or null.
@@ -48,117 +210,6 @@ inline constexpr architecture_row architecture_table[] = {
   for (const auto& row : architecture_table)
     if (row.name == name) return &row;
   return nullptr;
-}
-
-struct model_shape {
-  const architecture_row* architecture = nullptr;
-  std::size_t hidden = 0, feed_forward = 0, layers = 0;
-  std::size_t heads = 0, kv_heads = 0, head_size = 0;
-  std::size_t rope_size = 0; ///< values of a head that RoPE turns
-  std::size_t context = 0;   ///< tokens
-  float rms_epsilon = 0;
-  double rope_base = 10000;
-  double rope_scale = 1; ///< positions are divided by it
-};
-
-/// Reads the keys. bad_file, naming the key, for an unknown architecture, a missing key, and sizes
-/// that are 0, beyond 2^31 or contradict each other.
-[[nodiscard]] model_shape read_model_shape(const gguf_metadata& metadata);
-
-namespace model::detail {
-
-/// The keys of one architecture.
-class shape_reader {
-public:
-  shape_reader(const gguf_metadata& metadata, std::string_view architecture)
-      : metadata_(metadata), prefix_(std::string(architecture) + ".") {}
-
-  [[nodiscard]] std::size_t size(const char* name) const {
-    const auto value = optional_size(name);
-    if (!value) refuse(name, "the key is missing");
-    return *value;
-  }
-  [[nodiscard]] std::optional<std::size_t> optional_size(const char* name) const {
-    const auto value = equal_sizes(name);
-    if (value && (*value == 0 || *value > 0x7fffffff)) refuse(name, "expected 1 to 2^31 - 1");
-    return value;
-  }
-  /// An integer, or an array of one a layer that are all the same.
-  [[nodiscard]] std::optional<std::uint64_t> equal_sizes(const char* name) const {
-    const auto* item = metadata_.find(prefix_ + name);
-    if (item == nullptr || item->type != gguf_type::array)
-      return metadata_.get_uint(prefix_ + name);
-    const auto sizes = *metadata_.get_ints(prefix_ + name);
-    const auto layers = metadata_.get_uint(prefix_ + "block_count");
-    if (sizes.empty() || sizes.size() != layers) refuse(name, "expected one number a layer");
-    for (const auto size : sizes)
-      if (size != sizes[0]) refuse(name, "layers of different sizes cannot be run");
-    return sizes[0] < 0 ? 0 : static_cast<std::uint64_t>(sizes[0]);
-  }
-  [[nodiscard]] double positive(const char* name, std::optional<double> otherwise) const {
-    const auto value = metadata_.get_float(prefix_ + name);
-    if (!value && !otherwise) refuse(name, "the key is missing");
-    const double number = value.value_or(otherwise.value_or(0));
-    if (!(number > 0 && number <= 3e38)) refuse(name, "expected a positive number");
-    return number;
-  }
-  [[nodiscard]] std::optional<std::string> text(const char* name) const {
-    return metadata_.get_string(prefix_ + name);
-  }
-  [[noreturn]] void refuse(const char* name, const std::string& problem) const {
-    fail(error_code::bad_file, place_of(metadata_.place(), "key", prefix_ + name), problem);
-  }
-
-private:
-  const gguf_metadata& metadata_;
-  std::string prefix_;
-};
-
-/// The row of a file that the engine runs.
-inline const architecture_row& architecture_of(const gguf_metadata& metadata) {
-  const auto name = metadata.get_string("general.architecture");
-  const std::string place = place_of(metadata.place(), "key", "general.architecture");
-  if (!name) fail(error_code::bad_file, place, "the key is missing");
-  const auto* found = find_architecture(*name);
-  if (found != nullptr && found->runs) return *found;
-  std::string known;
-  for (const auto& row : architecture_table)
-    if (row.runs && find_architecture(row.name) == &row) // the first of its name
-      known += (known.empty() ? "" : " and ") + std::string(row.name);
-  fail(error_code::bad_file, place, "'" + escaped(*name) + "' cannot be run; " + known + " can");
-}
-
-} // namespace model::detail
-
-inline model_shape read_model_shape(const gguf_metadata& metadata) {
-  model_shape shape;
-  shape.architecture = &model::detail::architecture_of(metadata);
-  const model::detail::shape_reader keys(metadata, shape.architecture->name);
-  shape.hidden = keys.size("embedding_length");
-  shape.feed_forward = keys.size("feed_forward_length");
-  shape.layers = keys.size("block_count");
-  shape.context = keys.size("context_length");
-  shape.heads = keys.size("attention.head_count");
-  shape.kv_heads = keys.optional_size("attention.head_count_kv").value_or(shape.heads);
-  if (shape.heads % shape.kv_heads != 0)
-    keys.refuse("attention.head_count_kv", "attention.head_count is no multiple of it");
-  const auto head_size = keys.optional_size("attention.key_length");
-  if (!head_size && shape.hidden % shape.heads != 0)
-    keys.refuse("attention.head_count", "embedding_length is no multiple of it");
-  shape.head_size = head_size.value_or(shape.hidden / shape.heads);
-  if (keys.optional_size("attention.value_length").value_or(shape.head_size) != shape.head_size)
-    keys.refuse("attention.value_length", "another size than that of keys cannot be run");
-  shape.rope_size = keys.optional_size("rope.dimension_count").value_or(shape.head_size);
-  if (shape.rope_size % 2 != 0 || shape.rope_size > shape.head_size)
-    keys.refuse("rope.dimension_count", "expected an even number up to the head size");
-  shape.rms_epsilon = static_cast<float>(keys.positive("attention.layer_norm_rms_epsilon", {}));
-  shape.rope_base = keys.positive("rope.freq_base", 10000.0);
-  const auto scaling = keys.text("rope.scaling.type").value_or("none");
-  if (scaling == "linear")
-    shape.rope_scale = keys.positive("rope.scaling.factor", 1.0);
-  else if (scaling != "none")
-    keys.refuse("rope.scaling.type", "'" + escaped(scaling) + "' cannot be run; linear can");
-  return shape;
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -4,9 +4,8 @@
 #pragma once
 
 #include "../core/number_text.hpp"
-#include "architecture.hpp"
+#include "model_shape.hpp"
 
-#include <cmath>
 #include <initializer_list>
 
 namespace edgequant::inline EDGEQUANT_ABI {
@@ -41,36 +40,42 @@ inline constexpr architecture_key_row architecture_key_table[] = {
     {"rope.freq_base", key_use::honoured},
     {"rope.scaling.type", key_use::honoured},
     {"vocab_size", key_use::inert}, // the embedding has the rows that it has
-    {"rope.scaling.finetuned", key_use::inert},
-    {"rope.scaling.original_context_length", key_use::inert}, // of yarn and longrope alone
-    {"rope.scaling.yarn_beta_fast", key_use::inert},          // of yarn alone, which is refused
-    {"rope.scaling.yarn_beta_slow", key_use::inert},
-    {"rope.scaling.yarn_ext_factor", key_use::neutral, 0},
+    {"rope.freq_base_swa", key_use::honoured},
+    {"rope.scaling.finetuned", key_use::inert}, // but of granite
+    {"rope.scaling.original_context_length", key_use::honoured},
+    {"rope.scaling.yarn_beta_fast", key_use::honoured},
+    {"rope.scaling.yarn_beta_slow", key_use::honoured},
+    {"rope.scaling.yarn_ext_factor", key_use::judged},
     {"rope.scaling.yarn_attn_factor", key_use::neutral, 1},
-    {"rope.scaling.yarn_log_multiplier", key_use::neutral, 0},
-    {"rope.scaling.attn_factor", key_use::neutral, 1},
+    {"rope.scaling.yarn_log_multiplier", key_use::honoured},
+    {"rope.scaling.attn_factor", key_use::honoured},
     {"rope.scaling.alpha", key_use::neutral, 0},
     {"rope.scale_linear", key_use::neutral, 1},
-    {"expert_count", key_use::neutral, 0},
-    {"expert_used_count", key_use::neutral, 0},
+    {"expert_count", key_use::judged},
+    {"expert_used_count", key_use::judged},
+    {"expert_feed_forward_length", key_use::judged},
     {"expert_shared_count", key_use::neutral, 0},
+    {"expert_weights_scale", key_use::neutral, 1},
+    {"expert_weights_norm", key_use::neutral, 1},
+    {"expert_gating_func", key_use::judged},
     {"nextn_predict_layers", key_use::neutral, 0},
     {"leading_dense_block_count", key_use::neutral, 0},
     {"use_parallel_residual", key_use::neutral, 0},
     {"pooling_type", key_use::neutral, 0},
-    {"logit_scale", key_use::neutral, 1},
-    {"residual_scale", key_use::neutral, 1},
-    {"embedding_scale", key_use::neutral, 1},
-    {"attn_logit_softcapping", key_use::neutral, 0},
-    {"final_logit_softcapping", key_use::neutral, 0},
+    {"logit_scale", key_use::judged},
+    {"residual_scale", key_use::judged},
+    {"embedding_scale", key_use::judged},
+    {"attn_logit_softcapping", key_use::honoured},
+    {"final_logit_softcapping", key_use::honoured},
     {"attention.causal", key_use::neutral, 1},
     {"attention.clamp_kqv", key_use::neutral, 0},
     {"attention.max_alibi_bias", key_use::neutral, 0},
     {"attention.output_scale", key_use::neutral, 1},
     {"attention.value_scale", key_use::neutral, 1},
     {"attention.shared_kv_layers", key_use::neutral, 0},
-    {"attention.scale", key_use::judged},
-    {"attention.sliding_window", key_use::judged},
+    {"attention.scale", key_use::honoured},
+    {"attention.sliding_window", key_use::honoured},
+    {"attention.sliding_window_pattern", key_use::honoured},
     {"rope.scaling.factor", key_use::judged},
     {"hidden_activation", key_use::judged},
     {"tensor_data_layout", key_use::judged},
@@ -127,19 +132,26 @@ private:
     if (row.use == key_use::judged) judge_value(item, row.name);
   }
   void judge_value(const gguf_metadata::entry& item, std::string_view name) const {
-    if (name == "hidden_activation") return require_text(item, {"silu"});
+    if (name == "hidden_activation")
+      return shape_.architecture->activation == gate_activation::silu
+                 ? require_text(item, {"silu"})
+                 : require_text(item, {"gelu", "gelu_pytorch_tanh", "gelu_tanh"});
     if (name == "tensor_data_layout") return require_layout(item);
     if (name == "rope.scaling.factor") {
       const auto type = metadata_.get_string(prefix_ + "rope.scaling.type").value_or("");
-      if (type != "linear")
+      if (type != "linear" && type != "yarn" && type != "longrope")
         require(item, number(item) == 1, "1, or rope.scaling.type 'linear' with it,");
-    } else if (name == "attention.sliding_window") { // 0: none
-      const double window = number(item);
-      require(item, window == 0 || window >= static_cast<double>(shape_.context),
-              "0 or at least the context_length");
-    } else { // attention.scale, a float: 2^-20 is more than its rounding and less than any intent
-      const double ours = 1 / std::sqrt(static_cast<double>(shape_.head_size));
-      require(item, std::abs(number(item) / ours - 1) < 0x1p-20, "1 / sqrt(head size)");
+    } else if (name == "rope.scaling.yarn_ext_factor") { // read where it counts
+      if (!shape_.rope.yarn) require(item, number(item) == 0, "0");
+    } else if (name == "expert_gating_func") { // softmax, of all or of those chosen
+      if (shape_.architecture->experts)
+        require(item, number(item) == 1 || number(item) == 3, "1 or 3");
+      else
+        require(item, number(item) == 0, "0");
+    } else if (name.starts_with("expert_")) {
+      if (!shape_.architecture->experts) require(item, number(item) == 0, "0");
+    } else if (!shape_.architecture->multipliers) {
+      require(item, number(item) == 1, "1");
     }
   }
   /// Both names stand for the order of q and k rows that llama's rope_order is made for.

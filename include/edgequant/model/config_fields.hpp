@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-/// The fields of a Llama's config.json that have no place in llama_config: which may be passed
-/// over, and which change what the network computes.
+/// The fields of a config.json that have no place in checkpoint_config: which may be passed over,
+/// and which change what the network computes.
 #pragma once
 
 #include "../core/number_parse.hpp"
@@ -18,8 +18,9 @@ struct neutral_field {
   std::string_view name, neutral;
 };
 
-/// GGUF's llama has no place for these. Names as in the configurations of Hugging Face
-/// transformers, MiniCPM, Granite, Cohere, Gemma, GPT-NeoX, Falcon and their relatives.
+/// An architecture that does not read these has no place for them. Names as in the configurations
+/// of Hugging Face transformers, MiniCPM, Granite, Cohere, Gemma, GPT-NeoX, Falcon and their
+/// relatives.
 // clang-format off
 inline constexpr neutral_field neutral_fields[] = {
     // activation
@@ -80,6 +81,7 @@ inline constexpr neutral_field neutral_fields[] = {
     {"attention_norm", "false"}, {"rms_norm_offset", "false 0"},
     {"rms_norm_add_unit_offset", "false"}, {"rms_norm_unit_offset", "false"},
     {"add_unit_offset", "false"}, {"norm_offset", "false 0"}, {"norm_bias", "false"},
+    {"swiglu_limit", "0"}, {"swiglu_alpha", ""}, {"swiglu_limits", "0"},
     {"norm_type", "rmsnorm rms_norm rms RMSNorm LlamaRMSNorm"},
     {"normalization", "rmsnorm rms_norm rms RMSNorm LlamaRMSNorm"},
     {"normalization_type", "rmsnorm rms_norm rms RMSNorm LlamaRMSNorm"},
@@ -152,8 +154,9 @@ inline constexpr std::string_view harmless_fields[] = {
 /// Whether a value of a neutral_field leaves the network as it is. A list does if each entry does.
 [[nodiscard]] bool is_neutral(const nlohmann::json& value, std::string_view neutral);
 
-/// Takes every field of neutral_fields and harmless_fields, and returns a note for each field that
-/// is left: call it last. bad_file, naming field and value, for one that is not neutral.
+/// Takes every field of neutral_fields that nobody has asked for yet, and of harmless_fields, and
+/// returns a note for each field that is left: call it last. bad_file, naming field and value, for
+/// one that is not neutral.
 [[nodiscard]] std::vector<std::string> check_other_fields(json_object& fields,
                                                           const std::string& file);
 
@@ -187,13 +190,14 @@ inline bool is_neutral(const nlohmann::json& value, std::string_view neutral) {
 
 inline std::vector<std::string> check_other_fields(json_object& fields, const std::string& file) {
   for (const auto& row : neutral_fields) {
+    if (fields.was_asked_for(row.name)) continue;
     const auto* value = fields.find(row.name);
     if (value == nullptr || is_neutral(*value, row.neutral)) continue;
     std::string list(row.neutral);
     for (std::size_t at = 0; (at = list.find(' ', at)) != list.npos; at += 4)
       list.replace(at, 1, " or ");
     fields.refuse(row.name, (list.empty() ? "no value" : list) +
-                                ", as GGUF's llama has no place for another network");
+                                ", as its architecture has no place in GGUF for another network");
   }
   for (const auto name : harmless_fields) (void)fields.find(name);
   std::vector<std::string> notes;

@@ -17,6 +17,10 @@ struct attention_heads {
   const float* from;
   float* to;
   std::size_t queries, keys, size;
+  float scale;        ///< what queries are multiplied by
+  float softcap;      ///< of scores; 0: none
+  std::size_t window; ///< tokens that a query sees, its own among them; 0: all before it
+  const float* sinks; ///< a logit a head of queries that takes part in the softmax; null: none
 };
 
 /// `count` tokens of a chunk from its token `first` on; the chunk begins at `position` of a text.
@@ -35,7 +39,7 @@ public:
 private:
   std::vector<float> keys_, values_, queries_, out_;
   std::vector<gemm::softmax_state> states_;
-  std::vector<std::size_t> seen_;
+  std::vector<gemm::token_range> seen_;
 };
 static_assert(sizeof(head_attention) <= model::detail::head_attention_bytes);
 
@@ -49,29 +53,35 @@ inline void head_attention::run(const attention_heads& heads, const chunk_part& 
   resize_exactly(queries_, rows * d);
   out_.assign(rows * d, 0.0f);
   states_.assign(rows, {});
+  for (std::size_t r = 0; heads.sinks != nullptr && r < rows; ++r)
+    states_[r] = {heads.sinks[key * group + r % group], 1.0f};
   resize_exactly(seen_, rows);
   const auto place_of = [&](std::size_t r) {
     return ((part.first + r / group) * heads.queries + key * group + r % group) * d;
   };
-  const float scale = 1.0f / std::sqrt(static_cast<float>(d));
   for (std::size_t r = 0; r < rows; ++r)
-    for (std::size_t i = 0; i < d; ++i) queries_[r * d + i] = heads.from[place_of(r) + i] * scale;
+    for (std::size_t i = 0; i < d; ++i)
+      queries_[r * d + i] = heads.from[place_of(r) + i] * heads.scale;
 
   const std::size_t start = part.position + part.first, end = start + part.count;
-  for (std::size_t begin = 0; begin < end; begin += tile) {
+  const auto first_seen = [&](std::size_t position) {
+    return heads.window != 0 && position >= heads.window ? position + 1 - heads.window : 0;
+  };
+  for (std::size_t begin = first_seen(start) / tile * tile; begin < end; begin += tile) {
     const std::size_t tokens = std::min(tile, end - begin), next = begin + tokens;
     // Its parts are short: the processor would look ahead no further than one of them.
     if (next < end) cache.prefetch(part.layer, key, next, std::min(tile, end - next));
     cache.read_keys(part.layer, key, begin, tokens, keys_.data(), tile);
     cache.read_values(part.layer, key, begin, tokens, values_.data());
     for (std::size_t r = 0; r < rows; ++r) {
-      const std::size_t past = start + r / group + 1;
-      seen_[r] = past > begin ? std::min(tile, past - begin) : 0;
+      const std::size_t position = start + r / group, first = first_seen(position);
+      seen_[r] = {first > begin ? std::min(tile, first - begin) : 0,
+                  position + 1 > begin ? std::min(tile, position + 1 - begin) : 0};
     }
     const gemm::attention_tile keys_and_values{keys_.data(), values_.data(), d};
     const auto attend = [&](std::size_t r, auto together) {
       gemm::attend_tile<together()>(keys_and_values, queries_.data() + r * d, seen_.data() + r,
-                                    states_.data() + r, out_.data() + r * d);
+                                    heads.softcap, states_.data() + r, out_.data() + r * d);
     };
     // Rows see ever more tokens: those that see none of the tile come first.
     std::size_t r = begin < start + 1 ? 0 : (begin - start) * group;

@@ -22,7 +22,8 @@
 namespace edgequant::inline EDGEQUANT_ABI {
 
 struct kv_shape {
-  std::size_t layers = 0, kv_heads = 0, head_size = 0;
+  std::vector<std::size_t> kv_heads; ///< of each layer
+  std::size_t head_size = 0;
 };
 
 /// Blocks of equal size, made when they are first needed and used again after their release.
@@ -35,6 +36,8 @@ public:
   [[nodiscard]] const kv_shape& shape() const noexcept { return shape_; }
   [[nodiscard]] kv_format type() const noexcept { return type_; }
   [[nodiscard]] std::size_t block_tokens() const noexcept { return block_tokens_; }
+  /// Of all blocks together.
+  [[nodiscard]] std::size_t tokens() const noexcept { return most_blocks_ * block_tokens_; }
   [[nodiscard]] std::size_t blocks_in_use() const noexcept {
     return block_addresses_.size() - free_blocks_.size();
   }
@@ -61,14 +64,16 @@ private:
   /// all tokens of the block for each: so products with many keys are made many at a time.
   [[nodiscard]] std::byte* at(std::size_t block, std::size_t layer, int part,
                               std::size_t head) const noexcept {
-    const std::size_t row = (layer * 2 + static_cast<std::size_t>(part)) * shape_.kv_heads + head;
+    const std::size_t row =
+        first_rows_[layer] + static_cast<std::size_t>(part) * shape_.kv_heads[layer] + head;
     return block_addresses_[block] + row * block_tokens_ * token_head_bytes_;
   }
 
   kv_shape shape_;
   kv_format type_;
   std::size_t most_blocks_, block_tokens_;
-  std::size_t token_head_bytes_ = 0; ///< of a head's keys or values, a token
+  std::vector<std::size_t> first_rows_; ///< of a layer; a row is the keys or values of a head
+  std::size_t token_head_bytes_ = 0;    ///< of a head's keys or values, a token
   std::size_t block_bytes_ = 0;
   std::vector<stream_memory> slabs_; ///< of some blocks each: large pages hold more than one
   std::vector<std::byte*> block_addresses_;
@@ -85,6 +90,8 @@ public:
 
   /// Tokens.
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// Tokens that the pool has room for.
+  [[nodiscard]] std::size_t capacity() const noexcept { return pool_->tokens(); }
   /// Makes room for `count` more tokens, whose keys and values are then set. error_code::exhausted
   /// if the pool has too few blocks left; the sequence stays as it was.
   void extend(std::size_t count);
@@ -121,11 +128,17 @@ private:
 
 inline kv_pool::kv_pool(kv_shape shape, kv_format type, std::size_t most_blocks,
                         std::size_t block_tokens)
-    : shape_(shape), type_(type), most_blocks_(most_blocks), block_tokens_(block_tokens) {
-  if (block_tokens == 0 || shape.layers == 0 || shape.kv_heads == 0 || shape.head_size == 0)
+    : shape_(std::move(shape)), type_(type), most_blocks_(most_blocks),
+      block_tokens_(block_tokens) {
+  std::size_t rows = 0;
+  for (const auto heads : shape_.kv_heads) {
+    first_rows_.push_back(rows);
+    rows += 2 * heads;
+  }
+  if (block_tokens == 0 || rows == 0 || shape_.head_size == 0)
     fail(error_code::bad_argument, "KV cache", "an empty shape");
-  token_head_bytes_ = static_cast<std::size_t>(kv_head_bytes(type, shape.head_size));
-  block_bytes_ = shape.layers * 2 * shape.kv_heads * block_tokens * token_head_bytes_;
+  token_head_bytes_ = static_cast<std::size_t>(kv_head_bytes(type, shape_.head_size));
+  block_bytes_ = rows * block_tokens * token_head_bytes_;
 }
 
 inline void kv_pool::make_free(std::size_t count) {

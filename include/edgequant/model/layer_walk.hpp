@@ -30,7 +30,12 @@ public:
   [[nodiscard]] std::span<const float> inputs(std::size_t chunk, sublayer_end end) {
     return model_.sublayer_inputs(layer_, part_, end, chunks_[chunk], sequence_);
   }
-  /// Statistics of that over all chunks, with the Gram matrix.
+  /// What this sublayer's writing matrix gives for a chunk, before any norm; likewise.
+  [[nodiscard]] std::span<const float> outputs(std::size_t chunk) {
+    return model_.sublayer_outputs(layer_, part_, chunks_[chunk], sequence_);
+  }
+  [[nodiscard]] const model_weights& weights() const noexcept { return model_.weights(); }
+  /// Statistics of the inputs over all chunks, with the Gram matrix.
   [[nodiscard]] input_statistics statistics(sublayer_end end);
   /// Statistics of what the output matrix reads, once all layers are behind.
   [[nodiscard]] input_statistics output_statistics();

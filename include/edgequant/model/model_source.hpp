@@ -23,10 +23,22 @@ namespace edgequant::inline EDGEQUANT_ABI {
 struct model_tensor {
   stored_tensor stored;
   std::uint64_t rope_heads = 0; ///< not 0: rows of so many heads change to GGUF's order
+  /// Matrices of one shape that lie behind each other in GGUF, those of experts; `stored` has no
+  /// data then. Empty: the values are those of `stored`.
+  std::vector<stored_tensor> stack = {};
 
+  /// Calls use(tensor) for each that holds values.
+  template <class Use> void for_each_part(Use use) const {
+    if (stack.empty()) use(stored);
+    for (const auto& part : stack) use(part);
+  }
   /// The bytes of row `row`, counted in GGUF's order.
   [[nodiscard]] std::span<const std::byte> row(std::uint64_t row) const noexcept {
     const std::uint64_t bytes = row_bytes(stored.type, stored.columns());
+    if (!stack.empty()) {
+      const std::uint64_t rows = stack.front().rows();
+      return stack[row / rows].data.subspan(row % rows * bytes, bytes);
+    }
     const std::uint64_t from =
         rope_heads == 0 ? row : rope_source_row(row, stored.rows() / rope_heads);
     return stored.data.subspan(from * bytes, bytes);

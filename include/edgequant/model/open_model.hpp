@@ -5,7 +5,8 @@
 #include "../io/safetensors.hpp"
 #include "../io/split_gguf.hpp"
 #include "../text/tokenizer_config.hpp"
-#include "llama_tensors.hpp"
+#include "checkpoint_keys.hpp"
+#include "checkpoint_tensors.hpp"
 
 #include <filesystem>
 
@@ -15,14 +16,14 @@ namespace edgequant::inline EDGEQUANT_ABI {
 ///
 /// - A GGUF file keeps its metadata, names and order. Of a split model the first part stands for
 ///   all: they are joined as read_model_gguf() says.
-/// - A safetensors file or folder with a Llama config.json beside it is a checkpoint: it becomes a
-///   GGUF `llama` model with all metadata, its vocabulary from tokenizer.model or tokenizer.json
-///   (the first is preferred), and q and k rows in GGUF's order. Without either it has no
-///   vocabulary, and a note says so.
+/// - A safetensors file or folder with a config.json of a row of architecture_table beside it is a
+///   checkpoint: it becomes a GGUF model of that row with all metadata, its vocabulary from
+///   tokenizer.model or tokenizer.json (the first is preferred), and tensors in GGUF's order.
+///   Without either it has no vocabulary, and a note says so.
 /// - Other safetensors keep their names; a note says so, and that no engine will run the file.
 ///
 /// What the checkpoint's files say (config.json, generation_config.json, tokenizer_config.json,
-/// tokenizer.json, added_tokens.json, chat_template.jinja) and a GGUF llama cannot hold is refused,
+/// tokenizer.json, added_tokens.json, chat_template.jinja) and the GGUF cannot hold is refused,
 /// or named in a note where it does not change what the network computes.
 ///
 /// Errors: io_error for what cannot be opened, bad_file for what contradicts its format, each with
@@ -54,13 +55,21 @@ inline constexpr std::uint64_t config_limit = 16 << 20; ///< bytes of a config.j
   return (error ? folder : resolved).filename().string();
 }
 
-inline void add_rope_divisors(const llama_config& config, model_source& source) {
-  const auto divisors = rope_divisors(config);
-  if (divisors.empty()) return;
-  const auto bytes = std::as_bytes(std::span(divisors));
-  source.tensors.push_back({make_tensor("rope_freqs.weight", {divisors.size()}, format::f32,
-                                        {bytes.begin(), bytes.end()}),
-                            0});
+inline void add_vector(model_source& source, const char* name, std::span<const float> values) {
+  if (values.empty()) return;
+  const auto bytes = std::as_bytes(values);
+  source.tensors.push_back(
+      {make_tensor(name, {values.size()}, format::f32, {bytes.begin(), bytes.end()}), 0});
+}
+
+inline void add_rope_divisors(const checkpoint_config& config, model_source& source) {
+  add_vector(source, "rope_freqs.weight", rope_divisors(config));
+  if (!config.rope.longrope) return;
+  const auto floats = [](const std::vector<double>& values) {
+    return std::vector<float>(values.begin(), values.end());
+  };
+  add_vector(source, "rope_factors_long.weight", floats(config.rope.longrope->long_factors));
+  add_vector(source, "rope_factors_short.weight", floats(config.rope.longrope->short_factors));
 }
 
 /// Reads a JSON file of the folder and gives it to `use` with its place, if it is there.
@@ -111,7 +120,7 @@ inline void read_vocabulary_files(const std::filesystem::path& folder, checkpoin
   });
 }
 
-inline void add_vocabulary(const std::filesystem::path& folder, const llama_config& config,
+inline void add_vocabulary(const std::filesystem::path& folder, const checkpoint_config& config,
                            model_source& source) {
   if (!is_named(folder / "tokenizer.model") && !is_named(folder / "tokenizer.json")) {
     set_no_vocabulary(source.metadata);
@@ -134,11 +143,11 @@ inline void add_vocabulary(const std::filesystem::path& folder, const llama_conf
 [[nodiscard]] inline model_source open_checkpoint(safetensors_model&& files, model_source source,
                                                   const nlohmann::json& json,
                                                   const std::string& place) {
-  llama_config config = parse_llama_config(json, place);
+  checkpoint_config config = parse_checkpoint_config(json, place);
   source.notes = config.notes;
-  source.tensors = map_llama_tensors(files.tensors, config, source.name, source.notes);
+  source.tensors = map_checkpoint_tensors(files.tensors, config, source.name, source.notes);
   add_rope_divisors(config, source);
-  set_llama_keys(source.metadata, config);
+  set_network_keys(source.metadata, config);
   source.metadata.set("general.name", name_of_folder(files.folder));
   add_vocabulary(files.folder, config, source);
   return source;
@@ -153,10 +162,15 @@ inline void add_vocabulary(const std::filesystem::path& folder, const llama_conf
     const auto place = place_of(config_path);
     const auto json = parse_json(read_text_file(config_path, config_limit), place);
     type = model_type_of(json);
-    if (type == "llama") return open_checkpoint(std::move(files), std::move(source), json, place);
-    source.notes.push_back(
-        "config.json is of model type '" + escaped(type) +
-        "', not llama: tensors keep their names, and no engine will run the file");
+    if (const auto* family = find_model_type(type)) {
+      if (family->expert_biases)
+        fail(error_code::bad_file, place,
+             "checkpoints of " + type + " are not converted; its GGUF files are read");
+      return open_checkpoint(std::move(files), std::move(source), json, place);
+    }
+    source.notes.push_back("config.json is of model type '" + escaped(type) +
+                           "', which is not known: tensors keep their names, and no engine will "
+                           "run the file");
   } else {
     source.notes.push_back(
         "no config.json beside the tensors: they keep their names, and no engine "

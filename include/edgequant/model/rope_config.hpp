@@ -19,17 +19,50 @@ struct llama3_rope {
   friend bool operator==(const llama3_rope&, const llama3_rope&) = default;
 };
 
+/// YaRN of a config.json.
+struct yarn_config {
+  double factor = 1;
+  std::uint64_t original_context = 0; ///< tokens
+  friend bool operator==(const yarn_config&, const yarn_config&) = default;
+};
+
+/// LongRoPE: divisors of frequencies for short texts and for those beyond the original context.
+struct longrope_config {
+  std::vector<double> short_factors, long_factors;
+  std::uint64_t original_context = 0; ///< tokens
+  friend bool operator==(const longrope_config&, const longrope_config&) = default;
+};
+
 struct rope_config {
   double rope_base = 10000;
   double linear_rope_factor = 1; ///< positions are divided by it
   std::optional<llama3_rope> stretched_rope;
+  std::optional<yarn_config> yarn;
+  std::optional<longrope_config> longrope;
+  /// Of cosines and sines, but for what GGUF's readers of yarn add by themselves.
+  double rope_magnitude = 1;
+  double rotary_share = 1; ///< of a head that is turned
   friend bool operator==(const rope_config&, const rope_config&) = default;
 };
 
-/// Reads rope_theta and rope_scaling or rope_parameters. bad_file, naming the field, for types
-/// other than default, linear and llama3, for a field that its type does not have, for a missing
-/// type beside other fields, for a missing factor, and for places that contradict each other.
-[[nodiscard]] rope_config read_rope_config(json_object& fields);
+/// Both of a network whose layers with a window turn heads in another way.
+struct rope_configs {
+  rope_config all;
+  std::optional<rope_config> local;
+  std::vector<std::string> notes = {}; ///< one line each
+};
+
+/// Where a file does not say.
+struct rope_defaults {
+  double base = 10000, local_base = 0; ///< 0: as the other layers
+  std::uint64_t context = 0;           ///< tokens
+};
+
+/// Reads rope_theta and rope_scaling or rope_parameters, and rope_local_base_freq. bad_file, naming
+/// the field, for types other than default, linear, dynamic, llama3, yarn and longrope, for a field
+/// that its type does not have, for a missing type beside other fields, for a missing factor, and
+/// for places that contradict each other.
+[[nodiscard]] rope_configs read_rope_config(json_object& fields, const rope_defaults& defaults);
 
 /// Divisors of the RoPE frequencies, head_size / 2 floats, or none: GGUF's rope_freqs.weight.
 /// Source: the llama3 rule of Hugging Face's modeling_rope_utils.
@@ -70,19 +103,73 @@ namespace model::detail {
 /// A field of the object that equals what a plain RoPE has in its place.
 inline void require_one(json_object& rope, const char* name) {
   if (const auto* value = rope.find(name); value != nullptr && *value != 1)
-    rope.refuse(name, "1, as GGUF's llama has no place for it");
+    rope.refuse(name, "1, as GGUF has no place for it");
 }
 
-/// One of the objects `rope_scaling` and `rope_parameters`.
+/// How YaRN scales cosines and sines. Source: Peng et al. 2023, equation 22, and DeepSeek's mscale.
+[[nodiscard]] inline double yarn_magnitude(double factor, double multiplier = 1) {
+  return factor <= 1 ? 1 : 0.1 * multiplier * std::log(factor) + 1;
+}
+
+inline void read_yarn(json_object& fields, json_object& rope, std::uint64_t context,
+                      rope_configs& result, rope_config& config) {
+  yarn_config yarn;
+  yarn.factor = rope.require("factor", rope.positive("factor"));
+  yarn.original_context = read_original_context(fields, rope).value_or(context);
+  // llama.cpp reads other bounds for two architectures alone.
+  if (rope.positive("beta_fast").value_or(32) != 32) rope.refuse("beta_fast", "32");
+  if (rope.positive("beta_slow").value_or(1) != 1) rope.refuse("beta_slow", "1");
+  if (rope.flag("truncate") == false)
+    result.notes.push_back("config.json: truncate false has no place in GGUF: engines round the "
+                           "bounds of YaRN to whole pairs");
+  const auto given = rope.positive("attention_factor");
+  const auto some = rope.positive("mscale"), all = rope.positive("mscale_all_dim");
+  const double by_itself = yarn_magnitude(yarn.factor);
+  double wanted = by_itself;
+  if (some && all) wanted = yarn_magnitude(yarn.factor, *some) / yarn_magnitude(yarn.factor, *all);
+  config.rope_magnitude = given.value_or(wanted) / by_itself;
+  config.yarn = yarn;
+}
+
+inline void read_longrope(json_object& fields, json_object& rope, std::uint64_t context,
+                          rope_config& config) {
+  longrope_config longrope;
+  const auto factors = [&](const char* name) {
+    const auto* list = rope.find(name);
+    std::vector<double> values;
+    if (list == nullptr || !list->is_array()) rope.refuse(name, "a list of factors");
+    for (const auto& value : *list) {
+      if (!value.is_number() || !(value.get<double>() > 0)) rope.refuse(name, "positive numbers");
+      values.push_back(value.get<double>());
+    }
+    return values;
+  };
+  longrope.short_factors = factors("short_factor");
+  longrope.long_factors = factors("long_factor");
+  const auto original = read_original_context(fields, rope);
+  longrope.original_context = original.value_or(context);
+  const auto given = rope.positive("factor");
+  const double factor =
+      original ? static_cast<double>(context) / static_cast<double>(*original) : given.value_or(1);
+  const double magnitude =
+      factor <= 1 ? 1
+                  : std::sqrt(1 + std::log(factor) /
+                                      std::log(static_cast<double>(longrope.original_context)));
+  config.rope_magnitude = rope.positive("attention_factor").value_or(magnitude);
+  config.longrope = std::move(longrope);
+}
+
+/// One of the objects `rope_scaling` and `rope_parameters`, or of its parts.
 [[nodiscard]] inline rope_config read_rope_object(json_object& fields, json_object rope,
-                                                  std::optional<double> base) {
+                                                  std::optional<double> base, double default_base,
+                                                  std::uint64_t context, rope_configs& result) {
   rope_config config;
   const auto inner = rope.positive("rope_theta");
   if (base && inner && *base != *inner) rope.refuse("rope_theta", "the rope_theta of config.json");
-  config.rope_base = inner ? *inner : base.value_or(config.rope_base);
+  config.rope_base = inner ? *inner : base.value_or(default_base);
   const auto type = read_rope_type(rope);
-  require_one(rope, "partial_rotary_factor");
-  require_one(rope, "attention_factor");
+  config.rotary_share = rope.positive("partial_rotary_factor").value_or(1);
+  if (type != "yarn" && type != "longrope" && type != "su") require_one(rope, "attention_factor");
   if (!type) {
     if (const auto others = rope.others(); !others.empty())
       rope.refuse_as(others.front(), "a RoPE field without rope_type");
@@ -91,12 +178,21 @@ inline void require_one(json_object& rope, const char* name) {
     (void)read_original_context(fields, rope); // other types use it
   } else if (*type == "llama3") {
     config.stretched_rope = read_llama3_rope(fields, rope);
+  } else if (*type == "yarn") {
+    read_yarn(fields, rope, context, result, config);
+  } else if (*type == "longrope" || *type == "su") {
+    read_longrope(fields, rope, context, config);
+  } else if (*type == "dynamic") { // stretches what is longer than the context alone
+    (void)rope.positive("factor");
+    (void)read_original_context(fields, rope);
+    result.notes.push_back("config.json: dynamic RoPE changes nothing within the context");
   } else if (*type == "default") {
     require_one(rope, "factor");
     (void)read_original_context(fields, rope);
   } else {
-    rope.refuse_as("rope_type",
-                   "'" + escaped(*type) + "' is not supported; default, linear and llama3 are");
+    rope.refuse_as("rope_type", "'" + escaped(*type) +
+                                    "' is not supported; default, linear, dynamic, llama3, yarn "
+                                    "and longrope are");
   }
   if (const auto others = rope.others(); !others.empty())
     rope.refuse_as(others.front(),
@@ -106,23 +202,47 @@ inline void require_one(json_object& rope, const char* name) {
 
 } // namespace model::detail
 
-inline rope_config read_rope_config(json_object& fields) {
-  rope_config config;
-  std::optional<double> base = fields.positive("rope_theta");
+inline rope_configs read_rope_config(json_object& fields, const rope_defaults& defaults) {
+  rope_configs result;
+  const std::optional<double> base = fields.positive("rope_theta");
   for (const char* name : {"rope_base", "rotary_base", "rotary_emb_base"})
-    if (const auto other = fields.positive(name); other && base.value_or(10000) != *other)
+    if (const auto other = fields.positive(name); other && base.value_or(defaults.base) != *other)
       fields.refuse(name, "the rope_theta of config.json");
-  config.rope_base = base.value_or(config.rope_base);
-  // Older files have rope_scaling beside rope_theta, newer ones both in rope_parameters.
+  result.all.rope_base = base.value_or(defaults.base);
+  const auto share = fields.positive("partial_rotary_factor");
+  const auto local_base = fields.positive("rope_local_base_freq");
+  if (local_base || defaults.local_base != 0)
+    result.local.emplace().rope_base = local_base.value_or(defaults.local_base);
+  const auto read = [&](json_object object, std::optional<double> outer, double otherwise) {
+    return model::detail::read_rope_object(fields, std::move(object), outer, otherwise,
+                                           defaults.context, result);
+  };
+  // Older files have rope_scaling beside rope_theta, newer ones both in rope_parameters, which may
+  // hold an object for each kind of layer.
   auto scaling = fields.object("rope_scaling"), parameters = fields.object("rope_parameters");
   (void)fields.size("original_max_position_embeddings");
-  if (!scaling && !parameters) return config;
-  if (!scaling || !parameters)
-    return model::detail::read_rope_object(fields, scaling ? *scaling : *parameters, base);
-  const auto older = model::detail::read_rope_object(fields, *scaling, base);
-  config = model::detail::read_rope_object(fields, *parameters, base);
-  if (older != config) fields.refuse_as("rope_scaling", "contradicts rope_parameters");
-  return config;
+  auto of_all = parameters ? parameters->object("full_attention") : std::nullopt;
+  auto of_local = parameters ? parameters->object("sliding_attention") : std::nullopt;
+  if (of_all || of_local) {
+    if (const auto others = parameters->others(); !others.empty())
+      parameters->refuse_as(others.front(), "beside the parameters of kinds of layers");
+    if (of_all) result.all = read(*of_all, base, defaults.base);
+    if (of_local)
+      result.local = read(*of_local, local_base,
+                          defaults.local_base != 0 ? defaults.local_base : defaults.base);
+  } else if (scaling && parameters) {
+    const auto older = read(*scaling, base, defaults.base);
+    result.all = read(*parameters, base, defaults.base);
+    if (older != result.all) fields.refuse_as("rope_scaling", "contradicts rope_parameters");
+  } else if (scaling || parameters) {
+    result.all = read(scaling ? *scaling : *parameters, base, defaults.base);
+  }
+  if (share) {
+    if (result.all.rotary_share != 1 && result.all.rotary_share != *share)
+      fields.refuse("partial_rotary_factor", "that of rope_parameters");
+    result.all.rotary_share = *share;
+  }
+  return result;
 }
 
 inline std::vector<float> rope_divisors(const rope_config& config, std::uint64_t head_size) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// The forward pass of a Llama-like network: tokens in, logits out. Source: Touvron et al. 2023
-/// (LLaMA), with grouped-query attention (Ainslie et al. 2023) and RoPE (Su et al. 2021).
+/// (LLaMA), with grouped-query attention (Ainslie et al. 2023) and RoPE (Su et al. 2021); how the
+/// architectures differ stands in architecture_table.
 #pragma once
 
 #include "head_attention.hpp"
@@ -9,6 +10,8 @@
 #include <cmath>
 #include <functional>
 #include <initializer_list>
+#include <numbers>
+#include <numeric>
 #include <span>
 #include <vector>
 
@@ -22,12 +25,13 @@ using activation_observer = std::function<void(std::string_view weight, const fl
 /// Receives the logits behind token `index` of a run, one float a word of the vocabulary.
 using logits_sink = std::function<void(std::size_t index, std::span<const float> logits)>;
 
-/// The halves of a layer. Each normalises the vectors, and adds to them what it makes of that.
+/// The halves of a layer. Each adds to the vectors what it makes of them; norms stand before,
+/// behind or both.
 enum class sublayer { attention, feed_forward };
 
 /// Where matrices stand in a sublayer.
 enum class sublayer_end {
-  in, ///< they read the normalised vectors: q, k and v, or gate and up
+  in, ///< they read the vectors: q, k and v, or gate and up
   out ///< it writes what is added: attention output or down
 };
 
@@ -59,6 +63,11 @@ public:
   std::span<const float> sublayer_inputs(std::size_t layer, sublayer part, sublayer_end end,
                                          const std::vector<float>& x, kv_sequence& sequence);
 
+  /// What the writing matrix of a sublayer gives then, before any norm behind it; valid until the
+  /// next run. The layer has the sublayer.
+  std::span<const float> sublayer_outputs(std::size_t layer, sublayer part,
+                                          const std::vector<float>& x, kv_sequence& sequence);
+
   /// What the output matrix reads when such vectors come out of the last layer; valid until the
   /// next run.
   std::span<const float> output_inputs(const std::vector<float>& x) {
@@ -71,9 +80,9 @@ public:
   [[nodiscard]] const model_weights& weights() const noexcept { return *weights_; }
   /// A pool of blocks for `tokens` tokens of this model.
   [[nodiscard]] kv_pool make_pool(kv_format type, std::size_t tokens) const {
-    return {{shape_.layers, shape_.kv_heads, shape_.head_size},
-            type,
-            (tokens + kv_block_tokens - 1) / kv_block_tokens};
+    kv_shape shape{{}, shape_.head_size};
+    for (const auto& layer : shape_.layers) shape.kv_heads.push_back(layer.kv_heads);
+    return {std::move(shape), type, (tokens + kv_block_tokens - 1) / kv_block_tokens};
   }
 
 private:
@@ -83,15 +92,26 @@ private:
                   const logits_sink* sink);
   void run_layers(std::span<const std::int32_t> tokens, std::size_t position, kv_sequence& cache);
   void embed(std::span<const std::int32_t> tokens);
-  void prepare_rope(std::size_t position, std::size_t count);
+  void prepare_rope(std::size_t position, std::size_t count, const kv_sequence& cache);
+  void set_angles(const rope_shape& rope, std::size_t position, std::size_t count,
+                  const std::vector<float>& divisors, std::vector<float>& angles) const;
   void attention(std::size_t layer, std::size_t position, std::size_t count, kv_sequence& cache);
   void mix_values(std::size_t layer, std::size_t position, std::size_t count, kv_sequence& cache);
   void place_token(std::size_t layer, std::size_t position, std::size_t t,
                    kv_sequence& cache) noexcept;
-  void feed_forward(const layer_weights& w, std::size_t count);
-  void activate(const layer_weights& w, std::size_t count);
+  void place_heads(float* heads, std::size_t count, const std::vector<float>& norm,
+                   const float* angles) const noexcept;
+  void feed_forward(std::size_t layer, std::size_t count);
+  void activate(std::size_t layer, std::size_t count);
+  void write_change(const biased_weight& w, const std::vector<float>& inputs);
+  void add_change(std::size_t count, const std::vector<float>& norm);
+  void gate_tokens(std::size_t count, std::size_t inner);
+  void route(std::size_t layer, std::size_t count);
+  void run_experts(std::size_t layer, std::size_t count);
   void rotate(float* head, const float* angles) const noexcept;
   void normalize(const float* x, std::size_t count, const std::vector<float>& weight);
+  void normalize_vector(const float* from, std::size_t n, const float* weight,
+                        float* to) const noexcept;
   /// Sets the input of the products that follow.
   void input(const std::vector<float>& x, std::size_t count, std::size_t length) {
     activations_.assign(x.data(), count, length);
@@ -102,7 +122,13 @@ private:
     std::vector<float>* y;
     std::span<const float> bias;
   };
-  void products(std::initializer_list<output> outputs);
+  void products(std::span<const output> outputs);
+  /// The same for matrices whose outputs may be one: rows of a token for each vector.
+  struct output_part {
+    std::vector<float>* y;
+    std::size_t rows;
+  };
+  void products(const std::vector<biased_weight>& inputs, std::initializer_list<output_part> parts);
   void emit(std::size_t first, std::size_t count, const logits_sink* sink, std::size_t index);
   void require_finite_logits() const;
 
@@ -111,8 +137,16 @@ private:
   unsigned threads_;
   activation_observer observer_;
   activations activations_;
-  std::vector<float> x_, normal_, q_, k_, v_, mixed_, gate_, up_, change_, logits_, angles_;
-  std::vector<head_attention> attention_; ///< one a task
+  std::vector<float> x_, normal_, q_, k_, v_, mixed_, gate_, up_, change_, logits_;
+  /// That a token goes to an expert, whose output counts so much.
+  struct expert_route {
+    std::size_t expert, token;
+    float weight;
+  };
+  std::vector<expert_route> routes_;
+  std::vector<float> fused_;                 ///< outputs of a matrix that stands for several
+  std::vector<float> angles_, local_angles_; ///< [tokens][rope_size / 2][cos, sin]
+  std::vector<head_attention> attention_;    ///< one a task
 };
 
 inline std::span<const float> transformer::run(std::span<const std::int32_t> tokens,
@@ -171,10 +205,10 @@ inline void transformer::run_chunks(std::span<const std::int32_t> tokens, kv_seq
 inline void transformer::run_layers(std::span<const std::int32_t> tokens, std::size_t position,
                                     kv_sequence& cache) {
   embed(tokens);
-  prepare_rope(position, tokens.size());
-  for (std::size_t layer = 0; layer < shape_.layers; ++layer) {
+  prepare_rope(position, tokens.size(), cache);
+  for (std::size_t layer = 0; layer < shape_.layers.size(); ++layer) {
     attention(layer, position, tokens.size(), cache);
-    feed_forward(weights_->layers()[layer], tokens.size());
+    feed_forward(layer, tokens.size());
   }
 }
 
@@ -185,6 +219,8 @@ inline void transformer::embed(std::span<const std::int32_t> tokens) {
   for (std::size_t i = 0; i < tokens.size(); ++i)
     decode_row(e.type, e.data + static_cast<std::size_t>(tokens[i]) * bytes,
                std::span(x_).subspan(i * e.columns, e.columns));
+  if (shape_.embedding_scale != 1)
+    for (float& x : x_) x *= shape_.embedding_scale;
 }
 
 inline std::vector<float> transformer::embedded(std::span<const std::int32_t> tokens) {
@@ -197,10 +233,10 @@ inline void transformer::run_sublayer(std::size_t layer, sublayer part, std::vec
   const std::size_t count = x.size() / shape_.hidden;
   x_.swap(x);
   if (part == sublayer::attention) {
-    prepare_rope(0, count);
+    prepare_rope(0, count, sequence);
     attention(layer, 0, count, sequence);
   } else {
-    feed_forward(weights_->layers()[layer], count);
+    feed_forward(layer, count);
   }
   x_.swap(x);
 }
@@ -215,27 +251,77 @@ inline std::span<const float> transformer::sublayer_inputs(std::size_t layer, su
   normalize(x.data(), count, is_attention ? w.attention_norm : w.feed_forward_norm);
   if (end == sublayer_end::in) return normal_;
   if (!is_attention) {
-    activate(w, count);
+    activate(layer, count);
     return gate_;
   }
-  prepare_rope(0, count);
+  prepare_rope(0, count, sequence);
   mix_values(layer, 0, count, sequence);
   return mixed_;
 }
 
+inline std::span<const float> transformer::sublayer_outputs(std::size_t layer, sublayer part,
+                                                            const std::vector<float>& x,
+                                                            kv_sequence& sequence) {
+  const auto& w = weights_->layers()[layer];
+  const bool is_attention = part == sublayer::attention;
+  (void)sublayer_inputs(layer, part, sublayer_end::out, x, sequence);
+  write_change(is_attention ? w.attention_output : w.down, is_attention ? mixed_ : gate_);
+  return change_;
+}
+
+/// change_ = what a sublayer's writing matrix makes of its inputs.
+inline void transformer::write_change(const biased_weight& w, const std::vector<float>& inputs) {
+  input(inputs, inputs.size() / w.view.columns, w.view.columns);
+  const output out{&w, &change_, w.bias};
+  products({&out, 1});
+}
+
+inline void transformer::prepare_rope(std::size_t position, std::size_t count,
+                                      const kv_sequence& cache) {
+  const auto& divisors = weights_->rope_divisors(cache.capacity());
+  set_angles(shape_.rope, position, count, divisors, angles_);
+  if (shape_.most(&layer_shape::window) != 0)
+    set_angles(shape_.local_rope, position, count, divisors, local_angles_);
+}
+
+namespace model::detail {
+
+/// How much of a frequency YaRN keeps, for each pair of a head: 1 all, 0 what is left of it once it
+/// is stretched. Source: Peng et al. 2023, with the bounds rounded as in transformers and ggml.
+[[nodiscard]] inline double kept_by_yarn(const rope_shape& rope, std::size_t pair,
+                                         std::size_t pairs) noexcept {
+  const auto pair_of = [&](double turns) {
+    return static_cast<double>(pairs) *
+           std::log(rope.yarn->original_context / (turns * 2 * std::numbers::pi)) /
+           std::log(rope.base);
+  };
+  const double low = std::max(0.0, std::floor(pair_of(rope.yarn->beta_fast)));
+  const double high =
+      std::min(2.0 * static_cast<double>(pairs) - 1, std::ceil(pair_of(rope.yarn->beta_slow)));
+  const double ramp = (static_cast<double>(pair) - low) / std::max(0.001, high - low);
+  return 1 - std::clamp(ramp, 0.0, 1.0);
+}
+
+} // namespace model::detail
+
 /// cos and sin of each token's angles: position / base^(2i / rope_size) / divisor.
-inline void transformer::prepare_rope(std::size_t position, std::size_t count) {
+inline void transformer::set_angles(const rope_shape& rope, std::size_t position, std::size_t count,
+                                    const std::vector<float>& divisors,
+                                    std::vector<float>& angles) const {
   const std::size_t pairs = shape_.rope_size / 2;
-  const auto& divisors = weights_->rope_divisors();
-  resize_exactly(angles_, count * pairs * 2);
+  resize_exactly(angles, count * pairs * 2);
   for (std::size_t i = 0; i < pairs; ++i) {
     const double exponent = 2.0 * static_cast<double>(i) / static_cast<double>(shape_.rope_size);
-    double frequency = std::pow(shape_.rope_base, -exponent) / shape_.rope_scale;
+    double frequency = std::pow(rope.base, -exponent) / rope.scale;
     if (!divisors.empty()) frequency /= divisors[i];
+    if (rope.yarn) {
+      const double kept = model::detail::kept_by_yarn(rope, i, pairs);
+      frequency *= kept + (1 - kept) / rope.yarn->factor;
+    }
     for (std::size_t t = 0; t < count; ++t) {
       const double angle = static_cast<double>(position + t) * frequency;
-      angles_[(t * pairs + i) * 2] = static_cast<float>(std::cos(angle));
-      angles_[(t * pairs + i) * 2 + 1] = static_cast<float>(std::sin(angle));
+      angles[(t * pairs + i) * 2] = static_cast<float>(std::cos(angle) * rope.magnitude);
+      angles[(t * pairs + i) * 2 + 1] = static_cast<float>(std::sin(angle) * rope.magnitude);
     }
   }
 }
@@ -252,29 +338,47 @@ inline void transformer::rotate(float* head, const float* angles) const noexcept
   }
 }
 
-/// normal_ = x / sqrt(mean of x^2 + epsilon) * weight, vector by vector.
+/// to = from / sqrt(mean of from^2 + epsilon) * weight; they may be the same.
+inline void transformer::normalize_vector(const float* from, std::size_t n, const float* weight,
+                                          float* to) const noexcept {
+  const float mean = kernel::dot(from, from, n) / static_cast<float>(n);
+  // A sum that overflows would make zeros of all, which no later check sees.
+  const float factor = is_finite(mean) ? 1.0f / std::sqrt(mean + shape_.rms_epsilon)
+                                       : std::numeric_limits<float>::quiet_NaN();
+  for (std::size_t i = 0; i < n; ++i) to[i] = from[i] * factor * weight[i];
+}
+
+/// normal_ = x, normalised vector by vector unless there are no weights.
 inline void transformer::normalize(const float* x, std::size_t count,
                                    const std::vector<float>& weight) {
   const std::size_t n = shape_.hidden;
   resize_exactly(normal_, count * n);
-  for (std::size_t t = 0; t < count; ++t) {
-    const float* from = x + t * n;
-    const float mean = kernel::dot(from, from, n) / static_cast<float>(n);
-    // A sum that overflows would make zeros of all, which no later check sees.
-    const float factor = is_finite(mean) ? 1.0f / std::sqrt(mean + shape_.rms_epsilon)
-                                         : std::numeric_limits<float>::quiet_NaN();
-    for (std::size_t i = 0; i < n; ++i) normal_[t * n + i] = from[i] * factor * weight[i];
+  if (weight.empty()) {
+    std::copy_n(x, count * n, normal_.begin());
+    return;
   }
+  for (std::size_t t = 0; t < count; ++t)
+    normalize_vector(x + t * n, n, weight.data(), normal_.data() + t * n);
 }
 
 namespace model::detail {
+/// Rows of a matrix, under its name.
+[[nodiscard]] inline named_weight rows_of(const named_weight& w, std::size_t first,
+                                          std::size_t count) {
+  return {w.name, rows_of(w.view, first, count)};
+}
+/// The bias of one of the matrices that lie behind each other, of `rows` rows each.
+[[nodiscard]] inline std::span<const float> bias_of(const biased_weight& w, std::size_t index,
+                                                    std::size_t rows) noexcept {
+  return w.bias.empty() ? std::span<const float>{} : std::span(w.bias).subspan(index * rows, rows);
+}
 inline void add_bias(std::vector<float>& y, std::span<const float> bias) {
   for (std::size_t i = 0; !bias.empty() && i < y.size(); i += bias.size())
     for (std::size_t k = 0; k < bias.size(); ++k) y[i + k] += bias[k];
 }
 } // namespace model::detail
 
-inline void transformer::products(std::initializer_list<output> outputs) {
+inline void transformer::products(std::span<const output> outputs) {
   weight_product list[3];
   std::size_t count = 0;
   for (const auto& [w, y, bias] : outputs) {
@@ -286,23 +390,52 @@ inline void transformer::products(std::initializer_list<output> outputs) {
   for (const auto& [w, y, bias] : outputs) model::detail::add_bias(*y, bias);
 }
 
+inline void transformer::products(const std::vector<biased_weight>& inputs,
+                                  std::initializer_list<output_part> parts) {
+  output list[3];
+  if (inputs.size() == parts.size()) {
+    for (std::size_t i = 0; i < parts.size(); ++i)
+      list[i] = {&inputs[i], parts.begin()[i].y, inputs[i].bias};
+    return products({list, parts.size()});
+  }
+  list[0] = {&inputs[0], &fused_, inputs[0].bias};
+  products({list, 1});
+  const std::size_t count = activations_.count(), rows = inputs[0].view.rows;
+  std::size_t first = 0;
+  for (const auto& part : parts) {
+    resize_exactly(*part.y, count * part.rows);
+    for (std::size_t t = 0; t < count; ++t)
+      std::copy_n(fused_.data() + t * rows + first, part.rows, part.y->data() + t * part.rows);
+    first += part.rows;
+  }
+}
+
+/// Adds what a sublayer makes, normalised where there is a norm behind it, to the residual stream.
+inline void transformer::add_change(std::size_t count, const std::vector<float>& norm) {
+  const std::size_t n = shape_.hidden;
+  for (std::size_t t = 0; !norm.empty() && t < count; ++t)
+    normalize_vector(change_.data() + t * n, n, norm.data(), change_.data() + t * n);
+  kernel::add_scaled(shape_.residual_scale, change_.data(), x_.data(), x_.size());
+}
+
 inline void transformer::attention(std::size_t layer, std::size_t position, std::size_t count,
                                    kv_sequence& cache) {
   const auto& w = weights_->layers()[layer];
+  if (w.attention_inputs.empty()) return;
   normalize(x_.data(), count, w.attention_norm);
   mix_values(layer, position, count, cache);
-  input(mixed_, count, shape_.heads * shape_.head_size);
-  products({{&w.attention_output, &change_, w.attention_output_bias}});
-  kernel::add_scaled(1.0f, change_.data(), x_.data(), x_.size());
+  write_change(w.attention_output, mixed_);
+  add_change(count, w.post_attention_norm);
 }
 
 /// mixed_ = values mixed by attention, for what is in normal_.
 inline void transformer::mix_values(std::size_t layer, std::size_t position, std::size_t count,
                                     kv_sequence& cache) {
-  const auto& w = weights_->layers()[layer];
+  const layer_shape& shape = shape_.layers[layer];
   const std::size_t d = shape_.head_size;
   input(normal_, count, shape_.hidden);
-  products({{&w.q, &q_, w.q_bias}, {&w.k, &k_, w.k_bias}, {&w.v, &v_, w.v_bias}});
+  products(weights_->layers()[layer].attention_inputs,
+           {{&q_, shape.heads * d}, {&k_, shape.kv_heads * d}, {&v_, shape.kv_heads * d}});
   constexpr std::size_t together = 16;
   parallel_for((count + together - 1) / together, threads_, [&](std::size_t task) {
     for (std::size_t t = task * together; t < std::min(count, (task + 1) * together); ++t)
@@ -310,48 +443,153 @@ inline void transformer::mix_values(std::size_t layer, std::size_t position, std
   });
   // A task is a part of the tokens and one head of keys, which it reads once.
   constexpr std::size_t part = attention_part_tokens;
-  const std::size_t parts = (count + part - 1) / part, tasks = parts * shape_.kv_heads;
-  resize_exactly(mixed_, count * shape_.heads * d);
+  const std::size_t parts = (count + part - 1) / part, tasks = parts * shape.kv_heads;
+  resize_exactly(mixed_, count * shape.heads * d);
   if (attention_.size() < tasks) resize_exactly(attention_, tasks);
-  const attention_heads heads{q_.data(), mixed_.data(), shape_.heads, shape_.kv_heads, d};
+  const auto& sinks = weights_->layers()[layer].sinks;
+  const attention_heads heads{q_.data(),
+                              mixed_.data(),
+                              shape.heads,
+                              shape.kv_heads,
+                              d,
+                              shape_.attention_scale,
+                              shape_.attention_softcap,
+                              shape.window,
+                              sinks.empty() ? nullptr : sinks.data()};
   parallel_for(tasks, threads_, [&](std::size_t task) {
-    const std::size_t first = task / shape_.kv_heads * part;
+    const std::size_t first = task / shape.kv_heads * part;
     attention_[task].run(heads, {layer, position, first, std::min(part, count - first)},
-                         task % shape_.kv_heads, cache);
+                         task % shape.kv_heads, cache);
   });
+}
+
+/// Normalises the `count` heads of a token, and turns them to its place.
+inline void transformer::place_heads(float* heads, std::size_t count,
+                                     const std::vector<float>& norm,
+                                     const float* angles) const noexcept {
+  const std::size_t d = shape_.head_size;
+  if (norm.size() > d) normalize_vector(heads, count * d, norm.data(), heads);
+  for (std::size_t h = 0; h < count; ++h) {
+    if (norm.size() == d) normalize_vector(heads + h * d, d, norm.data(), heads + h * d);
+    if (angles != nullptr) rotate(heads + h * d, angles);
+  }
 }
 
 /// Turns queries and keys of token t of the chunk to its place, and stores keys and values.
 inline void transformer::place_token(std::size_t layer, std::size_t position, std::size_t t,
                                      kv_sequence& cache) noexcept {
+  const layer_shape& shape = shape_.layers[layer];
+  const auto& w = weights_->layers()[layer];
   const std::size_t d = shape_.head_size;
-  const float* angles = angles_.data() + t * (shape_.rope_size / 2) * 2;
-  for (std::size_t h = 0; h < shape_.heads; ++h)
-    rotate(q_.data() + (t * shape_.heads + h) * d, angles);
-  for (std::size_t h = 0; h < shape_.kv_heads; ++h) {
-    float* key = k_.data() + (t * shape_.kv_heads + h) * d;
-    rotate(key, angles);
-    cache.set_key(layer, position + t, h, key);
-    cache.set_value(layer, position + t, h, v_.data() + (t * shape_.kv_heads + h) * d);
+  const auto& table = shape.window != 0 ? local_angles_ : angles_;
+  const float* angles = shape.has_rope ? table.data() + t * (shape_.rope_size / 2) * 2 : nullptr;
+  float* keys = k_.data() + t * shape.kv_heads * d;
+  place_heads(q_.data() + t * shape.heads * d, shape.heads, w.q_norm, angles);
+  place_heads(keys, shape.kv_heads, w.k_norm, angles);
+  for (std::size_t h = 0; h < shape.kv_heads; ++h) {
+    cache.set_key(layer, position + t, h, keys + h * d);
+    cache.set_value(layer, position + t, h, v_.data() + (t * shape.kv_heads + h) * d);
   }
 }
 
-inline void transformer::feed_forward(const layer_weights& w, std::size_t count) {
+inline void transformer::feed_forward(std::size_t layer, std::size_t count) {
+  const auto& w = weights_->layers()[layer];
+  if (w.feed_forward_inputs.empty()) return;
   normalize(x_.data(), count, w.feed_forward_norm);
-  activate(w, count);
-  input(gate_, count, shape_.feed_forward);
-  products({{&w.down, &change_, w.down_bias}});
-  kernel::add_scaled(1.0f, change_.data(), x_.data(), x_.size());
+  if (shape_.layers[layer].experts != 0) {
+    run_experts(layer, count);
+  } else {
+    activate(layer, count);
+    write_change(w.down, gate_);
+  }
+  add_change(count, w.post_feed_forward_norm);
 }
 
-/// gate_ = silu(gate) * up, for what is in normal_.
-inline void transformer::activate(const layer_weights& w, std::size_t count) {
+/// gate_ = activation(gate) * up, for what is in normal_.
+inline void transformer::activate(std::size_t layer, std::size_t count) {
+  const std::size_t inner = shape_.layers[layer].feed_forward;
   input(normal_, count, shape_.hidden);
-  products({{&w.gate, &gate_, w.gate_bias}, {&w.up, &up_, w.up_bias}});
+  products(weights_->layers()[layer].feed_forward_inputs, {{&gate_, inner}, {&up_, inner}});
+  gate_tokens(count, inner);
+}
+
+/// gate_ = activation(gate_) * up_, `inner` floats a token.
+inline void transformer::gate_tokens(std::size_t count, std::size_t inner) {
+  const auto activation = shape_.architecture->activation;
   parallel_for(count, threads_, [&](std::size_t t) {
-    const std::size_t at = t * shape_.feed_forward;
-    kernel::multiply_silu(gate_.data() + at, up_.data() + at, shape_.feed_forward);
+    float* gate = gate_.data() + t * inner;
+    const float* up = up_.data() + t * inner;
+    if (activation == gate_activation::gelu)
+      kernel::multiply_gelu(gate, up, inner);
+    else if (activation == gate_activation::clamped_silu)
+      kernel::multiply_clamped_silu(gate, up, inner);
+    else
+      kernel::multiply_silu(gate, up, inner);
   });
+}
+
+/// routes_ = the experts of each token of normal_, with their weights, by expert.
+inline void transformer::route(std::size_t layer, std::size_t count) {
+  const layer_shape& shape = shape_.layers[layer];
+  const auto& router = weights_->layers()[layer].router;
+  input(normal_, count, shape_.hidden);
+  const output out{&router, &up_, router.bias};
+  products({&out, 1});
+  std::vector<std::size_t> order(shape.experts);
+  routes_.clear();
+  for (std::size_t t = 0; t < count; ++t) {
+    const float* logits = up_.data() + t * shape.experts;
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    const auto used = order.begin() + static_cast<std::ptrdiff_t>(shape.experts_used);
+    std::partial_sort(order.begin(), used, order.end(), [&](std::size_t a, std::size_t b) {
+      return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
+    });
+    // Their weights add up to 1: that is the softmax of their logits, whichever way it was said.
+    float sum = 0;
+    const std::size_t first = routes_.size();
+    for (auto e = order.begin(); e != used; ++e) {
+      routes_.push_back({*e, t, std::exp(logits[*e] - logits[order[0]])});
+      sum += routes_.back().weight;
+    }
+    for (std::size_t i = first; i < routes_.size(); ++i) routes_[i].weight /= sum;
+  }
+  std::stable_sort(
+      routes_.begin(), routes_.end(),
+      [](const expert_route& a, const expert_route& b) { return a.expert < b.expert; });
+}
+
+/// change_ = the experts' outputs for what is in normal_, expert by expert.
+inline void transformer::run_experts(std::size_t layer, std::size_t count) {
+  const layer_shape& shape = shape_.layers[layer];
+  const auto& w = weights_->layers()[layer];
+  const std::size_t hidden = shape_.hidden, inner = shape.feed_forward;
+  route(layer, count);
+  mixed_.assign(count * hidden, 0.0f);
+  for (std::size_t begin = 0, end = 0; begin < routes_.size(); begin = end) {
+    const std::size_t expert = routes_[begin].expert;
+    while (end < routes_.size() && routes_[end].expert == expert) ++end;
+    resize_exactly(fused_, (end - begin) * hidden);
+    for (std::size_t i = begin; i < end; ++i)
+      std::copy_n(normal_.data() + routes_[i].token * hidden, hidden,
+                  fused_.data() + (i - begin) * hidden);
+    input(fused_, end - begin, hidden);
+    const named_weight gate =
+        model::detail::rows_of(w.feed_forward_inputs[0], expert * inner, inner);
+    const named_weight up = model::detail::rows_of(w.feed_forward_inputs[1], expert * inner, inner);
+    const output inputs[2] = {
+        {&gate, &gate_, model::detail::bias_of(w.feed_forward_inputs[0], expert, inner)},
+        {&up, &up_, model::detail::bias_of(w.feed_forward_inputs[1], expert, inner)}};
+    products(inputs);
+    gate_tokens(end - begin, inner);
+    input(gate_, end - begin, inner);
+    const named_weight down = model::detail::rows_of(w.down, expert * hidden, hidden);
+    const output out{&down, &change_, model::detail::bias_of(w.down, expert, hidden)};
+    products({&out, 1});
+    for (std::size_t i = begin; i < end; ++i)
+      kernel::add_scaled(routes_[i].weight, change_.data() + (i - begin) * hidden,
+                         mixed_.data() + routes_[i].token * hidden, hidden);
+  }
+  change_.swap(mixed_);
 }
 
 /// Logits of tokens first .. first + count of the chunk that begins at `index`.
@@ -359,8 +597,13 @@ inline void transformer::emit(std::size_t first, std::size_t count, const logits
                               std::size_t index) {
   normalize(x_.data() + first * shape_.hidden, count, weights_->output_norm());
   input(normal_, count, shape_.hidden);
-  products({{&weights_->output(), &logits_, {}}});
+  const output out{&weights_->output(), &logits_, {}};
+  products({&out, 1});
   require_finite_logits();
+  if (shape_.logit_divisor != 1)
+    for (float& x : logits_) x /= shape_.logit_divisor;
+  if (shape_.logit_softcap != 0)
+    kernel::soft_cap(logits_.data(), logits_.size(), shape_.logit_softcap);
   for (std::size_t t = 0; sink != nullptr && t < count; ++t)
     (*sink)(index + first + t,
             std::span(logits_).subspan(t * weights_->vocabulary(), weights_->vocabulary()));

@@ -7,7 +7,6 @@
 #include "../io/split_gguf.hpp"
 #include "../quantizer/row_codec.hpp"
 #include "../system/stream_memory.hpp"
-#include "architecture.hpp"
 #include "architecture_keys.hpp"
 
 #include <algorithm>
@@ -23,14 +22,38 @@ struct named_weight {
   weight_view view;
 };
 
-struct layer_weights {
-  std::vector<float> attention_norm, feed_forward_norm;
-  named_weight q, k, v, attention_output, gate, up, down;
-  // Added to the outputs of the matrix of that name; empty: none.
-  std::vector<float> q_bias, k_bias, v_bias, attention_output_bias, gate_bias, up_bias, down_bias;
+/// A matrix, and what is added to its outputs.
+struct biased_weight : named_weight {
+  std::vector<float> bias; ///< empty: none
+
+  [[nodiscard]] std::string bias_name() const { return name.substr(0, name.rfind('.')) + ".bias"; }
 };
 
-/// The tensors of a Llama-like model. Vectors are copied; matrices are views of the file, which the
+/// Norms that an architecture does not have are empty, and so are the matrices of a sublayer that
+/// the layer does not have.
+struct layer_weights {
+  std::vector<float> attention_norm, post_attention_norm, feed_forward_norm, post_feed_forward_norm;
+  std::vector<float> q_norm, k_norm;           ///< of a head, or of all heads
+  std::vector<biased_weight> attention_inputs; ///< q, k and v, or one matrix of all three
+  biased_weight attention_output;
+  std::vector<biased_weight> feed_forward_inputs; ///< gate and up, or one matrix of both
+  biased_weight down;
+  biased_weight router;     ///< of experts, whose matrices lie behind each other; else empty
+  std::vector<float> sinks; ///< a logit a head, or none
+
+  /// Calls body(weight) for each matrix.
+  template <class Self, class Body> static void for_each_matrix(Self& self, Body body) {
+    for (auto& w : self.attention_inputs) body(w);
+    if (!self.attention_inputs.empty()) body(self.attention_output);
+    for (auto& w : self.feed_forward_inputs) body(w);
+    if (!self.feed_forward_inputs.empty()) body(self.down);
+    if (!self.router.name.empty()) body(self.router);
+  }
+  /// Calls body(ending, vector) for the vectors that are there: norms, then biases.
+  template <class Self, class Body> static void for_each_vector(Self& self, Body body);
+};
+
+/// The tensors of a model. Vectors are copied; matrices are views of the file, which the
 /// object keeps mapped.
 class model_weights {
 public:
@@ -66,16 +89,18 @@ public:
   [[nodiscard]] const named_weight& output() const noexcept { return output_; }
   [[nodiscard]] const std::vector<float>& output_norm() const noexcept { return output_norm_; }
   [[nodiscard]] const std::vector<layer_weights>& layers() const noexcept { return layers_; }
-  /// Divisors of the RoPE frequencies, or empty.
-  [[nodiscard]] const std::vector<float>& rope_divisors() const noexcept { return divisors_; }
+  /// Divisors of the RoPE frequencies in a cache of so many tokens, or empty.
+  [[nodiscard]] const std::vector<float>& rope_divisors(std::size_t tokens) const noexcept {
+    const bool is_long = !long_divisors_.empty() && tokens > shape_.original_context;
+    return is_long ? long_divisors_ : divisors_;
+  }
   /// Fails with bad_value, naming the tensor and the index, if a weight is NaN or infinite.
   void require_finite_weights() const;
 
 private:
   /// Calls body(matrix) for each that products read. A tied output is one of them.
   template <class Self, class Body> static void for_each_matrix(Self& self, Body body) {
-    for (auto& w : self.layers_)
-      for (auto* m : {&w.q, &w.k, &w.v, &w.attention_output, &w.gate, &w.up, &w.down}) body(*m);
+    for (auto& w : self.layers_) layer_weights::for_each_matrix(w, body);
     body(self.output_);
   }
   [[noreturn]] void refuse_name(std::string_view name) const {
@@ -87,9 +112,17 @@ private:
   [[nodiscard]] const stored_tensor& tensor(const std::string& name, std::size_t columns,
                                             std::size_t rows);
   [[nodiscard]] named_weight matrix(const std::string& name, std::size_t columns, std::size_t rows);
-  [[nodiscard]] std::vector<float> vector(const std::string& name, std::size_t length);
+  [[nodiscard]] std::vector<float> vector(const std::string& name, std::size_t length,
+                                          std::size_t rows = 1);
   [[nodiscard]] layer_weights layer(std::size_t index);
+  /// `stacked`: matrices of `rows` rows behind each other.
+  [[nodiscard]] biased_weight biased(const std::string& name, std::size_t columns, std::size_t rows,
+                                     bool has_bias = false, std::size_t stacked = 1);
+  void read_attention(const std::string& prefix, const layer_shape& shape, layer_weights& w);
+  void read_feed_forward(const std::string& prefix, const layer_shape& shape, layer_weights& w);
+  void read_experts(const std::string& prefix, const layer_shape& shape, layer_weights& w);
   void read_rope_divisors();
+  [[nodiscard]] std::vector<float> rope_divisors_in(const std::string& name);
   void refuse_unused_tensors() const;
   [[noreturn]] void refuse(const std::string& name, const std::string& problem) const {
     fail(error_code::bad_file, place_of(file_.metadata.place(), "tensor", name), problem);
@@ -100,7 +133,7 @@ private:
   std::unordered_map<std::string, std::size_t> index_;
   std::vector<bool> used_; ///< a tensor of the file
   named_weight embedding_, output_;
-  std::vector<float> output_norm_, divisors_;
+  std::vector<float> output_norm_, divisors_, long_divisors_;
   std::vector<layer_weights> layers_;
   std::vector<stream_memory> panels_;
 };
@@ -117,20 +150,16 @@ inline model_weights::model_weights(gguf_file file)
   output_ = find("output.weight") ? matrix("output.weight", shape_.hidden, words) : embedding_;
   output_norm_ = vector("output_norm.weight", shape_.hidden);
   read_rope_divisors();
-  if (shape_.layers > file_.tensors.size())
-    refuse("blk." + std::to_string(shape_.layers - 1) + ".attn_norm.weight",
-           "the tensor is missing");
-  for (std::size_t i = 0; i < shape_.layers; ++i) layers_.push_back(layer(i));
+  for (std::size_t i = 0; i < shape_.layers.size(); ++i) layers_.push_back(layer(i));
   refuse_unused_tensors();
 }
 
 /// All layers have the same divisors: a layer's own ones must be a copy.
-inline void model_weights::read_rope_divisors() {
-  const std::string name = "rope_freqs.weight";
+inline std::vector<float> model_weights::rope_divisors_in(const std::string& name) {
   const auto* divisors = find(name);
-  if (divisors == nullptr) return;
-  divisors_ = vector(name, shape_.rope_size / 2);
-  for (const float d : divisors_)
+  if (divisors == nullptr) return {};
+  auto values = vector(name, shape_.rope_size / 2);
+  for (const float d : values)
     if (!(d > 0)) refuse(name, "a divisor that is not positive");
   for (std::size_t i = 0; i < file_.tensors.size(); ++i) {
     const auto& t = file_.tensors[i];
@@ -138,6 +167,20 @@ inline void model_weights::read_rope_divisors() {
         std::equal(t.data.begin(), t.data.end(), divisors->data.begin(), divisors->data.end()))
       used_[i] = true;
   }
+  return values;
+}
+
+inline void model_weights::read_rope_divisors() {
+  divisors_ = rope_divisors_in("rope_freqs.weight");
+  if (!divisors_.empty()) return;
+  divisors_ = rope_divisors_in("rope_factors_short.weight");
+  long_divisors_ = rope_divisors_in("rope_factors_long.weight");
+  const std::string prefix = std::string(shape_.architecture->name) + ".";
+  const bool is_longrope = file_.metadata.get_string(prefix + "rope.scaling.type") == "longrope";
+  if (divisors_.empty() && (is_longrope || !long_divisors_.empty()))
+    refuse("rope_factors_short.weight", "the tensor is missing");
+  if (long_divisors_.empty() && !divisors_.empty())
+    refuse("rope_factors_long.weight", "the tensor is missing");
 }
 
 /// What the engine has not asked for would be missing from what it computes.
@@ -199,22 +242,15 @@ inline void model_weights::replace(std::string_view name, const weight_view& vie
 
 inline void model_weights::replace_vector(std::size_t layer, std::string_view name,
                                           std::vector<float> values) {
-  auto& w = layers_.at(layer);
-  const std::pair<const char*, std::vector<float>*> vectors[] = {
-      {"attn_norm.weight", &w.attention_norm},
-      {"ffn_norm.weight", &w.feed_forward_norm},
-      {"attn_q.bias", &w.q_bias},
-      {"attn_k.bias", &w.k_bias},
-      {"attn_v.bias", &w.v_bias},
-      {"attn_output.bias", &w.attention_output_bias},
-      {"ffn_gate.bias", &w.gate_bias},
-      {"ffn_up.bias", &w.up_bias},
-      {"ffn_down.bias", &w.down_bias}};
-  for (const auto& [ending, vector] : vectors)
-    if (name == "blk." + std::to_string(layer) + "." + ending && vector->size() == values.size()) {
-      *vector = std::move(values);
-      return;
-    }
+  bool found = false;
+  layer_weights::for_each_vector(
+      layers_.at(layer), [&](const std::string& ending, std::vector<float>& vector) {
+        if (name != "blk." + std::to_string(layer) + "." + ending || vector.size() != values.size())
+          return;
+        vector = std::move(values);
+        found = true;
+      });
+  if (found) return;
   refuse_name(name);
 }
 
@@ -246,43 +282,108 @@ inline named_weight model_weights::matrix(const std::string& name, std::size_t c
   return {name, {found.type, rows, columns, found.data.data()}};
 }
 
-inline std::vector<float> model_weights::vector(const std::string& name, std::size_t length) {
-  const auto& found = tensor(name, length, 1);
+inline std::vector<float> model_weights::vector(const std::string& name, std::size_t length,
+                                                std::size_t rows) {
+  const auto& found = tensor(name, length, rows);
   if (info_of(found.type).use == format_use::carried)
     refuse(name, "format " + std::string(name_of(found.type)) + " cannot be read");
-  std::vector<float> values(length);
-  decode_row(found.type, found.data.data(), values);
+  std::vector<float> values(rows * length);
+  for (std::size_t r = 0; r < rows; ++r)
+    decode_row(found.type, found.data.data() + r * row_bytes(found.type, length),
+               std::span(values).subspan(r * length, length));
   return values;
+}
+
+inline biased_weight model_weights::biased(const std::string& name, std::size_t columns,
+                                           std::size_t rows, bool has_bias, std::size_t stacked) {
+  biased_weight w{matrix(name + ".weight", columns, stacked * rows), {}};
+  if (has_bias || find(name + ".bias") != nullptr) w.bias = vector(name + ".bias", rows, stacked);
+  return w;
 }
 
 inline layer_weights model_weights::layer(std::size_t index) {
   const std::string prefix = "blk." + std::to_string(index) + ".";
-  const std::size_t hidden = shape_.hidden, inner = shape_.feed_forward;
-  const std::size_t q_rows = shape_.heads * shape_.head_size;
-  const std::size_t kv_rows = shape_.kv_heads * shape_.head_size;
+  const layer_shape& shape = shape_.layers[index];
   layer_weights w;
-  w.attention_norm = vector(prefix + "attn_norm.weight", hidden);
-  w.q = matrix(prefix + "attn_q.weight", hidden, q_rows);
-  w.k = matrix(prefix + "attn_k.weight", hidden, kv_rows);
-  w.v = matrix(prefix + "attn_v.weight", hidden, kv_rows);
-  w.attention_output = matrix(prefix + "attn_output.weight", q_rows, hidden);
-  w.feed_forward_norm = vector(prefix + "ffn_norm.weight", hidden);
-  w.gate = matrix(prefix + "ffn_gate.weight", hidden, inner);
-  w.up = matrix(prefix + "ffn_up.weight", hidden, inner);
-  w.down = matrix(prefix + "ffn_down.weight", inner, hidden);
-  const auto bias = [&](const char* name, std::size_t length, bool required = false) {
-    const bool there = required || find(prefix + name) != nullptr;
-    return there ? vector(prefix + name, length) : std::vector<float>{};
-  };
-  const bool qkv = shape_.architecture->qkv_bias;
-  w.q_bias = bias("attn_q.bias", q_rows, qkv);
-  w.k_bias = bias("attn_k.bias", kv_rows, qkv);
-  w.v_bias = bias("attn_v.bias", kv_rows, qkv);
-  w.attention_output_bias = bias("attn_output.bias", hidden);
-  w.gate_bias = bias("ffn_gate.bias", inner);
-  w.up_bias = bias("ffn_up.bias", inner);
-  w.down_bias = bias("ffn_down.bias", hidden);
+  if (shape.heads != 0) read_attention(prefix, shape, w);
+  if (shape.feed_forward != 0) read_feed_forward(prefix, shape, w);
   return w;
+}
+
+inline void model_weights::read_attention(const std::string& prefix, const layer_shape& shape,
+                                          layer_weights& w) {
+  const auto& row = *shape_.architecture;
+  const std::size_t hidden = shape_.hidden, d = shape_.head_size;
+  const std::size_t q_rows = shape.heads * d, kv_rows = shape.kv_heads * d;
+  if (row.norms != norm_place::after)
+    w.attention_norm = vector(prefix + "attn_norm.weight", hidden);
+  if (find(prefix + "attn_qkv.weight") != nullptr) {
+    w.attention_inputs.push_back(biased(prefix + "attn_qkv", hidden, q_rows + 2 * kv_rows));
+  } else {
+    w.attention_inputs.push_back(biased(prefix + "attn_q", hidden, q_rows, row.qkv_bias));
+    w.attention_inputs.push_back(biased(prefix + "attn_k", hidden, kv_rows, row.qkv_bias));
+    w.attention_inputs.push_back(biased(prefix + "attn_v", hidden, kv_rows, row.qkv_bias));
+  }
+  if (row.qk_norms != qk_norm::none) {
+    const bool all = row.qk_norms == qk_norm::all;
+    w.q_norm = vector(prefix + "attn_q_norm.weight", all ? q_rows : d);
+    w.k_norm = vector(prefix + "attn_k_norm.weight", all ? kv_rows : d);
+  }
+  w.attention_output = biased(prefix + "attn_output", q_rows, hidden);
+  if (row.attention_sinks) w.sinks = vector(prefix + "attn_sinks.weight", shape.heads);
+  if (row.norms != norm_place::before)
+    w.post_attention_norm = vector(prefix + "post_attention_norm.weight", hidden);
+}
+
+inline void model_weights::read_feed_forward(const std::string& prefix, const layer_shape& shape,
+                                             layer_weights& w) {
+  const auto& row = *shape_.architecture;
+  const std::size_t hidden = shape_.hidden, inner = shape.feed_forward;
+  if (row.norms != norm_place::after)
+    w.feed_forward_norm = vector(
+        prefix + (row.renamed_norm ? "post_attention_norm.weight" : "ffn_norm.weight"), hidden);
+  if (shape.experts != 0) {
+    read_experts(prefix, shape, w);
+  } else if (row.fused) {
+    w.feed_forward_inputs.push_back(biased(prefix + "ffn_up", hidden, 2 * inner));
+  } else {
+    w.feed_forward_inputs.push_back(biased(prefix + "ffn_gate", hidden, inner));
+    w.feed_forward_inputs.push_back(biased(prefix + "ffn_up", hidden, inner));
+  }
+  if (shape.experts == 0) w.down = biased(prefix + "ffn_down", inner, hidden);
+  if (row.norms != norm_place::before)
+    w.post_feed_forward_norm = vector(prefix + "post_ffw_norm.weight", hidden);
+}
+
+/// Experts stand behind each other: rows of the first, of the second and so on, and their biases.
+inline void model_weights::read_experts(const std::string& prefix, const layer_shape& shape,
+                                        layer_weights& w) {
+  const bool biases = shape_.architecture->expert_biases;
+  const std::size_t hidden = shape_.hidden, inner = shape.feed_forward;
+  const auto stacked = [&](const std::string& name, std::size_t columns, std::size_t rows) {
+    return biased(prefix + name, columns, rows, biases, shape.experts);
+  };
+  w.router = biased(prefix + "ffn_gate_inp", hidden, shape.experts, biases);
+  w.feed_forward_inputs.push_back(stacked("ffn_gate_exps", hidden, inner));
+  w.feed_forward_inputs.push_back(stacked("ffn_up_exps", hidden, inner));
+  w.down = stacked("ffn_down_exps", inner, hidden);
+}
+
+template <class Self, class Body> void layer_weights::for_each_vector(Self& self, Body body) {
+  const auto norm = [&](const char* ending, auto& vector) {
+    if (!vector.empty()) body(std::string(ending) + ".weight", vector);
+  };
+  norm("attn_norm", self.attention_norm);
+  norm("attn_sinks", self.sinks);
+  norm("attn_q_norm", self.q_norm);
+  norm("attn_k_norm", self.k_norm);
+  norm("post_attention_norm", self.post_attention_norm);
+  norm("ffn_norm", self.feed_forward_norm);
+  norm("post_ffw_norm", self.post_feed_forward_norm);
+  for_each_matrix(self, [&](auto& w) {
+    const std::string name = w.bias_name();
+    if (!w.bias.empty()) body(name.substr(name.find('.', name.find('.') + 1) + 1), w.bias);
+  });
 }
 
 inline void model_weights::require_finite_weights() const {

@@ -6,7 +6,7 @@
 #include "../io/gguf_writer.hpp"
 #include "../quantizer/row_codec.hpp"
 #include "../system/scratch_file.hpp"
-#include "architecture.hpp"
+#include "model_shape.hpp"
 #include "model_source.hpp"
 #include "tensor_table.hpp"
 
@@ -25,6 +25,12 @@ namespace edgequant::inline EDGEQUANT_ABI {
 /// that is not above n; bad_file for a model that the engine cannot run.
 [[nodiscard]] model_source widen_model(const model_source& source, std::uint64_t hidden,
                                        const std::filesystem::path& output);
+
+/// Whether nothing but the norms of the hidden size depends on it: norms of heads share their
+/// epsilon, and Gemma's embedding scale follows from the size.
+[[nodiscard]] constexpr bool can_widen(const architecture_row& row) noexcept {
+  return row.qk_norms == qk_norm::none && !row.scaled_embedding;
+}
 
 namespace model::detail {
 
@@ -47,10 +53,10 @@ struct widened_tensor {
   if (dot == name.npos) return {};
   for (const auto& row : tensor_table)
     if (row.gguf == name.substr(0, dot)) {
-      const bool is_vector = row.columns == llama_size::one || is_bias;
-      return {!is_vector && row.rows == llama_size::hidden,
-              is_vector ? row.rows == llama_size::hidden : row.columns == llama_size::hidden,
-              row.columns == llama_size::one && !is_bias};
+      const bool is_vector = row.columns == network_size::one || is_bias;
+      return {!is_vector && row.rows == network_size::hidden,
+              is_vector ? row.rows == network_size::hidden : row.columns == network_size::hidden,
+              row.columns == network_size::one && !is_bias};
     }
   return {};
 }
@@ -61,6 +67,10 @@ inline model_source widen_model(const model_source& source, std::uint64_t hidden
                                 const std::filesystem::path& output) {
   const model_shape shape = read_model_shape(source.metadata);
   const std::uint64_t before = shape.hidden;
+  if (!can_widen(*shape.architecture))
+    fail(error_code::bad_argument, source.name,
+         std::string(shape.architecture->name) +
+             " cannot be widened: another size than the hidden one follows from it");
   if (hidden <= before || hidden > std::numeric_limits<std::uint32_t>::max())
     fail(error_code::bad_argument, source.name,
          "a hidden size of " + std::to_string(before) + " cannot be widened to " +

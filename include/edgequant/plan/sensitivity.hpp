@@ -190,10 +190,13 @@ std::vector<layer_sensitivity> analyze_model(const model_weights& weights,
   for (std::size_t i = 0; i < layers; ++i)
     for (const auto which : {sublayer::attention, sublayer::feed_forward}) {
       const sublayer_matrices part(weights, i, which);
-      if (listener) listener({"sensitivity", part.readers[0]->name, i, layers, "layers"});
-      const auto seen = walk ? walk->statistics(sublayer_end::in) : input_statistics{};
-      for (const auto* w : part.readers) analyze(*w, seen);
-      analyze(*part.writer, walk ? walk->statistics(sublayer_end::out) : input_statistics{});
+      for (const auto end : {sublayer_end::in, sublayer_end::out}) {
+        const auto group = part.at(end);
+        if (group.empty()) continue;
+        if (listener) listener({"sensitivity", group[0]->name, i, layers, "layers"});
+        const auto seen = walk ? walk->statistics(end) : input_statistics{};
+        for (const auto* w : group) analyze(*w, seen);
+      }
       if (walk) walk->advance();
     }
   // A tied embedding is charged with what its error does to the logits.

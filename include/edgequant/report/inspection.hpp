@@ -91,7 +91,8 @@ inline std::string tensor_role(std::string_view name) {
 inline model_inspection inspect_model(const model_source& source) {
   model_inspection result;
   result.source = &source;
-  for (const auto& [stored, heads] : source.tensors) {
+  for (const auto& tensor : source.tensors) {
+    const auto& stored = tensor.stored;
     result.all.add(stored);
     result.formats[std::string(name_of(stored.type))].add(stored);
     result.roles[tensor_role(stored.name)].add(stored);

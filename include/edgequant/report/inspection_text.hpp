@@ -97,7 +97,8 @@ inline nlohmann::json to_json(const model_inspection& model, bool whole_arrays) 
        roles = json::array(), layers = json::array();
   for (const auto& entry : model.source->metadata)
     metadata[report::detail::utf8(entry.key)] = value_json(entry, whole_arrays);
-  for (const auto& [t, heads] : model.source->tensors) {
+  for (const auto& tensor : model.source->tensors) {
+    const auto& t = tensor.stored;
     tensor_totals one;
     one.add(t);
     tensors.push_back({{"name", report::detail::utf8(t.name)},
@@ -158,7 +159,8 @@ inline void print_inspection(std::ostream& out, const model_inspection& model) {
   out << "\n" + left_aligned("tensor", 36) + right_aligned("shape", 18) + "  " +
              left_aligned("format", 8) + right_aligned("size", 12) + right_aligned("bits/w", 8) +
              "\n";
-  for (const auto& [t, heads] : model.source->tensors) {
+  for (const auto& tensor : model.source->tensors) {
+    const auto& t = tensor.stored;
     tensor_totals one;
     one.add(t);
     out << left_aligned(escaped(t.name), 36) + right_aligned(format_shape(t.dims), 18) + "  " +

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include "model/support.hpp"
 
-#include <edgequant/model/llama_tensors.hpp>
+#include <edgequant/model/checkpoint_tensors.hpp>
 
 #include <cmath>
 
 namespace {
 using namespace model_test;
 
-class llama_tensors : public testing::Test {
+class checkpoint_tensors : public testing::Test {
 protected:
-  eq::llama_config config = eq::parse_llama_config(tiny_config(), "config.json");
+  eq::checkpoint_config config = eq::parse_checkpoint_config(tiny_config(), "config.json");
   std::vector<std::string> notes;
 
   std::vector<eq::model_tensor> map(const std::vector<raw_tensor>& raw) {
@@ -19,7 +19,7 @@ protected:
       tensors.push_back(
           eq::make_tensor(t.name, {t.shape.rbegin(), t.shape.rend()}, type_of(t.dtype), t.data));
     notes.clear();
-    return eq::map_llama_tensors(tensors, config, "folder", notes);
+    return eq::map_checkpoint_tensors(tensors, config, "folder", notes);
   }
   static eq::format type_of(const std::string& dtype) {
     return dtype == "F16"    ? eq::format::f16
@@ -47,7 +47,7 @@ std::vector<std::string> names_of(const std::vector<eq::model_tensor>& tensors) 
   return names;
 }
 
-TEST_F(llama_tensors, get_ggufs_names_and_order) {
+TEST_F(checkpoint_tensors, get_ggufs_names_and_order) {
   const auto tensors = map(tiny_tensors());
   std::vector<std::string> expected = {"token_embd.weight"};
   for (const std::string layer : {"blk.0.", "blk.1."})
@@ -64,7 +64,7 @@ TEST_F(llama_tensors, get_ggufs_names_and_order) {
   }
 }
 
-TEST_F(llama_tensors, layers_are_in_the_order_of_their_numbers) {
+TEST_F(checkpoint_tensors, layers_are_in_the_order_of_their_numbers) {
   config.layers = 12;
   const auto names = names_of(map({numbered("model.layers.10.input_layernorm.weight", {64}),
                                    numbered("layers.9.input_layernorm.weight", {64})}));
@@ -72,7 +72,7 @@ TEST_F(llama_tensors, layers_are_in_the_order_of_their_numbers) {
 }
 
 // transformers: row h*d + j*d/2 + i, with j the half and i the place in it; GGUF: h*d + 2*i + j.
-TEST_F(llama_tensors, q_and_k_rows_move_from_halves_to_pairs) {
+TEST_F(checkpoint_tensors, q_and_k_rows_move_from_halves_to_pairs) {
   for (const auto& t : map(tiny_tensors())) {
     if (t.rope_heads == 0) continue;
     const std::uint64_t d = 16;
@@ -89,13 +89,13 @@ TEST_F(llama_tensors, q_and_k_rows_move_from_halves_to_pairs) {
   }
 }
 
-TEST_F(llama_tensors, other_rows_stay) {
+TEST_F(checkpoint_tensors, other_rows_stay) {
   for (const auto& t : map(tiny_tensors()))
     for (std::uint64_t r = 0; t.rope_heads == 0 && r < t.stored.rows(); ++r)
       EXPECT_EQ(t.row(r).data(), t.stored.data.data() + r * t.stored.columns() * sizeof(float));
 }
 
-TEST_F(llama_tensors, biases_move_like_their_rows) {
+TEST_F(checkpoint_tensors, biases_move_like_their_rows) {
   const std::string at = "model.layers.0.self_attn.";
   const auto tensors =
       map({numbered(at + "q_proj.bias", {64}), numbered(at + "k_proj.bias", {32}),
@@ -113,7 +113,7 @@ TEST_F(llama_tensors, biases_move_like_their_rows) {
   EXPECT_EQ(floats_of(tensors[3].stored.data), floats_of(numbered("", {64}).data));
 }
 
-TEST_F(llama_tensors, a_tied_output_is_dropped) {
+TEST_F(checkpoint_tensors, a_tied_output_is_dropped) {
   config.tied_embeddings = true;
   const auto names = names_of(map(tiny_tensors()));
   EXPECT_EQ(names.size(), 20u);
@@ -135,7 +135,7 @@ template <class Float> raw_tensor rounded(std::string name, const char* dtype) {
   return {std::move(name), dtype, {40, 64}, bytes_from(values)};
 }
 
-TEST_F(llama_tensors, a_tied_output_in_another_dtype_is_dropped_too) {
+TEST_F(checkpoint_tensors, a_tied_output_in_another_dtype_is_dropped_too) {
   config.tied_embeddings = true;
   for (const auto& head : {rounded<eq::half>("lm_head.weight", "F16"),
                            rounded<eq::bfloat16>("lm_head.weight", "BF16")}) {
@@ -144,7 +144,7 @@ TEST_F(llama_tensors, a_tied_output_in_another_dtype_is_dropped_too) {
   }
 }
 
-TEST_F(llama_tensors, an_output_that_is_no_copy_is_kept) {
+TEST_F(checkpoint_tensors, an_output_that_is_no_copy_is_kept) {
   config.tied_embeddings = true;
   auto head = numbered("lm_head.weight", {40, 64});
   head.data[4 * 40 * 64 - 1] ^= std::byte{0x40};
@@ -161,7 +161,7 @@ TEST_F(llama_tensors, an_output_that_is_no_copy_is_kept) {
             std::string::npos);
 }
 
-TEST_F(llama_tensors, a_missing_output_is_the_embedding_and_that_is_said) {
+TEST_F(checkpoint_tensors, a_missing_output_is_the_embedding_and_that_is_said) {
   auto raw = tiny_tensors();
   raw.erase(raw.begin());
   EXPECT_EQ(map(raw).size(), 20u);
@@ -169,7 +169,7 @@ TEST_F(llama_tensors, a_missing_output_is_the_embedding_and_that_is_said) {
   EXPECT_NE(notes[0].find("engines take the embedding"), std::string::npos);
 }
 
-TEST_F(llama_tensors, rotary_frequencies_are_held_against_the_config) {
+TEST_F(checkpoint_tensors, rotary_frequencies_are_held_against_the_config) {
   std::vector<float> values;
   for (int i = 0; i < 8; ++i) values.push_back(static_cast<float>(std::pow(5000.0, -i / 8.0)));
   for (const char* name : {"model.layers.1.self_attn.rotary_emb.inv_freq",
@@ -187,16 +187,15 @@ TEST_F(llama_tensors, rotary_frequencies_are_held_against_the_config) {
   }
 }
 
-TEST_F(llama_tensors, values_that_are_no_floats_are_refused) {
+TEST_F(checkpoint_tensors, values_that_are_no_floats_are_refused) {
   const std::string q = "model.layers.0.self_attn.q_proj.weight";
   EXPECT_EQ(refusal(raw_tensor{q, "I8", {64, 64}, bytes(64 * 64)}),
-            "folder: tensor '" + q + "': dtype I8 where the llama architecture has floats");
-  EXPECT_EQ(
-      refusal(raw_tensor{"model.norm.weight", "I64", {64}, bytes(64 * 8)}),
-      "folder: tensor 'model.norm.weight': dtype I64 where the llama architecture has floats");
+            "folder: tensor '" + q + "': dtype I8 where the architecture has floats");
+  EXPECT_EQ(refusal(raw_tensor{"model.norm.weight", "I64", {64}, bytes(64 * 8)}),
+            "folder: tensor 'model.norm.weight': dtype I64 where the architecture has floats");
 }
 
-TEST_F(llama_tensors, biases_agree_with_the_config) {
+TEST_F(checkpoint_tensors, biases_agree_with_the_config) {
   const std::string at = "model.layers.0.";
   const auto q = numbered(at + "self_attn.q_proj.weight", {64, 64});
   const auto bias = numbered(at + "self_attn.q_proj.bias", {64});
@@ -216,7 +215,7 @@ TEST_F(llama_tensors, biases_agree_with_the_config) {
                                         "config.json's mlp_bias is false");
 }
 
-TEST_F(llama_tensors, unknown_names_are_refused) {
+TEST_F(checkpoint_tensors, unknown_names_are_refused) {
   const auto refused = [](const std::string& name) {
     return "folder: tensor '" + name + "': the llama architecture has no such tensor";
   };
@@ -247,12 +246,12 @@ TEST_F(llama_tensors, unknown_names_are_refused) {
     EXPECT_EQ(refusal(numbered(name, {64})), refused(name));
 }
 
-TEST_F(llama_tensors, a_layer_beyond_the_model_is_refused) {
+TEST_F(checkpoint_tensors, a_layer_beyond_the_model_is_refused) {
   EXPECT_EQ(refusal(numbered("model.layers.2.input_layernorm.weight", {64})),
             "folder: tensor 'model.layers.2.input_layernorm.weight': config.json has 2 layers");
 }
 
-TEST_F(llama_tensors, wrong_shapes_are_refused) {
+TEST_F(checkpoint_tensors, wrong_shapes_are_refused) {
   const auto shape = [&](const std::string& name, std::vector<std::uint64_t> axes) {
     const auto what = refusal(numbered(name, std::move(axes)));
     return what.substr(std::min(what.size(), what.find("': ") + 3));
@@ -271,7 +270,7 @@ TEST_F(llama_tensors, wrong_shapes_are_refused) {
   EXPECT_EQ(shape("lm_head.weight", {41, 64}), "shape 41 x 64 where config.json asks for 40 x 64");
 }
 
-TEST_F(llama_tensors, missing_ones_are_counted_and_the_first_is_named) {
+TEST_F(checkpoint_tensors, missing_ones_are_counted_and_the_first_is_named) {
   auto raw = tiny_tensors();
   std::erase_if(raw, [](const auto& t) {
     return t.name.ends_with("1.mlp.up_proj.weight") || t.name == "model.norm.weight" ||
@@ -294,7 +293,7 @@ TEST_F(llama_tensors, missing_ones_are_counted_and_the_first_is_named) {
 }
 
 // 9 weights a layer and 3 others; to try all their names would take an hour.
-TEST_F(llama_tensors, a_model_of_two_billion_layers_takes_no_time) {
+TEST_F(checkpoint_tensors, a_model_of_two_billion_layers_takes_no_time) {
   config.layers = 0x7fffffff;
   (void)map(tiny_tensors());
   EXPECT_EQ(notes, (std::vector<std::string>{"the checkpoint lacks 19327352805 tensors (first: "

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "model/support.hpp"
 
-#include <edgequant/model/llama_config.hpp>
+#include <edgequant/model/checkpoint_keys.hpp>
 
 #include <cmath>
 
@@ -9,7 +9,9 @@ namespace {
 using namespace model_test;
 using nlohmann::json;
 
-eq::llama_config parse(const json& config) { return eq::parse_llama_config(config, "config.json"); }
+eq::checkpoint_config parse(const json& config) {
+  return eq::parse_checkpoint_config(config, "config.json");
+}
 
 /// tiny_config() with one field changed.
 json with(const char* field, json value) {
@@ -32,7 +34,7 @@ std::string refusal(const json& config, const std::string& field) {
   return "read";
 }
 
-TEST(llama_config, reads_hugging_faces_fields) {
+TEST(checkpoint_config, reads_hugging_faces_fields) {
   const auto config = parse(tiny_config());
   EXPECT_EQ(config.hidden_size, 64u);
   EXPECT_EQ(config.feed_forward_size, 96u);
@@ -42,12 +44,12 @@ TEST(llama_config, reads_hugging_faces_fields) {
   EXPECT_EQ(config.head_size, 16u);
   EXPECT_EQ(config.vocabulary, 40u);
   EXPECT_EQ(config.rms_epsilon, 0.03125);
-  EXPECT_EQ(config.rope_base, 5000.0);
+  EXPECT_EQ(config.rope.rope_base, 5000.0);
   EXPECT_EQ(config.bos_token, 1u);
   EXPECT_EQ(config.eos_token, 2u);
 }
 
-TEST(llama_config, has_hugging_faces_defaults) {
+TEST(checkpoint_config, has_hugging_faces_defaults) {
   json config = tiny_config();
   for (const char* field :
        {"num_key_value_heads", "bos_token_id", "eos_token_id", "rms_norm_eps", "rope_theta"})
@@ -58,15 +60,15 @@ TEST(llama_config, has_hugging_faces_defaults) {
   EXPECT_EQ(read.head_size, 16u);
   EXPECT_EQ(read.context, 2048u);
   EXPECT_EQ(read.rms_epsilon, 1e-6);
-  EXPECT_EQ(read.rope_base, 10000.0);
+  EXPECT_EQ(read.rope.rope_base, 10000.0);
   EXPECT_EQ(read.bos_token, std::nullopt);
   EXPECT_EQ(read.eos_token, std::nullopt);
-  EXPECT_EQ(read.linear_rope_factor, 1.0);
-  EXPECT_FALSE(read.stretched_rope);
+  EXPECT_EQ(read.rope.linear_rope_factor, 1.0);
+  EXPECT_FALSE(read.rope.stretched_rope);
   EXPECT_FALSE(read.tied_embeddings);
 }
 
-TEST(llama_config, names_the_field_that_is_missing) {
+TEST(checkpoint_config, names_the_field_that_is_missing) {
   for (const char* field : {"hidden_size", "intermediate_size", "num_hidden_layers",
                             "num_attention_heads", "vocab_size"}) {
     json config = tiny_config();
@@ -76,7 +78,7 @@ TEST(llama_config, names_the_field_that_is_missing) {
   }
 }
 
-TEST(llama_config, sizes_are_whole_numbers_that_llama_cpp_can_count) {
+TEST(checkpoint_config, sizes_are_whole_numbers_that_llama_cpp_can_count) {
   for (const char* field :
        {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
         "num_key_value_heads", "vocab_size", "max_position_embeddings", "head_dim"}) {
@@ -88,18 +90,20 @@ TEST(llama_config, sizes_are_whole_numbers_that_llama_cpp_can_count) {
       EXPECT_EQ(refusal(with(field, value), field),
                 "expected a whole number from 1 to 2147483647, not " + value.dump());
   }
-  EXPECT_EQ(parse(with("num_hidden_layers", 0x7fffffff)).layers, 0x7fffffffu);
+  EXPECT_EQ(parse(with("num_hidden_layers", 65536)).layers, 65536u);
+  EXPECT_EQ(refusal(with("num_hidden_layers", 65537), "num_hidden_layers"),
+            "expected at most 65536, not 65537");
 }
 
-TEST(llama_config, numbers_fit_the_floats_of_gguf) {
+TEST(checkpoint_config, numbers_fit_the_floats_of_gguf) {
   const std::string problem = "expected a number from 1.4013e-45 to 3.40282e+38, not ";
   for (const char* field : {"rms_norm_eps", "rope_theta"})
     for (const json& value : {json(0), json(-1), json(1e39), json(1e-46), json("1"), json(true)})
       EXPECT_EQ(refusal(with(field, value), field), problem + value.dump());
-  EXPECT_EQ(parse(with("rope_theta", 500000)).rope_base, 500000.0); // integers are numbers
+  EXPECT_EQ(parse(with("rope_theta", 500000)).rope.rope_base, 500000.0); // integers are numbers
 }
 
-TEST(llama_config, refuses_sizes_that_contradict_each_other) {
+TEST(checkpoint_config, refuses_sizes_that_contradict_each_other) {
   EXPECT_EQ(refusal(with("num_attention_heads", 5), "num_attention_heads"),
             "hidden_size is no multiple of it");
   EXPECT_EQ(refusal(with("num_key_value_heads", 3), "num_key_value_heads"),
@@ -114,14 +118,14 @@ TEST(llama_config, refuses_sizes_that_contradict_each_other) {
   EXPECT_EQ(message_of([] { return parse(json::array()); }), "config.json: expected a JSON object");
 }
 
-TEST(llama_config, head_dim_frees_the_head_size) {
+TEST(checkpoint_config, head_dim_frees_the_head_size) {
   json config = with("head_dim", 32);
   EXPECT_EQ(parse(config).head_size, 32u);
   config["hidden_size"] = 63; // then hidden_size need not divide
   EXPECT_EQ(parse(config).head_size, 32u);
 }
 
-TEST(llama_config, tokens_are_a_number_or_a_list_or_none) {
+TEST(checkpoint_config, tokens_are_a_number_or_a_list_or_none) {
   EXPECT_EQ(parse(with("eos_token_id", json::array({7, 8}))).eos_token, 7u);
   EXPECT_EQ(parse(with("eos_token_id", json::array())).eos_token, std::nullopt);
   EXPECT_EQ(parse(with("eos_token_id", nullptr)).eos_token, std::nullopt);
@@ -154,31 +158,31 @@ const json llama3_scaling = {{"rope_type", "llama3"},
                              {"original_max_position_embeddings", 4096},
                              {"rope_theta", 500000.0}};
 
-TEST(llama_config, reads_rope_scaling_old_and_new) {
+TEST(checkpoint_config, reads_rope_scaling_old_and_new) {
   for (const char* type : {"type", "rope_type"}) {
     const auto config = parse(with("rope_scaling", {{type, "linear"}, {"factor", 4}}));
-    EXPECT_EQ(config.linear_rope_factor, 4.0);
-    EXPECT_EQ(config.rope_base, 5000.0);
-    EXPECT_FALSE(config.stretched_rope);
+    EXPECT_EQ(config.rope.linear_rope_factor, 4.0);
+    EXPECT_EQ(config.rope.rope_base, 5000.0);
+    EXPECT_FALSE(config.rope.stretched_rope);
   }
   for (const char* field : {"rope_scaling", "rope_parameters"}) {
     const auto config = parse(without_theta(field, llama3_scaling));
-    ASSERT_TRUE(config.stretched_rope);
-    EXPECT_EQ(*config.stretched_rope, (eq::llama3_rope{32, 2, 3, 4096}));
-    EXPECT_EQ(config.rope_base, 500000.0);
-    EXPECT_EQ(config.linear_rope_factor, 1.0);
+    ASSERT_TRUE(config.rope.stretched_rope);
+    EXPECT_EQ(*config.rope.stretched_rope, (eq::llama3_rope{32, 2, 3, 4096}));
+    EXPECT_EQ(config.rope.rope_base, 500000.0);
+    EXPECT_EQ(config.rope.linear_rope_factor, 1.0);
   }
   const auto plain = parse(without_theta("rope_parameters", {{"rope_theta", 7.0}}));
-  EXPECT_EQ(plain.rope_base, 7.0);
-  EXPECT_FALSE(plain.stretched_rope);
-  EXPECT_EQ(parse(with("rope_scaling", {{"type", "default"}})).linear_rope_factor, 1.0);
-  EXPECT_EQ(parse(with("rope_scaling", json::object())).linear_rope_factor, 1.0);
+  EXPECT_EQ(plain.rope.rope_base, 7.0);
+  EXPECT_FALSE(plain.rope.stretched_rope);
+  EXPECT_EQ(parse(with("rope_scaling", {{"type", "default"}})).rope.linear_rope_factor, 1.0);
+  EXPECT_EQ(parse(with("rope_scaling", json::object())).rope.linear_rope_factor, 1.0);
 }
 
-TEST(llama_config, places_of_rope_agree) {
+TEST(checkpoint_config, places_of_rope_agree) {
   json config = without_theta("rope_scaling", llama3_scaling);
   config["rope_parameters"] = llama3_scaling;
-  EXPECT_EQ(parse(config).stretched_rope->factor, 32.0);
+  EXPECT_EQ(parse(config).rope.stretched_rope->factor, 32.0);
   config["rope_parameters"]["factor"] = 8;
   EXPECT_EQ(refusal(config, "rope_scaling"), "contradicts rope_parameters");
   EXPECT_EQ(refusal(with("rope_scaling", llama3_scaling), "rope_scaling.rope_theta"),
@@ -194,15 +198,20 @@ TEST(llama_config, places_of_rope_agree) {
             "4096 where config.json itself says 512");
 }
 
-TEST(llama_config, refuses_rope_scaling_that_it_does_not_know) {
+TEST(checkpoint_config, refuses_rope_scaling_that_it_does_not_know) {
   const auto scaling = [](json value, const std::string& field) {
     return refusal(with("rope_scaling", std::move(value)), "rope_scaling." + field);
   };
-  for (const char* type : {"yarn", "dynamic", "longrope", "su", "mrope", "proportional"})
+  const std::string unknown =
+      " is not supported; default, linear, dynamic, llama3, yarn and longrope are";
+  for (const char* type : {"ntk", "mrope", "proportional"})
     EXPECT_EQ(scaling({{"type", type}, {"factor", 2}}, "rope_type"),
-              "'" + std::string(type) + "' is not supported; default, linear and llama3 are");
-  EXPECT_EQ(scaling({{"rope_type", "ya\nrn"}}, "rope_type"),
-            "'ya\\x0arn' is not supported; default, linear and llama3 are");
+              "'" + std::string(type) + "'" + unknown);
+  EXPECT_EQ(scaling({{"rope_type", "ya\nrn"}}, "rope_type"), "'ya\\x0arn'" + unknown);
+  EXPECT_EQ(scaling({{"type", "yarn"}}, "factor"), "the field is missing");
+  EXPECT_EQ(scaling({{"type", "yarn"}, {"factor", 2}, {"beta_fast", 16}}, "beta_fast"),
+            "expected 32, not 16");
+  EXPECT_EQ(scaling({{"type", "longrope"}}, "short_factor"), "expected a list of factors, not ");
   EXPECT_EQ(scaling({{"type", 5}}, "type"), "expected a string, not 5");
   EXPECT_EQ(scaling({{"type", "linear"}, {"factor", 0}}, "factor"),
             "expected a number from 1.4013e-45 to 3.40282e+38, not 0");
@@ -215,22 +224,19 @@ TEST(llama_config, refuses_rope_scaling_that_it_does_not_know) {
   EXPECT_EQ(scaling({{"type", "linear"}, {"factor", 2}, {"beta_fast", 32}}, "beta_fast"),
             "RoPE of type 'linear' has no such field here");
   EXPECT_EQ(scaling({{"type", "default"}, {"factor", 2}}, "factor"),
-            "expected 1, as GGUF's llama has no place for it, not 2");
-  EXPECT_EQ(scaling({{"type", "default"}, {"partial_rotary_factor", 0.5}}, "partial_rotary_factor"),
-            "expected 1, as GGUF's llama has no place for it, not 0.5");
+            "expected 1, as GGUF has no place for it, not 2");
   EXPECT_EQ(scaling({{"full_attention", {{"rope_theta", 5000}}}}, "full_attention"),
             "a RoPE field without rope_type");
   EXPECT_EQ(message_of([] { return parse(with("rope_scaling", "linear")); }),
             "config.json: rope_scaling: expected a JSON object");
 }
 
-TEST(llama_config, refuses_what_makes_it_another_network) {
+TEST(checkpoint_config, refuses_what_makes_it_another_network) {
   const std::pair<const char*, json> others[] = {
       {"hidden_act", "relu"},
       {"hidden_act", "gelu_pytorch_tanh"},
       {"hidden_activation", "gelu"},
       {"layer_types", json::array({"full_attention", "sliding_attention"})},
-      {"partial_rotary_factor", 0.5},
       {"num_local_experts", 8},
       {"num_experts", 4},
       {"position_embedding_type", "alibi"},
@@ -261,7 +267,15 @@ TEST(llama_config, refuses_what_makes_it_another_network) {
   }
 }
 
-TEST(llama_config, takes_fields_that_change_nothing) {
+TEST(checkpoint_config, heads_are_turned_in_part_where_gguf_can_say_it) {
+  EXPECT_EQ(refusal(with("partial_rotary_factor", 0.5), "partial_rotary_factor"),
+            "GGUF's llama has no place for heads that are turned in part");
+  json config = with("partial_rotary_factor", 0.75);
+  config["model_type"] = "phi3";
+  EXPECT_EQ(parse(config).rope_size(), 12u);
+}
+
+TEST(checkpoint_config, takes_fields_that_change_nothing) {
   const std::pair<const char*, json> others[] = {
       {"hidden_act", "silu"},
       {"hidden_act", "swish"},
@@ -288,18 +302,21 @@ TEST(llama_config, takes_fields_that_change_nothing) {
   EXPECT_EQ(parse(with("architectures", json::array({"FooForCausalLM"}))).notes.size(), 1u);
 }
 
-TEST(llama_config, a_window_below_the_context_is_refused_or_noted) {
+TEST(checkpoint_config, a_window_below_the_context_counts_or_is_noted) {
   json config = with("sliding_window", 8);
   ASSERT_EQ(parse(config).notes.size(), 1u); // Hugging Face's Llama has no window
   EXPECT_NE(parse(config).notes[0].find("sliding_window 8 has no effect"), std::string::npos);
+  EXPECT_EQ(parse(config).window, 0u);
+  const auto window_of = [](const json& with_window) {
+    eq::gguf_metadata keys;
+    eq::set_network_keys(keys, parse(with_window));
+    return keys.get_uint("llama.attention.sliding_window").value_or(0);
+  };
   config["architectures"] = json::array({"MistralForCausalLM"});
-  const std::string problem =
-      "expected at least the context of 2048 tokens, as GGUF's llama has no "
-      "window, not ";
-  EXPECT_EQ(refusal(config, "sliding_window"), problem + "8");
-  config["sliding_window"] = 2047;
-  EXPECT_EQ(refusal(config, "sliding_window"), problem + "2047");
+  EXPECT_EQ(window_of(config), 8u);
+  EXPECT_NE(parse(config).notes[0].find("llama.cpp has no window"), std::string::npos);
   config["use_sliding_window"] = false;
+  EXPECT_EQ(window_of(config), 0u);
   EXPECT_TRUE(parse(config).notes.empty());
   config.erase("use_sliding_window");
   for (const json& harmless : {json(2048), json(4096), json(nullptr)}) {
@@ -308,12 +325,15 @@ TEST(llama_config, a_window_below_the_context_is_refused_or_noted) {
   }
   config = with("sliding_window", 100);
   config["use_sliding_window"] = true;
-  EXPECT_EQ(refusal(config, "sliding_window"), problem + "100");
+  EXPECT_EQ(window_of(config), 100u);
+  config["model_type"] = "qwen2";
+  EXPECT_EQ(refusal(config, "sliding_window"),
+            "expected at least the context of 2048 tokens, as GGUF's qwen2 has no window, not 100");
 }
 
-TEST(llama_config, sets_every_key_that_llama_cpp_needs) {
+TEST(checkpoint_config, sets_every_key_that_llama_cpp_needs) {
   eq::gguf_metadata keys;
-  eq::set_llama_keys(keys, parse(with("max_position_embeddings", 512)));
+  eq::set_network_keys(keys, parse(with("max_position_embeddings", 512)));
   EXPECT_EQ(keys.get_string("general.architecture"), "llama");
   const std::pair<const char*, std::uint64_t> counts[] = {{"vocab_size", 40},
                                                           {"context_length", 512},
@@ -335,11 +355,11 @@ TEST(llama_config, sets_every_key_that_llama_cpp_needs) {
   EXPECT_FALSE(keys.contains("llama.rope.scaling.type"));
 }
 
-TEST(llama_config, sets_the_keys_of_unusual_models) {
+TEST(checkpoint_config, sets_the_keys_of_unusual_models) {
   json config = with("head_dim", 32);
   config["rope_scaling"] = {{"type", "linear"}, {"factor", 2.5}};
   eq::gguf_metadata keys;
-  eq::set_llama_keys(keys, parse(config));
+  eq::set_network_keys(keys, parse(config));
   EXPECT_EQ(keys.get_uint("llama.attention.key_length"), 32u);
   EXPECT_EQ(keys.get_uint("llama.attention.value_length"), 32u);
   EXPECT_EQ(keys.get_uint("llama.rope.dimension_count"), 32u);
@@ -349,12 +369,12 @@ TEST(llama_config, sets_the_keys_of_unusual_models) {
 
 // Llama 3.2's numbers. Hugging Face changes the inverse frequency f = base^(-i/d) of pair i:
 // unchanged for short waves, f / factor for long ones, blended between them.
-TEST(llama_config, rope_divisors_give_hugging_faces_frequencies) {
+TEST(checkpoint_config, rope_divisors_give_hugging_faces_frequencies) {
   EXPECT_TRUE(eq::rope_divisors(parse(tiny_config())).empty());
-  eq::llama_config config;
+  eq::checkpoint_config config;
   config.head_size = 64;
-  config.rope_base = 500000;
-  config.stretched_rope = eq::llama3_rope{32, 1, 4, 8192};
+  config.rope.rope_base = 500000;
+  config.rope.stretched_rope = eq::llama3_rope{32, 1, 4, 8192};
   const auto divisors = eq::rope_divisors(config);
   ASSERT_EQ(divisors.size(), 32u);
   int blended = 0;
@@ -378,7 +398,7 @@ TEST(llama_config, rope_divisors_give_hugging_faces_frequencies) {
   EXPECT_EQ(divisors.back(), 32.0f);
 }
 
-TEST(llama_config, knows_the_model_type) {
+TEST(checkpoint_config, knows_the_model_type) {
   EXPECT_EQ(eq::model_type_of(tiny_config()), "llama");
   EXPECT_EQ(eq::model_type_of({{"model_type", 5}}), "");
   EXPECT_EQ(eq::model_type_of(json::object()), "");
