@@ -27,7 +27,7 @@ std::vector<float> normal_values(std::size_t count) {
 void attention(benchmark::State& state, eq::kv_format type) {
   constexpr std::size_t size = 64, heads = 8, queries = 4, tile = eq::gemm::attention_tile_tokens;
   const auto tokens = static_cast<std::size_t>(state.range(0));
-  eq::kv_pool pool({1, heads, size}, type, tokens / eq::kv_block_tokens + 1);
+  eq::kv_pool pool({{heads}, size}, type, tokens / eq::kv_block_tokens + 1);
   eq::kv_sequence sequence(pool);
   sequence.extend(tokens);
   const auto x = normal_values(size + queries * size);
@@ -43,10 +43,10 @@ void attention(benchmark::State& state, eq::kv_format type) {
       std::fill(out.begin(), out.end(), 0.0f);
       for (std::size_t t = 0; t < tokens; t += tile) {
         const std::size_t count = std::min(tile, tokens - t);
-        const std::size_t seen[queries] = {count, count, count, count};
+        const eq::gemm::token_range all{0, count}, seen[queries] = {all, all, all, all};
         sequence.read_keys(0, h, t, count, keys.data(), tile);
         sequence.read_values(0, h, t, count, values.data());
-        eq::gemm::attend_tile<queries>({keys.data(), values.data(), size}, x.data() + size, seen,
+        eq::gemm::attend_tile<queries>({keys.data(), values.data(), size}, x.data() + size, seen, 0,
                                        states, out.data());
       }
       benchmark::DoNotOptimize(out.data());

@@ -47,7 +47,7 @@ field() { sed -n "s/^ *\"$1\": \"\{0,1\}\([^\",]*\).*/\1/p"; }
 echo
 printf '%-36s %9s %11s %9s  %s\n' model bytes perplexity KL "Once upon a time"
 for model in "$demo" build/stories-2m-q8_0.gguf build/stories-2m-q4_0.gguf build/stories-2m-best.gguf; do
-  score=$("$bin/perplexity" "$model" examples/data/story.txt --reference "$demo" --json)
+  score=$("$bin/perplexity" "$model" examples/data/story.txt --reference "$demo" --all-tokens --json)
   text=$("$bin/generate" "$model" --prompt "Once upon a time" --tokens 16 --json | sed -n 's/^  "text": "\(.*\)",$/\1/p')
   printf '%-36s %9s %11.4f %9.5f  %s\n' "$(basename "$model")" "$(wc -c <"$model")" \
     "$(field perplexity <<<"$score")" "$(field kl_mean <<<"$score")" "$text"

@@ -72,7 +72,7 @@ for (let i = 0; i < tests.length; i += 2) {
   const other = texts.findIndex((text, k) => model.tokenize(text).join() !== ours[k].join());
   check(other < 0, `${name}: ${texts.length} lines give the same tokens` + (other < 0 ? "" : `, but not ${JSON.stringify(texts[other])}`));
   const [expected, count] = await expectedPerplexity(model, model.tokenize(readFileSync(story, "utf8")));
-  const found = run(perplexity, file, story, "--context", String(context), "--json");
+  const found = run(perplexity, file, story, "--context", String(context), "--all-tokens", "--json");
   const off = found.perplexity / expected - 1;
   check(Math.abs(off) <= limit && found.tokens === count,
     `${name}: perplexity ${found.perplexity.toFixed(5)} of ${found.tokens} tokens, ${(100 * off).toFixed(4)} % off (limit ${100 * limit} %)`);

@@ -4,6 +4,8 @@
 
 #include "lanes.hpp"
 
+#include <cmath>
+
 namespace edgequant::inline EDGEQUANT_ABI::kernel {
 
 /// e^x within 3 units in the last place; below -87 as of -87 (1.6e-38), above 88 as of 88. NaN
@@ -21,6 +23,19 @@ template <simd::backend S>
   for (const float term : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f})
     sum = S::multiply_add(sum, r, constant(term));
   return S::times_power_of_2(sum, n);
+}
+
+/// The sum of e^(x[i] - most) for x[i] up to `most`, added in double.
+template <simd::backend S = simd::native>
+[[nodiscard]] double sum_of_exponentials(std::span<const float> x, float most) noexcept {
+  const auto shift = S::broadcast(most);
+  auto sum = S::broadcast(0.0);
+  std::size_t i = 0;
+  for (; i + 16 <= x.size(); i += 16)
+    sum = S::add(sum, S::widen(exponential<S>(S::sub(S::load(x.data() + i), shift))));
+  double total = S::reduce_add(sum);
+  for (; i < x.size(); ++i) total += std::exp(double{x[i]} - double{most});
+  return total;
 }
 
 /// x / (1 + e^-y): silu(x) where y is x.

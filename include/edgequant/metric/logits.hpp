@@ -2,21 +2,20 @@
 /// How well logits predict a token, and how far they are from other logits.
 #pragma once
 
-#include "../config.hpp"
+#include "../kernel/exponential.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <span>
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// log of the sum of exp(logits), in double; logits are finite and at least one.
+/// log of the sum of exp(logits), within 4e-7; logits are finite and at least one.
 [[nodiscard]] inline double log_sum_exp(std::span<const float> logits) noexcept {
-  const double most = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (const float x : logits) sum += std::exp(x - most);
-  return most + std::log(sum);
+  const float most = *std::max_element(logits.begin(), logits.end());
+  return most + std::log(kernel::sum_of_exponentials(logits, most));
 }
 
 /// Natural logarithm of softmax(logits)[token].
@@ -25,17 +24,34 @@ namespace edgequant::inline EDGEQUANT_ABI {
   return logits[token] - log_sum_exp(logits);
 }
 
+/// What a reference says of the next token: log p(i) = values[i] - offset. Tokens with log p(i) up
+/// to `least` are left out of divergences.
+struct reference_logits {
+  std::span<const float> values;
+  double offset = 0;
+  double least = -std::numeric_limits<double>::infinity();
+
+  [[nodiscard]] double log_probability(std::size_t token) const noexcept {
+    return values[token] - offset;
+  }
+};
+
+/// Kullback-Leibler divergence of softmax(test), with q0 = log_sum_exp(test), from a reference.
+[[nodiscard]] inline double kl_divergence(const reference_logits& reference,
+                                          std::span<const float> test, double q0) noexcept {
+  double sum = 0;
+  for (std::size_t i = 0; i < test.size(); ++i) {
+    const double p = reference.values[i] - reference.offset;
+    if (p > reference.least) sum += std::exp(p) * (p - (test[i] - q0));
+  }
+  return std::max(sum, 0.0); // rounding may leave a little less than nothing
+}
+
 /// Kullback-Leibler divergence of softmax(test) from softmax(reference), in nats: the sum of
 /// p log(p / q). Both have the same length.
 [[nodiscard]] inline double kl_divergence(std::span<const float> reference,
                                           std::span<const float> test) noexcept {
-  const double p0 = log_sum_exp(reference), q0 = log_sum_exp(test);
-  double sum = 0;
-  for (std::size_t i = 0; i < reference.size(); ++i) {
-    const double p = reference[i] - p0, q = test[i] - q0;
-    sum += std::exp(p) * (p - q);
-  }
-  return std::max(sum, 0.0); // rounding may leave a little less than nothing
+  return kl_divergence({reference, log_sum_exp(reference)}, test, log_sum_exp(test));
 }
 
 /// Index of the largest logit, the first of several.

@@ -48,8 +48,9 @@ public:
   void run(std::span<const std::int32_t> tokens, const logits_sink& sink) {
     model_.run(tokens, sequence_, sink);
   }
-  /// The same for who does not want logits.
+  /// The same for who wants the logits of the last one to be made, or none.
   void run(std::span<const std::int32_t> tokens) { (void)model_.run(tokens, sequence_); }
+  void feed(std::span<const std::int32_t> tokens) { model_.feed(tokens, sequence_); }
 
 private:
   transformer& model_;
