@@ -104,6 +104,40 @@ TEST(pre_tokenizer, names) {
   EXPECT_FALSE(eq::find_pre_tokenizer(""));
 }
 
+// As the expressions cut them in JavaScript, with small and capital letters outside of ASCII as
+// llama.cpp takes them.
+TEST(pre_tokenizer, gpt4o_and_tekken) {
+  const splits both = {{"Mc", "Donald", " i", "Phone", " WORLD"},
+                       {"ABCdef", "GHI"},
+                       {"abc", "DEF"},
+                       {"ÄÖÜ", "A"},
+                       {"\xd0\x96\xd0\xb8", "A"},
+                       {"AÄ", "BC"},
+                       {"Äb", "C"},
+                       {"(word", ")", " [//\n", "x"},
+                       {"a", " \n\n", " b"}};
+  expect_splits(eq::pre_tokenizer::gpt4o, both);
+  expect_splits(eq::pre_tokenizer::tekken, both);
+  expect_splits(eq::pre_tokenizer::gpt4o, {{"don't", " WE'LL"}, {"123", "45"}});
+  expect_splits(eq::pre_tokenizer::tekken, {{"don", "'t", " WE", "'LL"}, {"1", "2"}});
+}
+
+TEST(pre_tokenizer, marks_are_letters_to_qwen35) {
+  const splits marked = {{"\xe0\xa4\x95\xe0\xa5\x8d\xe0\xa4\xb7\xe0\xa4\xbf", "!"}};
+  expect_splits(eq::pre_tokenizer::qwen35, marked);
+  expect_splits(eq::pre_tokenizer::qwen35, {{"e\xcc\x81t", "1", "2", " ...\n"}});
+  EXPECT_GT(
+      eq::split_words("\xe0\xa4\x95\xe0\xa5\x8d\xe0\xa4\xb7", eq::pre_tokenizer::qwen2).size(), 1u);
+}
+
+TEST(pre_tokenizer, falcon_and_deepseek) {
+  expect_splits(eq::pre_tokenizer::falcon, {{"a", "``", " ", "123", "4"}, {"x", "+=", "1"}});
+  expect_splits(eq::pre_tokenizer::deepseek_coder,
+                {{"a", "\n", "\n", " b", " (", "1", "2", ")"}, {" ", " x"}});
+  expect_splits(eq::pre_tokenizer::deepseek_llm, {{"a", " b", " ++", "12", "  "}});
+  expect_splits(eq::pre_tokenizer::lines, {{"a b", "\n\n", "c"}});
+}
+
 TEST(pre_tokenizer, any_bytes_are_cut_without_loss) {
   std::uint32_t state = 1;
   for (int round = 0; round < 2000; ++round) {
@@ -115,7 +149,9 @@ TEST(pre_tokenizer, any_bytes_are_cut_without_loss) {
     }
     for (const auto rule :
          {eq::pre_tokenizer::gpt2, eq::pre_tokenizer::llama3, eq::pre_tokenizer::qwen2,
-          eq::pre_tokenizer::single_digits, eq::pre_tokenizer::fallback}) {
+          eq::pre_tokenizer::single_digits, eq::pre_tokenizer::qwen35, eq::pre_tokenizer::gpt4o,
+          eq::pre_tokenizer::tekken, eq::pre_tokenizer::falcon, eq::pre_tokenizer::deepseek_coder,
+          eq::pre_tokenizer::deepseek_llm, eq::pre_tokenizer::lines, eq::pre_tokenizer::fallback}) {
       std::string together;
       for (const auto word : eq::split_words(text, rule)) {
         EXPECT_FALSE(word.empty());

@@ -2,15 +2,13 @@
 /// Byte-level BPE: merges in the order of a list, inside of words. Source: GPT-2's encoder.
 #pragma once
 
-#include "pair_merge.hpp"
+#include "merge_table.hpp"
 #include "pre_tokenizer.hpp"
-#include "token_table.hpp"
 
 #include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace edgequant::inline EDGEQUANT_ABI {
@@ -38,7 +36,7 @@ public:
       append_utf8(spelling_[byte], byte_spelling[byte]);
       bytes_[byte] = table.find(spelling_[byte]).value_or(-1);
     }
-    read_merges(table, metadata);
+    merges_ = merge_table(table, metadata);
   }
 
   [[nodiscard]] bool adds_bos() const noexcept { return rule_.adds_bos; }
@@ -56,8 +54,7 @@ public:
       for (std::size_t i = 0; i < word.size(); ++i)
         symbols.push_back({bytes_[static_cast<unsigned char>(word[i])], i, 1});
       merge_pairs(symbols, [&](const auto& left, const auto& right) {
-        const auto found = merges_.find(pair_of(left.token, right.token));
-        return found == merges_.end() ? std::nullopt : std::optional(found->second);
+        return merges_.find(left.token, right.token);
       });
       for (const auto& symbol : symbols)
         if (symbol.bytes != 0 && symbol.token >= 0) out.push_back(symbol.token);
@@ -88,45 +85,16 @@ private:
     rule_ = *rule;
   }
 
-  void read_merges(const token_table& table, const gguf_metadata& metadata) {
-    constexpr std::string_view key = "tokenizer.ggml.merges";
-    const auto merges = metadata.get_strings(key);
-    if (!merges) refuse_key(metadata, key, "the key is missing");
-    merges_.reserve(merges->size());
-    for (std::size_t i = 0; i < merges->size(); ++i) {
-      const std::string& merge = (*merges)[i];
-      const auto refuse = [&](const std::string& problem) {
-        refuse_key(metadata, key,
-                   "merge " + std::to_string(i) + ", '" + escaped(merge) + "', " + problem);
-      };
-      const auto space = merge.find(' ', 1);
-      if (space == merge.npos || space + 1 == merge.size()) refuse("is no pair of tokens");
-      const auto token = [&](const std::string& text) {
-        const auto id = table.find(text);
-        if (!id) refuse("is of an unknown token, '" + escaped(text) + "'");
-        return *id;
-      };
-      const auto left = token(merge.substr(0, space)), right = token(merge.substr(space + 1));
-      const auto merged = token(merge.substr(0, space) + merge.substr(space + 1));
-      merges_.try_emplace(pair_of(left, right), symbol_merge{static_cast<double>(i), merged});
-    }
-  }
-
   [[nodiscard]] std::string spell(std::string_view word) const {
     std::string spelled;
     for (const char byte : word) spelled += spelling_[static_cast<unsigned char>(byte)];
     return spelled;
   }
 
-  [[nodiscard]] static std::uint64_t pair_of(std::int32_t left, std::int32_t right) noexcept {
-    return std::uint64_t{static_cast<std::uint32_t>(left)} << 32 |
-           static_cast<std::uint32_t>(right);
-  }
-
   pre_tokenizer_info rule_;
   std::array<std::string, 256> spelling_;
   std::array<std::int32_t, 256> bytes_ = {}; // the token of each byte; -1: none
-  std::unordered_map<std::uint64_t, symbol_merge> merges_;
+  merge_table merges_;
 };
 
 } // namespace text::detail

@@ -13,9 +13,9 @@
 namespace edgequant::inline EDGEQUANT_ABI {
 
 /// What the rules that cut a text before BPE tell apart.
-enum class code_point_class : std::uint8_t { other, letter, number, punctuation, space };
+enum class code_point_class : std::uint8_t { other, letter, number, punctuation, space, mark };
 
-/// By Unicode's general categories L*, N* and P*, and its property White_Space.
+/// By Unicode's general categories L*, N*, P* and M*, and its property White_Space.
 [[nodiscard]] code_point_class class_of(char32_t point) noexcept;
 
 namespace text::detail {
@@ -52,6 +52,7 @@ inline code_point_class class_of(char32_t point) noexcept {
   if (text::detail::is_in(text::detail::number_ranges, point)) return code_point_class::number;
   if (text::detail::is_in(text::detail::punctuation_ranges, point))
     return code_point_class::punctuation;
+  if (text::detail::is_in(text::detail::mark_ranges, point)) return code_point_class::mark;
   return text::detail::is_space(point) ? code_point_class::space : code_point_class::other;
 }
 

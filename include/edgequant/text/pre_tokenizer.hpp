@@ -21,8 +21,17 @@ enum class pre_tokenizer : std::uint8_t {
                  ///< ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
   qwen2,         ///< llama3 with single digits
   single_digits, ///< first \p{N}, then gpt2 on what lies between
-  fallback,      ///< llama.cpp's where a file names none: [\p{P}\$\+<=>\^~\|]+, gpt2, \p{N}+,
-                 ///< [0-9][0-9][0-9], each inside of what the ones before it have cut
+  qwen35,        ///< qwen2, with marks (\p{M}) among the letters
+  gpt4o,  ///< a word is a run of letters without a-z, then one without A-Z, of which one may be
+          ///< empty, behind [^\r\n\p{L}\p{N}]?, with a contraction at its end; else llama3
+          ///< with / among the newlines behind symbols
+  tekken, ///< gpt4o without contractions, with single digits
+  falcon, ///< [\p{P}\$\+<=>\^~\|`]+, gpt2, [0-9][0-9][0-9]
+  deepseek_coder, ///< [\r\n], \s?\p{L}+, \s?\p{P}+, CJK, \p{N}
+  deepseek_llm,   ///< the same with the letters and the punctuation that it lists, \s+$ and \p{N}+
+  lines,          ///< [^\n]+|[\n]+
+  fallback,       ///< llama.cpp's where a file names none: [\p{P}\$\+<=>\^~\|]+, gpt2, \p{N}+,
+                  ///< [0-9][0-9][0-9], each inside of what the ones before it have cut
 };
 
 /// What a name in tokenizer.ggml.pre stands for.
@@ -44,6 +53,7 @@ namespace text::detail {
 inline constexpr auto pre_tokenizers = std::to_array<pre_tokenizer_info>({
     {"default", pre_tokenizer::fallback},
     {"gpt-2", pre_tokenizer::gpt2},
+    {"mpt", pre_tokenizer::gpt2},
     {"phi-2", pre_tokenizer::gpt2},
     {"olmo", pre_tokenizer::gpt2},
     {"exaone4", pre_tokenizer::gpt2},
@@ -66,9 +76,20 @@ inline constexpr auto pre_tokenizers = std::to_array<pre_tokenizer_info>({
     {"megrez", pre_tokenizer::qwen2},
     {"kormo", pre_tokenizer::qwen2},
     {"hunyuan", pre_tokenizer::qwen2},
+    {"solar-open", pre_tokenizer::qwen2},
+    {"qwen35", pre_tokenizer::qwen35},
+    {"gpt-4o", pre_tokenizer::gpt4o},
+    {"llama4", pre_tokenizer::gpt4o},
+    {"kanana2", pre_tokenizer::gpt4o},
+    {"tekken", pre_tokenizer::tekken, true, true},
+    {"falcon", pre_tokenizer::falcon},
+    {"deepseek-coder", pre_tokenizer::deepseek_coder},
+    {"deepseek-llm", pre_tokenizer::deepseek_llm},
     {"smollm", pre_tokenizer::single_digits},
     {"starcoder", pre_tokenizer::single_digits},
     {"codeshell", pre_tokenizer::single_digits},
+    {"exaone", pre_tokenizer::single_digits},
+    {"minerva-7b", pre_tokenizer::single_digits},
     {"refact", pre_tokenizer::single_digits},
     {"command-r", pre_tokenizer::single_digits},
 });
@@ -145,9 +166,63 @@ public:
     const std::size_t word = at + (values_[at] == ' ');
     if (word < end && is_symbol(word))
       return run(run(word, end, &word_cutter::is_symbol), end, &word_cutter::is_newline);
-    for (auto line = run(at, end, &word_cutter::is_space); line > at; --line)
-      if (is_newline(line - 1)) return line;
-    return spaces(at, end);
+    return lines_and_spaces(at, end);
+  }
+
+  /// Qwen 3.5's expression.
+  [[nodiscard]] std::size_t match_qwen35(std::size_t at, std::size_t end) const {
+    if (const auto after = contraction(at, end, true); after != at) return after;
+    if (is_letter_or_mark(at)) return run(at, end, &word_cutter::is_letter_or_mark);
+    if (!is_newline(at) && !is_number(at) && at + 1 < end && is_letter_or_mark(at + 1))
+      return run(at + 1, end, &word_cutter::is_letter_or_mark);
+    if (is_number(at)) return at + 1;
+    const std::size_t word = at + (values_[at] == ' ');
+    if (word < end && is_unmarked_symbol(word))
+      return run(run(word, end, &word_cutter::is_unmarked_symbol), end, &word_cutter::is_newline);
+    return lines_and_spaces(at, end);
+  }
+
+  /// GPT-4o's expression, as llama.cpp adapts it: letters other than a-z count as capitals, those
+  /// other than A-Z as small ones.
+  [[nodiscard]] std::size_t match_gpt4o(std::size_t at, std::size_t end, std::size_t digits,
+                                        bool with_contraction) const {
+    const bool skips = !is_letter(at) && !is_newline(at) && !is_number(at);
+    if (const std::size_t word = at + skips; word < end && is_letter(word)) {
+      const auto after = cased_word(word, end);
+      return with_contraction && after < end ? contraction(after, end, true) : after;
+    }
+    if (is_number(at)) return run(at, std::min(end, at + digits), &word_cutter::is_number);
+    const std::size_t word = at + (values_[at] == ' ');
+    if (word < end && is_symbol(word))
+      return run(run(word, end, &word_cutter::is_symbol), end, &word_cutter::is_newline_or_slash);
+    return lines_and_spaces(at, end);
+  }
+
+  /// A newline alone.
+  [[nodiscard]] std::size_t match_newline(std::size_t at) const { return at + is_newline(at); }
+  /// [^\n]+|[\n]+
+  [[nodiscard]] std::size_t match_line(std::size_t at, std::size_t end) const {
+    const bool newline = values_[at] == '\n';
+    while (at < end && (values_[at] == '\n') == newline) ++at;
+    return at;
+  }
+  /// \s?X+ for letters or punctuation, in general or as DeepSeek LLM lists them.
+  [[nodiscard]] std::size_t match_spaced_letters(std::size_t at, std::size_t end,
+                                                 bool listed) const {
+    return spaced_run(at, end, listed ? &word_cutter::is_listed_letter : &word_cutter::is_letter);
+  }
+  [[nodiscard]] std::size_t match_spaced_punctuation(std::size_t at, std::size_t end,
+                                                     bool listed) const {
+    return spaced_run(at, end,
+                      listed ? &word_cutter::is_listed_punctuation : &word_cutter::is_category_p);
+  }
+  /// \s+$
+  [[nodiscard]] std::size_t match_last_spaces(std::size_t at, std::size_t end) const {
+    return run(at, end, &word_cutter::is_space) == end ? end : at;
+  }
+  /// [\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+
+  [[nodiscard]] std::size_t match_cjk(std::size_t at, std::size_t end) const {
+    return run(at, end, &word_cutter::is_cjk);
   }
 
   [[nodiscard]] std::size_t match_number(std::size_t at, std::size_t end) const {
@@ -164,6 +239,11 @@ public:
   [[nodiscard]] std::size_t match_punctuation(std::size_t at, std::size_t end) const {
     return run(at, end, &word_cutter::is_punctuation);
   }
+  /// The same with `.
+  [[nodiscard]] std::size_t match_falcon_punctuation(std::size_t at, std::size_t end) const {
+    while (at < end && (is_punctuation(at) || values_[at] == '`')) ++at;
+    return at;
+  }
 
 private:
   [[nodiscard]] bool is(std::size_t at, code_point_class c) const { return classes_[at] == c; }
@@ -173,9 +253,43 @@ private:
   [[nodiscard]] bool is_newline(std::size_t at) const {
     return values_[at] == '\r' || values_[at] == '\n';
   }
-  /// [^\s\p{L}\p{N}]
+  [[nodiscard]] bool is_newline_or_slash(std::size_t at) const {
+    return is_newline(at) || values_[at] == '/';
+  }
+  [[nodiscard]] bool is_letter_or_mark(std::size_t at) const {
+    return is_letter(at) || is(at, code_point_class::mark);
+  }
+  /// [^\s\p{L}\p{N}], and without \p{M}
   [[nodiscard]] bool is_symbol(std::size_t at) const {
+    return is_unmarked_symbol(at) || is(at, code_point_class::mark);
+  }
+  [[nodiscard]] bool is_unmarked_symbol(std::size_t at) const {
     return is(at, code_point_class::other) || is(at, code_point_class::punctuation);
+  }
+  [[nodiscard]] bool is_category_p(std::size_t at) const {
+    return is(at, code_point_class::punctuation);
+  }
+  [[nodiscard]] bool is_capital(std::size_t at) const { // or of a script that is not ASCII
+    return is_letter(at) && !(values_[at] >= 'a' && values_[at] <= 'z');
+  }
+  [[nodiscard]] bool is_small(std::size_t at) const {
+    return is_letter(at) && !(values_[at] >= 'A' && values_[at] <= 'Z');
+  }
+  [[nodiscard]] bool is_listed_letter(std::size_t at) const {
+    const char32_t c = values_[at];
+    return c < 0x80 ? is_letter(at) : is_in(deepseek_letter_ranges, c);
+  }
+  /// [!-/:-~], the same in full width, quotation marks and ideographic stops; the ideographic
+  /// space, which the list has too, is a space to llama.cpp
+  [[nodiscard]] bool is_listed_punctuation(std::size_t at) const {
+    const char32_t c = values_[at];
+    return (c >= '!' && c <= '/') || (c >= ':' && c <= '~') || (c >= 0xff01 && c <= 0xff0f) ||
+           (c >= 0xff1a && c <= 0xff5e) || (c >= 0x2018 && c <= 0x201f) || c == 0x3001 ||
+           c == 0x3002;
+  }
+  [[nodiscard]] bool is_cjk(std::size_t at) const {
+    const char32_t c = values_[at];
+    return (c >= 0x0800 && c <= 0x9fa5) || (c >= 0xac00 && c <= 0xd7ff);
   }
   /// [\p{P}\$\+<=>\^~\|]
   [[nodiscard]] bool is_punctuation(std::size_t at) const {
@@ -189,6 +303,31 @@ private:
                   bool (word_cutter::*kind)(std::size_t) const) const {
     while (at < end && (this->*kind)(at)) ++at;
     return at;
+  }
+
+  /// \s?X+ for a kind X
+  std::size_t spaced_run(std::size_t at, std::size_t end,
+                         bool (word_cutter::*kind)(std::size_t) const) const {
+    const std::size_t first = at + (is_space(at) && at + 1 < end && (this->*kind)(at + 1));
+    return (this->*kind)(first) ? run(first, end, kind) : at;
+  }
+
+  /// C*S+|C+S* for capitals C and small letters S, with the backtracking of a regular expression:
+  /// if nothing small follows the capitals, the last of them that is small too ends the word.
+  [[nodiscard]] std::size_t cased_word(std::size_t at, std::size_t end) const {
+    const auto capitals = run(at, end, &word_cutter::is_capital);
+    const auto smalls = run(capitals, end, &word_cutter::is_small);
+    if (smalls > capitals) return smalls;
+    for (auto last = capitals; last > at; --last)
+      if (is_small(last - 1)) return last;
+    return capitals;
+  }
+
+  /// \s*[\r\n]+|\s+(?!\S)|\s+
+  [[nodiscard]] std::size_t lines_and_spaces(std::size_t at, std::size_t end) const {
+    for (auto line = run(at, end, &word_cutter::is_space); line > at; --line)
+      if (is_newline(line - 1)) return line;
+    return spaces(at, end);
   }
 
   /// \s+(?!\S)|\s+
@@ -242,6 +381,34 @@ inline std::vector<std::string_view> split_words(std::string_view text, pre_toke
   case pre_tokenizer::single_digits:
     cutter.cut([&](auto at, auto) { return cutter.match_number(at, at + 1); });
     cutter.cut(gpt2);
+    break;
+  case pre_tokenizer::qwen35:
+    cutter.cut([&](auto at, auto end) { return cutter.match_qwen35(at, end); });
+    break;
+  case pre_tokenizer::gpt4o:
+    cutter.cut([&](auto at, auto end) { return cutter.match_gpt4o(at, end, 3, true); });
+    break;
+  case pre_tokenizer::tekken:
+    cutter.cut([&](auto at, auto end) { return cutter.match_gpt4o(at, end, 1, false); });
+    break;
+  case pre_tokenizer::falcon:
+    cutter.cut([&](auto at, auto end) { return cutter.match_falcon_punctuation(at, end); });
+    cutter.cut(gpt2);
+    cutter.cut([&](auto at, auto end) { return cutter.match_three_digits(at, end); });
+    break;
+  case pre_tokenizer::deepseek_coder:
+  case pre_tokenizer::deepseek_llm: {
+    const bool listed = rule == pre_tokenizer::deepseek_llm;
+    cutter.cut([&](auto at, auto) { return cutter.match_newline(at); });
+    cutter.cut([&](auto at, auto end) { return cutter.match_spaced_letters(at, end, listed); });
+    cutter.cut([&](auto at, auto end) { return cutter.match_spaced_punctuation(at, end, listed); });
+    if (listed) cutter.cut([&](auto at, auto end) { return cutter.match_last_spaces(at, end); });
+    cutter.cut([&](auto at, auto end) { return cutter.match_cjk(at, end); });
+    cutter.cut([&](auto at, auto end) { return cutter.match_number(at, listed ? end : at + 1); });
+    break;
+  }
+  case pre_tokenizer::lines:
+    cutter.cut([&](auto at, auto end) { return cutter.match_line(at, end); });
     break;
   case pre_tokenizer::fallback:
     cutter.cut([&](auto at, auto end) { return cutter.match_punctuation(at, end); });

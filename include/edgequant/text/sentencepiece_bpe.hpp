@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-/// SentencePiece-like BPE, as llama.cpp does it: a token's score says when it is merged.
+/// SentencePiece-like BPE, as llama.cpp does it: a token's score says when it is merged, or, in the
+/// model "gemma4", the order of a list of merges.
 #pragma once
 
 #include "../core/utf8.hpp"
-#include "pair_merge.hpp"
-#include "token_table.hpp"
+#include "merge_table.hpp"
+#include "pre_tokenizer.hpp"
 
 #include <array>
 #include <cstdint>
@@ -15,7 +16,7 @@
 namespace edgequant::inline EDGEQUANT_ABI {
 namespace text::detail {
 
-/// The model "llama". Spaces are U+2581 in its tokens.
+/// The models "llama" and "gemma4". Spaces are U+2581 in their tokens.
 class sentencepiece_bpe {
 public:
   sentencepiece_bpe() = default;
@@ -29,27 +30,22 @@ public:
     }
     for (const auto& text : table.texts) longest_ = std::max(longest_, text.size());
   }
+  /// "gemma4": lines and the newlines between them are words.
+  sentencepiece_bpe(const token_table& table, const gguf_metadata& metadata)
+      : sentencepiece_bpe(table) {
+    merges_.emplace(table, metadata);
+  }
 
   /// Appends the tokens of a text. A byte without a token, where there is no unknown one, has none.
   void encode(const token_table& table, std::string_view text,
               std::vector<std::int32_t>& out) const {
-    const std::string spelled = spell(text);
-    auto symbols = split(table, spelled);
-    merge_pairs(
-        symbols,
-        [&](const text_symbol& left, const text_symbol& right) -> std::optional<symbol_merge> {
-          const std::size_t bytes = left.bytes + right.bytes;
-          if (bytes > longest_) return std::nullopt; // so that looking up a pair has bounded cost
-          const auto token = table.find(std::string_view(spelled).substr(left.first, bytes));
-          if (!token) return std::nullopt;
-          return symbol_merge{-double{table.scores[static_cast<std::size_t>(*token)]}, *token};
-        });
-    for (const auto& symbol : symbols) {
-      if (symbol.bytes == 0) continue;
-      if (symbol.token >= 0)
-        out.push_back(symbol.token);
+    if (!merges_) return encode_word(table, text, out);
+    for (const auto word : split_words(text, pre_tokenizer::lines)) {
+      const auto token = word.front() == '\n' ? table.find(word) : std::nullopt;
+      if (token)
+        out.push_back(*token);
       else
-        append_bytes(std::string_view(spelled).substr(symbol.first, symbol.bytes), out);
+        encode_word(table, word, out);
     }
   }
 
@@ -66,6 +62,29 @@ public:
 
 private:
   static constexpr std::string_view space_mark = "\xe2\x96\x81";
+
+  void encode_word(const token_table& table, std::string_view text,
+                   std::vector<std::int32_t>& out) const {
+    const std::string spelled = spell(text);
+    auto symbols = split(table, spelled);
+    merge_pairs(
+        symbols,
+        [&](const text_symbol& left, const text_symbol& right) -> std::optional<symbol_merge> {
+          if (merges_) return merges_->find(left.token, right.token);
+          const std::size_t bytes = left.bytes + right.bytes;
+          if (bytes > longest_) return std::nullopt; // so that looking up a pair has bounded cost
+          const auto token = table.find(std::string_view(spelled).substr(left.first, bytes));
+          if (!token) return std::nullopt;
+          return symbol_merge{-double{table.scores[static_cast<std::size_t>(*token)]}, *token};
+        });
+    for (const auto& symbol : symbols) {
+      if (symbol.bytes == 0) continue;
+      if (symbol.token >= 0)
+        out.push_back(symbol.token);
+      else
+        append_bytes(std::string_view(spelled).substr(symbol.first, symbol.bytes), out);
+    }
+  }
 
   [[nodiscard]] static std::string spell(std::string_view text) {
     std::string spelled;
@@ -98,6 +117,7 @@ private:
 
   std::array<std::int32_t, 256> bytes_ = {};
   std::size_t longest_ = 0;
+  std::optional<merge_table> merges_;
 };
 
 } // namespace text::detail

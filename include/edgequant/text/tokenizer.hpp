@@ -97,7 +97,7 @@ inline tokenizer::tokenizer(const gguf_metadata& metadata) {
   constexpr std::string_view key = "tokenizer.ggml.model";
   const auto model = metadata.get_string(key);
   if (!model) text::detail::refuse_key(metadata, key, "the key is missing");
-  if (*model != "llama" && *model != "gpt2")
+  if (*model != "llama" && *model != "gpt2" && *model != "gemma4")
     text::detail::refuse_key(metadata, key, "unknown model '" + escaped(*model) + "'");
   table_ = text::detail::read_token_table(metadata);
   if (*model == "llama") {
@@ -110,6 +110,11 @@ inline tokenizer::tokenizer(const gguf_metadata& metadata) {
     if (table_.eos) table_.ends[index_of(*table_.eos)] = true;
     model_ = text::detail::sentencepiece_bpe(table_);
     add_space_prefix_ = metadata.get_bool("tokenizer.ggml.add_space_prefix").value_or(true);
+  } else if (*model == "gemma4") { // llama.cpp adds BOS whatever the file says
+    model_ = text::detail::sentencepiece_bpe(table_, metadata);
+    add_eos_ = metadata.get_bool("tokenizer.ggml.add_eos_token").value_or(false);
+    add_bos_ = true;
+    return;
   } else {
     text::detail::byte_level_bpe bpe(table_, metadata);
     add_bos_ = bpe.adds_bos();
