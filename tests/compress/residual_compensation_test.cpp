@@ -136,4 +136,32 @@ TEST(compensation, threads_change_no_bit) {
   EXPECT_EQ(eq::compensated(w, w, d, 0.01, 1), eq::compensated(w, w, d, 0.01, 3));
 }
 
+/// A writer whose outputs y pass a norm with weights g: with y changed by what is asked for, the
+/// normalised outputs change by the residual, but for its part along them, which no y can bring.
+TEST(residual_compensation, outputs_behind_a_norm_are_led_by_their_direction) {
+  constexpr Eigen::Index n = 40, tokens = 3;
+  const MatrixXd y = gaussian(n, tokens, 1), residual = 1e-4 * gaussian(n, tokens, 2);
+  std::vector<float> g(n);
+  for (std::size_t i = 0; i < g.size(); ++i) g[i] = 0.5f + 0.05f * static_cast<float>(i);
+  const auto normalised = [&](const Eigen::VectorXd& v) {
+    Eigen::VectorXd out = v / std::sqrt(v.squaredNorm() / n);
+    for (Eigen::Index i = 0; i < n; ++i) out[i] *= double{g[static_cast<std::size_t>(i)]};
+    return out;
+  };
+  MatrixXd change = residual;
+  const auto weights = eq::compression::detail::turn_into_directions(change, y, g);
+  for (Eigen::Index t = 0; t < tokens; ++t) {
+    const double rms = std::sqrt(y.col(t).squaredNorm() / n);
+    EXPECT_NEAR(weights[t], 1 / rms, 1e-12);
+    const Eigen::VectorXd got = normalised(y.col(t) + rms * change.col(t)) - normalised(y.col(t));
+    // The residual in units of g, without what it has along y, and in its own units again. The
+    // floor under 1 / g is 1e-4 of the mean of g^2, and the second order 1e-8.
+    Eigen::VectorXd wanted = residual.col(t);
+    for (Eigen::Index i = 0; i < n; ++i) wanted[i] /= double{g[static_cast<std::size_t>(i)]};
+    wanted -= y.col(t) * (y.col(t).dot(wanted) / y.col(t).squaredNorm());
+    for (Eigen::Index i = 0; i < n; ++i) wanted[i] *= double{g[static_cast<std::size_t>(i)]};
+    EXPECT_LT((got - wanted).norm(), 2e-3 * wanted.norm()) << t;
+  }
+}
+
 } // namespace

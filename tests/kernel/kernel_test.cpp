@@ -7,6 +7,7 @@
 #include <edgequant/kernel/code_sums.hpp>
 #include <edgequant/kernel/convert.hpp>
 #include <edgequant/kernel/error_sums.hpp>
+#include <edgequant/kernel/exponential.hpp>
 #include <edgequant/kernel/nibbles.hpp>
 #include <edgequant/kernel/quantize.hpp>
 
@@ -291,6 +292,47 @@ TYPED_TEST(kernels, code_sums_equal_scalar) {
                         (kernel::sum_codes<8, scalar>(v, weighted, importance, inverse))));
     }
   });
+}
+
+/// Gates and soft caps against their formulas in double. The exponential is right within 3 units in
+/// the last place, and a few operations follow: 1e-6 of the magnitudes.
+TYPED_TEST(kernels, activations_follow_their_formulas) {
+  for (const std::size_t n : {1u, 16u, 37u}) {
+    std::vector<float> x(n), up(n);
+    for (std::size_t i = 0; i < n; ++i) {
+      x[i] = -12 + 24 * static_cast<float>(i) / static_cast<float>(n);
+      up[i] = 9 - static_cast<float>(i % 19);
+    }
+    const auto expect = [&](auto kernel_of, auto formula, const char* name) {
+      guarded<float> gate(n);
+      std::copy(x.begin(), x.end(), gate.data());
+      kernel_of(gate.data());
+      for (std::size_t i = 0; i < n; ++i) {
+        const double wanted = formula(double{x[i]}, double{up[i]});
+        EXPECT_NEAR(gate.data()[i], wanted, 1e-6 * std::max(1.0, std::fabs(wanted) * 4))
+            << name << " of " << x[i];
+      }
+      EXPECT_TRUE(gate.intact());
+    };
+    expect([&](float* g) { kernel::multiply_silu<TypeParam>(g, up.data(), n); },
+           [](double g, double u) { return u * g / (1 + std::exp(-g)); }, "silu");
+    expect([&](float* g) { kernel::multiply_gelu<TypeParam>(g, up.data(), n); },
+           [](double g, double u) {
+             return u * g / 2 * (1 + std::tanh(0.7978845608028654 * (g + 0.044715 * g * g * g)));
+           },
+           "gelu");
+    expect([&](float* g) { kernel::multiply_clamped_silu<TypeParam>(g, up.data(), n); },
+           [](double g, double u) {
+             const double x_7 = std::min(g, 7.0);
+             return x_7 / (1 + std::exp(-1.702 * x_7)) * (std::clamp(u, -7.0, 7.0) + 1);
+           },
+           "clamped silu");
+    expect([&](float* g) { kernel::soft_cap<TypeParam>(g, n, 3); },
+           [](double g, double) { return 3 * std::tanh(g / 3); }, "soft cap");
+    double sum = 0;
+    for (const float v : x) sum += std::exp(double{v} - 12);
+    EXPECT_NEAR(kernel::sum_of_exponentials<TypeParam>(x, 12.0f), sum, 1e-6 * sum);
+  }
 }
 
 } // namespace
