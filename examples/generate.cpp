@@ -34,7 +34,7 @@ void describe(CLI::App& app, arguments& a) {
              "  generate model.gguf --prompt Hello --temperature 0.8 --top-p 0.9 --seed 7 --json\n"
              "  generate model.gguf --tokenize lines.jsonl\n\n"
              "Exit status: 0, or 1 with one line on stderr.");
-  app.add_option("MODEL", a.model, "a GGUF file of architecture llama or qwen2")->required();
+  app.add_option("MODEL", a.model, "a GGUF file")->required();
   auto* prompt = app.add_option("--prompt", a.prompt, "the text to continue");
   app.add_option("--tokens", a.tokens, "tokens to generate at most")->capture_default_str();
   app.add_option("--temperature", a.sampling.temperature, "0: always the most likely token")

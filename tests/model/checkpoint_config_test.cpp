@@ -271,7 +271,7 @@ TEST(checkpoint_config, heads_are_turned_in_part_where_gguf_can_say_it) {
   EXPECT_EQ(refusal(with("partial_rotary_factor", 0.5), "partial_rotary_factor"),
             "GGUF's llama has no place for heads that are turned in part");
   json config = with("partial_rotary_factor", 0.75);
-  config["model_type"] = "phi3";
+  config["model_type"] = "phi3", config["max_position_embeddings"] = 64;
   EXPECT_EQ(parse(config).rope_size(), 12u);
 }
 
@@ -316,8 +316,8 @@ TEST(checkpoint_config, a_window_below_the_context_counts_or_is_noted) {
   EXPECT_EQ(window_of(config), 8u);
   EXPECT_NE(parse(config).notes[0].find("llama.cpp has no window"), std::string::npos);
   config["use_sliding_window"] = false;
-  EXPECT_EQ(window_of(config), 0u);
-  EXPECT_TRUE(parse(config).notes.empty());
+  EXPECT_EQ(refusal(config, "use_sliding_window"),
+            "expected true, as llama has no such switch, not false");
   config.erase("use_sliding_window");
   for (const json& harmless : {json(2048), json(4096), json(nullptr)}) {
     config["sliding_window"] = harmless;
@@ -325,10 +325,24 @@ TEST(checkpoint_config, a_window_below_the_context_counts_or_is_noted) {
   }
   config = with("sliding_window", 100);
   config["use_sliding_window"] = true;
-  EXPECT_EQ(window_of(config), 100u);
+  EXPECT_EQ(window_of(config), 0u); // transformers' Llama has no window and no switch
   config["model_type"] = "qwen2";
+  config["max_position_embeddings"] = 2048;
+  EXPECT_EQ(window_of(config), 0u); // both layers come before max_window_layers
+  config["max_window_layers"] = 1;
   EXPECT_EQ(refusal(config, "sliding_window"),
             "expected at least the context of 2048 tokens, as GGUF's qwen2 has no window, not 100");
+  config.erase("sliding_window"); // 4096
+  EXPECT_EQ(window_of(config), 0u);
+  json gemma = with("max_position_embeddings", 8192);
+  gemma["model_type"] = "gemma3_text", gemma["query_pre_attn_scalar"] = 16;
+  gemma["head_dim"] = 16;
+  EXPECT_EQ(parse(gemma).window, 4096u);
+  EXPECT_EQ(parse(gemma).local, (std::vector<bool>{true, true}));
+  gemma["sliding_window_pattern"] = 1; // every layer sees all
+  EXPECT_EQ(parse(gemma).local, (std::vector<bool>{false, false}));
+  gemma["sliding_window"] = nullptr;
+  EXPECT_EQ(parse(gemma).window, 0u);
 }
 
 TEST(checkpoint_config, sets_every_key_that_llama_cpp_needs) {

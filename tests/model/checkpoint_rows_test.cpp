@@ -28,8 +28,11 @@ json config_of(const eq::architecture_row& row) {
   if (row.name == "minicpm")
     config.update({{"scale_emb", 12}, {"scale_depth", 1.4}, {"dim_model_base", 16}});
   if (row.experts)
-    config.update({{"num_experts", 4}, {"num_experts_per_tok", 2}, {"moe_intermediate_size", 48}});
-  if (row.name == "gemma2") config["query_pre_attn_scalar"] = 8;
+    config.update({{"num_experts", 4},
+                   {"num_experts_per_tok", 2},
+                   {"moe_intermediate_size", 48},
+                   {"norm_topk_prob", true}});
+  if (row.name == "gemma2" || row.name == "gemma3") config["query_pre_attn_scalar"] = 8;
   return config;
 }
 
@@ -144,12 +147,11 @@ TEST_F(checkpoint_rows, fields_without_a_place_are_refused_by_name) {
       {"gemma", "hidden_act", "silu"},
       {"gemma2", "hidden_activation", "relu"},
       {"gemma3_text", "hidden_activation", "silu"},
-      {"gemma3_text", "hidden_act", "silu"},
+
       {"qwen2", "layer_types", two},
       {"qwen3", "layer_types", two},
       {"smollm3", "layer_types", two},
       {"llama", "layer_types", two},
-      {"gemma3_text", "layer_types", two},
       {"gemma2", "layer_types", json::array({"chunked_attention", "full_attention"})},
       {"gemma2", "attn_logit_softcapping", nullptr},
       {"gemma2", "final_logit_softcapping", nullptr},
@@ -189,6 +191,14 @@ TEST_F(checkpoint_rows, fields_without_a_place_are_refused_by_name) {
       {"qwen3", "num_experts", 8},
       {"qwen2", "moe_intermediate_size", 64},
       {"qwen3_moe", "norm_topk_prob", false},
+      {"qwen3_moe", "norm_topk_prob", nullptr},
+      {"gemma2", "query_pre_attn_scalar", nullptr},
+      {"gemma3_text", "query_pre_attn_scalar", nullptr},
+      {"gemma2", "hidden_activation", "gelu"},
+      {"mistral", "use_sliding_window", false},
+      {"gemma2", "sliding_window", nullptr},
+      {"phi3", "max_position_embeddings", nullptr},
+      {"olmo2", "layer_types", two},
       {"qwen3_moe", "decoder_sparse_step", 2},
       {"qwen3_moe", "mlp_only_layers", json::array({0})},
       {"qwen3_moe", "shared_expert_intermediate_size", 64},
@@ -228,7 +238,7 @@ TEST_F(checkpoint_rows, fields_without_a_place_are_refused_by_name) {
         message_of([&] { (void)eq::parse_checkpoint_config(config, "config.json"); });
     EXPECT_TRUE(problem.starts_with("config.json: ")) << family << " " << name << ": " << problem;
     const bool is_rope = std::string_view(name) == "rope_scaling"; // of which a part is named
-    EXPECT_NE(problem.find(is_rope ? "rope_type" : name), problem.npos) << problem;
+    EXPECT_NE(problem.find(is_rope ? "rope_" : name), problem.npos) << problem;
     EXPECT_TRUE(is_one_line(problem)) << problem;
     seen.insert(std::string(family) + " " + name);
   }

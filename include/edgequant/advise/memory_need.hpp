@@ -144,10 +144,15 @@ inline std::uint64_t activation_bytes(const model_profile& m, std::uint64_t cont
   const std::uint64_t chunk = std::min<std::uint64_t>(context, chunk_tokens);
   const std::uint64_t queries = product_of({m.heads, m.head_size});
   const std::uint64_t keys = product_of({m.kv_heads, m.head_size});
+  const auto& family = family_of(m.architecture);
   // Floats of a token: the residual, its norm and what a sublayer adds; q and the output of
-  // attention; k and v; gate and up; the cosines and sines of RoPE.
-  const std::uint64_t vectors =
-      3 * m.hidden_size + 2 * queries + 2 * keys + 2 * m.feed_forward_size + m.head_size;
+  // attention; k and v; gate and up; the cosines and sines of RoPE, which layers with a window may
+  // have of their own.
+  std::uint64_t vectors =
+      3 * m.hidden_size + 2 * queries + 2 * keys + 2 * m.feed_forward_size + 2 * m.head_size;
+  // The outputs of a matrix that stands for several; an expert's tokens, and the sum of experts.
+  if (family.fused) vectors += std::max(queries + 2 * keys, 2 * m.feed_forward_size);
+  if (family.experts) vectors += 2 * m.hidden_size;
   const std::uint64_t widest = std::max({m.hidden_size, queries, m.feed_forward_size});
   return product_of({4, chunk, vectors}) + advisor::detail::product_input_bytes(chunk, widest) +
          advisor::detail::attention_bytes(m, chunk) + product_of({4, logits_tokens, m.vocabulary});

@@ -56,7 +56,9 @@ struct architecture_row {
   /// Layers see a window of tokens, but each window_period-th sees all; 1: no layer sees all; 0: a
   /// window has no meaning.
   std::uint32_t window_period = 0;
-  std::uint32_t window = 0;         ///< tokens, where the file does not say; 0: none
+  std::uint32_t window = 0;            ///< tokens, where a GGUF does not say; 0: none
+  std::uint32_t checkpoint_window = 0; ///< the same of a config.json
+  bool window_switch = false;       ///< config.json has a window where use_sliding_window is true
   double local_rope_base = 0;       ///< of layers with a window; 0: as the others
   bool local_rope_scaled = true;    ///< rope.scaling counts for layers with a window too
   bool rope_in_windows = false;     ///< where some layers have windows, the others have no RoPE
@@ -82,6 +84,7 @@ namespace model::detail {
   architecture_row row{name, model_type};
   row.rope = rope_order::pairs;
   row.window_period = 1; // Mistral's
+  row.checkpoint_window = model_type == "llama" ? 0 : 4096;
   row.rope_factors = true;
   return row;
 }
@@ -90,6 +93,7 @@ namespace model::detail {
   row.qkv_bias = !qk_norms;
   row.qk_norms = qk_norms ? qk_norm::head : qk_norm::none;
   row.head_size = qk_norms ? 128 : 0;
+  row.window_switch = true;
   return row;
 }
 [[nodiscard]] constexpr architecture_row scaled_row(std::string_view name) {
@@ -104,7 +108,7 @@ namespace model::detail {
   row.window_period = 0;
   row.rope_base = 2e6;
   row.rope_factors = false;
-  row.tied_embeddings = true;
+  row.tied_embeddings = row.window_switch = true;
   return row;
 }
 [[nodiscard]] constexpr architecture_row deci_row() {
@@ -130,7 +134,7 @@ namespace model::detail {
 [[nodiscard]] constexpr architecture_row gemma2_row() {
   architecture_row row = gemma_row("gemma2", "gemma2");
   row.norms = norm_place::both;
-  row.window_period = 2, row.window = 4096;
+  row.window_period = 2, row.window = row.checkpoint_window = 4096;
   row.attention_softcap = 50, row.logit_softcap = 30;
   row.mean_head_layers = 46;
   return row;
@@ -139,7 +143,7 @@ namespace model::detail {
   architecture_row row = gemma_row("gemma3", model_type);
   row.norms = norm_place::both;
   row.qk_norms = qk_norm::head;
-  row.window_period = 6;
+  row.window_period = 6, row.checkpoint_window = 4096;
   row.rope_base = 1e6;
   row.local_rope_base = 10000, row.local_rope_scaled = false;
   row.mean_head_layers = 62;
@@ -149,8 +153,9 @@ namespace model::detail {
   architecture_row row{"olmo2", model_type};
   row.norms = norm_place::after;
   row.qk_norms = qk_norm::all;
-  row.window_period = 4;
-  row.rms_epsilon = 1e-5, row.rope_base = 5e5;
+  const bool has_windows = model_type == "olmo3";
+  row.window_period = has_windows ? 4 : 0, row.checkpoint_window = has_windows ? 4096 : 0;
+  row.rms_epsilon = 1e-5, row.rope_base = has_windows ? 5e5 : 1e4;
   row.local_rope_scaled = false;
   return row;
 }
@@ -158,7 +163,7 @@ namespace model::detail {
   architecture_row row{"exaone4", "exaone4"};
   row.norms = norm_place::after;
   row.qk_norms = qk_norm::head;
-  row.window_period = 4;
+  row.window_period = 4, row.checkpoint_window = 4096;
   row.rms_epsilon = 1e-5;
   row.rope_in_windows = row.rope_factors = true;
   return row;
@@ -167,6 +172,7 @@ namespace model::detail {
 [[nodiscard]] constexpr architecture_row qwen3moe_row() {
   architecture_row row = qwen_row("qwen3moe", true);
   row.model_type = "qwen3_moe";
+  row.head_size = 0;
   row.experts = true;
   return row;
 }
@@ -198,8 +204,8 @@ inline constexpr architecture_row architecture_table[] = {
     model::detail::gemma2_row(),
     model::detail::gemma3_row("gemma3_text"),
     model::detail::gemma3_row("gemma3"),
-    model::detail::olmo2_row("olmo2"),
     model::detail::olmo2_row("olmo3"),
+    model::detail::olmo2_row("olmo2"),
     model::detail::exaone4_row(),
     model::detail::qwen3moe_row(),
     model::detail::gpt_oss_row(),

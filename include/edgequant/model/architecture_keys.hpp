@@ -46,7 +46,7 @@ inline constexpr architecture_key_row architecture_key_table[] = {
     {"rope.scaling.yarn_beta_fast", key_use::honoured},
     {"rope.scaling.yarn_beta_slow", key_use::honoured},
     {"rope.scaling.yarn_ext_factor", key_use::judged},
-    {"rope.scaling.yarn_attn_factor", key_use::neutral, 1},
+    {"rope.scaling.yarn_attn_factor", key_use::judged},
     {"rope.scaling.yarn_log_multiplier", key_use::honoured},
     {"rope.scaling.attn_factor", key_use::honoured},
     {"rope.scaling.alpha", key_use::neutral, 0},
@@ -139,10 +139,12 @@ private:
     if (name == "tensor_data_layout") return require_layout(item);
     if (name == "rope.scaling.factor") {
       const auto type = metadata_.get_string(prefix_ + "rope.scaling.type").value_or("");
-      if (type != "linear" && type != "yarn" && type != "longrope")
+      if (type != "linear" && type != "yarn")
         require(item, number(item) == 1, "1, or rope.scaling.type 'linear' with it,");
     } else if (name == "rope.scaling.yarn_ext_factor") { // read where it counts
       if (!shape_.rope.yarn) require(item, number(item) == 0, "0");
+    } else if (name == "rope.scaling.yarn_attn_factor") { // llama.cpp computes yarn's anew
+      if (!shape_.rope.yarn) require(item, number(item) == 1, "1");
     } else if (name == "expert_gating_func") { // softmax, of all or of those chosen
       if (shape_.architecture->experts)
         require(item, number(item) == 1 || number(item) == 3, "1 or 3");

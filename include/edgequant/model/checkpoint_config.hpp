@@ -42,7 +42,7 @@ struct checkpoint_config : config_tokens {
 
   /// Values of a head that RoPE turns.
   [[nodiscard]] std::uint64_t rope_size() const noexcept {
-    return static_cast<std::uint64_t>(static_cast<double>(head_size) * rope.rotary_share + 0.5);
+    return static_cast<std::uint64_t>(static_cast<double>(head_size) * rope.rotary_share);
   }
   [[nodiscard]] checkpoint_layer sizes_of(std::uint64_t layer) const {
     return sizes.empty() ? checkpoint_layer{heads, kv_heads, feed_forward_size} : sizes[layer];
@@ -160,7 +160,9 @@ inline void read_sizes(json_object& fields, checkpoint_config& config) {
   config.heads = required("num_attention_heads");
   config.kv_heads = fields.size("num_key_value_heads").value_or(config.heads);
   config.vocabulary = required("vocab_size");
-  config.context = fields.size("max_position_embeddings").value_or(config.context);
+  const auto context = fields.size("max_position_embeddings");
+  config.context = row.model_type == "llama" ? context.value_or(config.context)
+                                             : fields.require("max_position_embeddings", context);
   auto head_size = fields.size("head_dim");
   if (!head_size && row.head_size != 0) head_size = row.head_size;
   if (!head_size && config.hidden_size % config.heads != 0)
@@ -196,8 +198,10 @@ inline void read_feed_forward(json_object& fields, checkpoint_config& config) {
   const auto dense = fields.size("intermediate_size"), own = fields.size("moe_intermediate_size");
   config.feed_forward_size = fields.require("moe_intermediate_size", own ? own : dense);
   config.dense_feed_forward_size = dense.value_or(config.feed_forward_size);
-  if (fields.flag("norm_topk_prob") == false)
-    fields.refuse("norm_topk_prob", "true, as GGUF has no place for other weights of experts");
+  const bool says = config.family->activation != gate_activation::clamped_silu;
+  if (const auto norm = fields.flag("norm_topk_prob"); says && norm != true)
+    fields.refuse_as("norm_topk_prob", "expected true, as GGUF has no place for other weights of "
+                                       "experts; transformers takes a missing one for false");
   if (fields.size("decoder_sparse_step").value_or(1) != 1)
     fields.refuse("decoder_sparse_step", "1, as every layer has experts in GGUF");
   if (const auto* dense_layers = fields.find("mlp_only_layers");
@@ -269,6 +273,9 @@ inline void require_agreement(json_object& fields, const checkpoint_config& conf
   // Gemma's largest models divide queries by another size, and llama.cpp knows it.
   const bool by_mean =
       config.family->mean_head_layers != 0 && config.layers == config.family->mean_head_layers;
+  if (config.family->scaled_embedding && config.family->norms == norm_place::both &&
+      fields.find("query_pre_attn_scalar") == nullptr && (by_mean || config.head_size != 256))
+    fields.refuse_as("query_pre_attn_scalar", "the field is missing, and transformers takes 256");
   require("query_pre_attn_scalar",
           by_mean ? static_cast<double>(config.hidden_size / config.heads) : head_size,
           by_mean ? "hidden_size / num_attention_heads" : "the head size");
@@ -283,36 +290,57 @@ inline void require_agreement(json_object& fields, const checkpoint_config& conf
     require(name, config.rms_epsilon, "the value of rms_norm_eps");
 }
 
-/// Keys that are more than a window behind a query are not seen. Hugging Face's Llama has no
-/// window, whatever the file says; its Mistral has.
+/// A window from the field, from the class where the field is missing, or none.
+[[nodiscard]] inline std::optional<std::uint64_t>
+window_in(json_object& fields, const checkpoint_config& config, std::uint64_t by_class) {
+  const auto* value = fields.find("sliding_window");
+  if (value != nullptr && !is_flag(*value, false) && !is_number(*value, -1))
+    return fields.integer("sliding_window", 0, 0x7fffffff);
+  const bool is_said = value != nullptr || fields.is_null("sliding_window");
+  if (is_said && config.family->window != 0)
+    fields.refuse("sliding_window", "a number, as GGUF's " + std::string(config.family->name) +
+                                        " has always a window");
+  return is_said || by_class == 0 ? std::nullopt : std::optional(by_class);
+}
+
+/// Keys that are more than a window behind a query are not seen. Qwen has a switch for it, and
+/// Hugging Face's Llama no window, whatever the file says.
 inline void read_window(json_object& fields, const std::vector<std::string>& classes,
                         checkpoint_config& config) {
   const auto& row = *config.family;
   const auto enabled = fields.flag("use_sliding_window");
-  const auto* value = fields.find("sliding_window");
-  std::optional<std::uint64_t> window;
-  if (value != nullptr && !is_flag(*value, false) && !is_number(*value, -1))
-    window = fields.integer("sliding_window", 0, 0x7fffffff);
-  if (!window && row.window != 0) window = row.window;
-  bool windowed = row.window_period != 0 || enabled.value_or(false);
-  if (row.name == "llama") {
-    windowed = row.model_type != "llama" || enabled.value_or(false);
+  if (row.window_switch) {
+    if (enabled != true) return (void)window_in(fields, config, 0);
+    // Qwen2 and Qwen3 begin with layers without a window.
+    const auto first = fields.integer("max_window_layers", 0, 0x7fffffff).value_or(28);
+    const auto window = window_in(fields, config, 4096);
+    const bool some = row.experts || first < config.layers;
+    if (window && *window < config.context && some)
+      fields.refuse("sliding_window", "at least the context of " + std::to_string(config.context) +
+                                          " tokens, as GGUF's " + std::string(row.name) +
+                                          " has no window");
+    return;
+  }
+  bool windowed = row.window_period != 0;
+  if (row.model_type == "llama") {
+    windowed = false;
     for (const auto& name : classes) windowed = windowed || name.find("istral") != name.npos;
   }
-  const bool any = enabled != false && window.value_or(0) != 0;
-  if (any && windowed && row.window_period == 0 && *window < config.context)
-    fields.refuse("sliding_window", "at least the context of " + std::to_string(config.context) +
-                                        " tokens, as GGUF's " + std::string(row.name) +
-                                        " has no window");
-  if (any && !windowed && *window < config.context)
+  const auto window = window_in(fields, config, windowed ? row.checkpoint_window : 0);
+  if (window.value_or(0) == 0) return;
+  if (windowed && enabled == false)
+    fields.refuse("use_sliding_window",
+                  "true, as " + std::string(row.model_type) + " has no such switch");
+  if (windowed) config.window = *window;
+  if (*window >= config.context) return;
+  if (!windowed)
     config.notes.push_back("config.json: sliding_window " + std::to_string(*window) +
-                           " has no effect, as in Hugging Face's Llama: attention sees all " +
-                           std::to_string(config.context) + " tokens");
-  if (any && windowed && row.window_period != 0) config.window = *window;
-  if (row.name == "llama" && config.window != 0 && config.window < config.context)
+                           " has no effect, as in Hugging Face's " + std::string(row.model_type) +
+                           ": attention sees all " + std::to_string(config.context) + " tokens");
+  else if (row.name == "llama" || row.name == "phi3")
     config.notes.push_back("config.json: llama.cpp has no window for this architecture: with more "
                            "than " +
-                           std::to_string(config.window) + " tokens its results differ");
+                           std::to_string(*window) + " tokens its results differ");
 }
 
 /// Which layers have the window.
@@ -322,7 +350,7 @@ inline void read_layer_types(json_object& fields, checkpoint_config& config) {
   if (!types.empty() && types.size() != config.layers)
     fields.refuse("layer_types",
                   "a type for each of the " + std::to_string(config.layers) + " layers");
-  std::uint64_t period = row.window_period;
+  std::optional<std::uint64_t> period; // each so manieth layer sees all
   if (row.window_period != 0)
     for (const char* name : {"sliding_window_pattern", "_sliding_window_pattern"}) {
       const auto* pattern = fields.find(name);
@@ -332,7 +360,7 @@ inline void read_layer_types(json_object& fields, checkpoint_config& config) {
         for (std::uint64_t i = 0; types.empty() && !text.empty() && i < config.layers; ++i)
           config.local.push_back(text[i % text.size()] == 'L');
       } else {
-        period = fields.integer(name, 0, 0x7fffffff).value_or(period);
+        period = fields.integer(name, 0, 0x7fffffff);
       }
     }
   for (std::size_t i = 0; i < types.size(); ++i) {
@@ -346,9 +374,12 @@ inline void read_layer_types(json_object& fields, checkpoint_config& config) {
                         : "full_attention, as GGUF's " + std::string(row.name) + " has no window");
     config.local.push_back(is_local);
   }
+  if (period == 0 && config.local.empty() && config.window != 0)
+    fields.refuse_as("sliding_window_pattern", "0 is no period");
   if (config.local.empty() && config.window != 0)
     for (std::uint64_t i = 0; i < config.layers; ++i)
-      config.local.push_back(period <= 1 || i % period + 1 != period);
+      config.local.push_back(period ? (i + 1) % *period != 0
+                                    : row.window_period == 1 || (i + 1) % row.window_period != 0);
   if (config.window == 0) config.local.clear();
 }
 
@@ -403,11 +434,15 @@ inline void read_scales(json_object& fields, checkpoint_config& config) {
 
 inline void check_activation(json_object& fields, const checkpoint_config& config) {
   if (config.family->activation != gate_activation::gelu) return; // neutral_fields has the others
-  const auto* own = fields.find("hidden_activation");
-  const auto* other = fields.find("hidden_act");
-  for (const auto& [name, value] : {std::pair{"hidden_activation", own}, {"hidden_act", other}})
-    if (value != nullptr && *value != "gelu_pytorch_tanh" && *value != "gelu")
-      fields.refuse(name, "gelu_pytorch_tanh, as GGUF's " + std::string(config.family->name) +
+  // The field that counts: Gemma's classes look at one of the two.
+  const bool is_first = config.family->norms == norm_place::before;
+  const char* counts = is_first ? "hidden_act" : "hidden_activation";
+  const auto* value = fields.find(counts);
+  (void)fields.find(is_first ? "hidden_activation" : "hidden_act");
+  const bool known = value == nullptr || *value == "gelu_pytorch_tanh" ||
+                     (is_first && *value == "gelu"); // transformers takes its approximation
+  if (!known)
+    fields.refuse(counts, "gelu_pytorch_tanh, as GGUF's " + std::string(config.family->name) +
                               " has no other");
 }
 

@@ -71,7 +71,7 @@ inline void set_window_keys(network_keys& keys, const checkpoint_config& config)
   keys.count("attention.sliding_window", config.window);
   const std::uint64_t period = config.family->window_period;
   for (std::uint64_t i = 0; i < config.layers; ++i)
-    if (config.local[i] != (period <= 1 || i % period + 1 != period))
+    if (config.local[i] != (period == 1 || (i + 1) % period != 0))
       return keys.flags("attention.sliding_window_pattern", config.local);
 }
 
@@ -103,7 +103,8 @@ inline void set_network_keys(gguf_metadata& metadata, const checkpoint_config& c
     keys.count("expert_count", config.experts);
     keys.count("expert_used_count", config.experts_used);
   } else {
-    keys.counts("feed_forward_length", config.layers, size_of(&checkpoint_layer::feed_forward_size));
+    keys.counts("feed_forward_length", config.layers,
+                size_of(&checkpoint_layer::feed_forward_size));
   }
   keys.counts("attention.head_count", config.layers, size_of(&checkpoint_layer::heads));
   keys.counts("attention.head_count_kv", config.layers, size_of(&checkpoint_layer::kv_heads));

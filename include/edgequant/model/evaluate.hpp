@@ -29,8 +29,8 @@ inline constexpr std::size_t fewest_chunk_tokens = 8;
 struct evaluation_options {
   std::size_t context = 0; ///< tokens of a chunk, BOS included; 0: the model's, at most 512
   std::optional<std::int32_t> bos = 0; ///< nothing: the model wants none
-  kv_format cache = kv_format::f32;
-  progress_callback on_progress = {}; ///< in tokens
+  kv_format cache = kv_format::f32;    ///< of the model; a reference's is f32
+  progress_callback on_progress = {};  ///< in tokens
   scored_tokens scored = scored_tokens::all;
 };
 
@@ -170,7 +170,7 @@ inline text_score score_text(transformer& model, std::span<const std::int32_t> t
         [&](std::size_t, auto logits, std::size_t next) { collector.add(logits, next); });
     return collector.result();
   }
-  chunk_runner other(*reference, context, options.cache);
+  chunk_runner other(*reference, context, kv_format::f32);
   std::vector<float> expected(model::detail::piece_tokens * vocabulary);
   std::size_t left = 0, index = 0; // tokens of the chunk that are to come; chunks begun
   const auto before = [&](std::span<const std::int32_t> tokens, bool scored) {

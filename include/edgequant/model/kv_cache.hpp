@@ -90,6 +90,7 @@ public:
 
   /// Tokens.
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] kv_format type() const noexcept { return pool_->type(); }
   /// Tokens that the pool has room for.
   [[nodiscard]] std::size_t capacity() const noexcept { return pool_->tokens(); }
   /// Makes room for `count` more tokens, whose keys and values are then set. error_code::exhausted

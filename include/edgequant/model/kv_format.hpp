@@ -16,6 +16,10 @@ enum class kv_format {
   int8, ///< codes and one float scale (largest magnitude / 127) per head and token
 };
 
+/// Whether keys and queries are turned by a Hadamard matrix before keys are stored. It changes no
+/// product of theirs, and spreads outliers over the head. Source: Ashkboos et al. 2024 (QuaRot).
+[[nodiscard]] constexpr bool turns_keys(kv_format type) noexcept { return type == kv_format::int8; }
+
 /// Tokens that the built-in engine's cache makes room for at once.
 inline constexpr std::size_t kv_block_tokens = 16;
 

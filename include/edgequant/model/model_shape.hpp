@@ -193,7 +193,9 @@ inline void read_layers(const shape_reader& keys, model_shape& shape) {
 /// Sets windows, and which layers have RoPE.
 inline void read_windows(const shape_reader& keys, model_shape& shape) {
   const auto& row = *shape.architecture;
-  const auto window = keys.integer("attention.sliding_window").value_or(row.window);
+  const bool is_exaone_32b = row.name == "exaone4" && shape.layers.size() == 64;
+  const auto window = keys.integer("attention.sliding_window")
+                          .value_or(is_exaone_32b ? row.checkpoint_window : row.window);
   if (window > 0x7fffffff) keys.refuse("attention.sliding_window", "expected 0 to 2^31 - 1");
   const std::size_t layers = shape.layers.size();
   std::vector<bool> local(layers, false);
@@ -202,12 +204,14 @@ inline void read_windows(const shape_reader& keys, model_shape& shape) {
     local = *keys.flags(pattern);
     if (local.size() != layers) keys.refuse(pattern, "expected one value a layer");
   } else {
-    const auto period = keys.integer(pattern).value_or(row.window_period);
+    const auto period = keys.integer(pattern);
     if (window != 0 && window < shape.context && row.window_period == 0)
       keys.refuse("attention.sliding_window",
                   std::to_string(window) + " cannot be run; 0 or at least the context_length can");
+    // 0 in the key: all layers have the window; 1: none has.
+    const std::uint64_t each = period.value_or(row.window_period == 1 ? 0 : row.window_period);
     for (std::size_t i = 0; i < layers; ++i)
-      local[i] = row.window_period != 0 && (period <= 1 || i % period + 1 != period);
+      local[i] = row.window_period != 0 && (each == 0 || (i + 1) % each != 0);
   }
   for (std::size_t i = 0; i < layers; ++i) {
     auto& layer = shape.layers[i];

@@ -89,12 +89,13 @@ namespace model::detail {
   return inner ? inner : outer;
 }
 
-[[nodiscard]] inline llama3_rope read_llama3_rope(json_object& fields, json_object& rope) {
+[[nodiscard]] inline llama3_rope read_llama3_rope(json_object& fields, json_object& rope,
+                                                  std::uint64_t context) {
   llama3_rope stretched;
   stretched.factor = rope.require("factor", rope.positive("factor"));
   stretched.low_frequency_factor = rope.positive("low_freq_factor").value_or(1);
   stretched.high_frequency_factor = rope.positive("high_freq_factor").value_or(4);
-  stretched.original_context = read_original_context(fields, rope).value_or(8192);
+  stretched.original_context = read_original_context(fields, rope).value_or(context);
   if (stretched.high_frequency_factor <= stretched.low_frequency_factor)
     rope.refuse("high_freq_factor", "more than low_freq_factor");
   return stretched;
@@ -112,7 +113,7 @@ inline void require_one(json_object& rope, const char* name) {
 }
 
 inline void read_yarn(json_object& fields, json_object& rope, std::uint64_t context,
-                      rope_configs& result, rope_config& config) {
+                      rope_config& config) {
   yarn_config yarn;
   yarn.factor = rope.require("factor", rope.positive("factor"));
   yarn.original_context = read_original_context(fields, rope).value_or(context);
@@ -120,8 +121,7 @@ inline void read_yarn(json_object& fields, json_object& rope, std::uint64_t cont
   if (rope.positive("beta_fast").value_or(32) != 32) rope.refuse("beta_fast", "32");
   if (rope.positive("beta_slow").value_or(1) != 1) rope.refuse("beta_slow", "1");
   if (rope.flag("truncate") == false)
-    result.notes.push_back("config.json: truncate false has no place in GGUF: engines round the "
-                           "bounds of YaRN to whole pairs");
+    rope.refuse("truncate", "true, as engines round the bounds of YaRN to whole pairs");
   const auto given = rope.positive("attention_factor");
   const auto some = rope.positive("mscale"), all = rope.positive("mscale_all_dim");
   const double by_itself = yarn_magnitude(yarn.factor);
@@ -177,9 +177,9 @@ inline void read_longrope(json_object& fields, json_object& rope, std::uint64_t 
     config.linear_rope_factor = rope.require("factor", rope.positive("factor"));
     (void)read_original_context(fields, rope); // other types use it
   } else if (*type == "llama3") {
-    config.stretched_rope = read_llama3_rope(fields, rope);
+    config.stretched_rope = read_llama3_rope(fields, rope, context);
   } else if (*type == "yarn") {
-    read_yarn(fields, rope, context, result, config);
+    read_yarn(fields, rope, context, config);
   } else if (*type == "longrope" || *type == "su") {
     read_longrope(fields, rope, context, config);
   } else if (*type == "dynamic") { // stretches what is longer than the context alone
@@ -230,6 +230,8 @@ inline rope_configs read_rope_config(json_object& fields, const rope_defaults& d
     if (of_local)
       result.local = read(*of_local, local_base,
                           defaults.local_base != 0 ? defaults.local_base : defaults.base);
+    if (scaling && read(*scaling, base, defaults.base) != result.all)
+      fields.refuse_as("rope_scaling", "contradicts rope_parameters");
   } else if (scaling && parameters) {
     const auto older = read(*scaling, base, defaults.base);
     result.all = read(*parameters, base, defaults.base);

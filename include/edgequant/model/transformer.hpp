@@ -4,6 +4,7 @@
 /// architectures differ stands in architecture_table.
 #pragma once
 
+#include "../kernel/hadamard.hpp"
 #include "head_attention.hpp"
 #include "weights.hpp"
 
@@ -484,8 +485,13 @@ inline void transformer::place_token(std::size_t layer, std::size_t position, st
   const auto& table = shape.window != 0 ? local_angles_ : angles_;
   const float* angles = shape.has_rope ? table.data() + t * (shape_.rope_size / 2) * 2 : nullptr;
   float* keys = k_.data() + t * shape.kv_heads * d;
-  place_heads(q_.data() + t * shape.heads * d, shape.heads, w.q_norm, angles);
+  float* queries = q_.data() + t * shape.heads * d;
+  place_heads(queries, shape.heads, w.q_norm, angles);
   place_heads(keys, shape.kv_heads, w.k_norm, angles);
+  if (turns_keys(cache.type())) {
+    for (std::size_t h = 0; h < shape.heads; ++h) kernel::turn_by_hadamard(queries + h * d, d);
+    for (std::size_t h = 0; h < shape.kv_heads; ++h) kernel::turn_by_hadamard(keys + h * d, d);
+  }
   for (std::size_t h = 0; h < shape.kv_heads; ++h) {
     cache.set_key(layer, position + t, h, keys + h * d);
     cache.set_value(layer, position + t, h, v_.data() + (t * shape.kv_heads + h) * d);
