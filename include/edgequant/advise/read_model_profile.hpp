@@ -4,6 +4,7 @@
 
 #include "../io/split_gguf.hpp"
 #include "../model/checkpoint_config.hpp"
+#include "../model/json_fields.hpp"
 #include "../model/open_model.hpp"
 #include "../model/weights.hpp"
 #include "layer_caches.hpp"

@@ -4,15 +4,12 @@
 /// architectures differ stands in architecture_table.
 #pragma once
 
-#include "../kernel/hadamard.hpp"
 #include "head_attention.hpp"
 #include "weights.hpp"
 
 #include <cmath>
 #include <functional>
 #include <initializer_list>
-#include <numbers>
-#include <numeric>
 #include <span>
 #include <vector>
 
@@ -277,68 +274,6 @@ inline void transformer::write_change(const biased_weight& w, const std::vector<
   products({&out, 1});
 }
 
-inline void transformer::prepare_rope(std::size_t position, std::size_t count,
-                                      const kv_sequence& cache) {
-  const auto& divisors = weights_->rope_divisors(cache.capacity());
-  set_angles(shape_.rope, position, count, divisors, angles_);
-  if (shape_.most(&layer_shape::window) != 0)
-    set_angles(shape_.local_rope, position, count, divisors, local_angles_);
-}
-
-namespace model::detail {
-
-/// How much of a frequency YaRN keeps, for each pair of a head: 1 all, 0 what is left of it once it
-/// is stretched. Source: Peng et al. 2023, with the bounds rounded as in transformers and ggml.
-[[nodiscard]] inline double kept_by_yarn(const rope_shape& rope, std::size_t pair,
-                                         std::size_t pairs) noexcept {
-  const auto pair_of = [&](double turns) {
-    return static_cast<double>(pairs) *
-           std::log(rope.yarn->original_context / (turns * 2 * std::numbers::pi)) /
-           std::log(rope.base);
-  };
-  const double low = std::max(0.0, std::floor(pair_of(rope.yarn->beta_fast)));
-  const double high =
-      std::min(2.0 * static_cast<double>(pairs) - 1, std::ceil(pair_of(rope.yarn->beta_slow)));
-  const double ramp = (static_cast<double>(pair) - low) / std::max(0.001, high - low);
-  return 1 - std::clamp(ramp, 0.0, 1.0);
-}
-
-} // namespace model::detail
-
-/// cos and sin of each token's angles: position / base^(2i / rope_size) / divisor.
-inline void transformer::set_angles(const rope_shape& rope, std::size_t position, std::size_t count,
-                                    const std::vector<float>& divisors,
-                                    std::vector<float>& angles) const {
-  const std::size_t pairs = shape_.rope_size / 2;
-  resize_exactly(angles, count * pairs * 2);
-  for (std::size_t i = 0; i < pairs; ++i) {
-    const double exponent = 2.0 * static_cast<double>(i) / static_cast<double>(shape_.rope_size);
-    double frequency = std::pow(rope.base, -exponent) / rope.scale;
-    if (!divisors.empty()) frequency /= divisors[i];
-    if (rope.yarn) {
-      const double kept = model::detail::kept_by_yarn(rope, i, pairs);
-      frequency *= kept + (1 - kept) / rope.yarn->factor;
-    }
-    for (std::size_t t = 0; t < count; ++t) {
-      const double angle = static_cast<double>(position + t) * frequency;
-      angles[(t * pairs + i) * 2] = static_cast<float>(std::cos(angle) * rope.magnitude);
-      angles[(t * pairs + i) * 2 + 1] = static_cast<float>(std::sin(angle) * rope.magnitude);
-    }
-  }
-}
-
-inline void transformer::rotate(float* head, const float* angles) const noexcept {
-  const std::size_t pairs = shape_.rope_size / 2;
-  const bool adjacent = shape_.architecture->rope == rope_order::pairs;
-  for (std::size_t i = 0; i < pairs; ++i) {
-    float& a = head[adjacent ? 2 * i : i];
-    float& b = head[adjacent ? 2 * i + 1 : i + pairs];
-    const float cosine = angles[2 * i], sine = angles[2 * i + 1], x = a, y = b;
-    a = x * cosine - y * sine;
-    b = x * sine + y * cosine;
-  }
-}
-
 /// to = from / sqrt(mean of from^2 + epsilon) * weight; they may be the same.
 inline void transformer::normalize_vector(const float* from, std::size_t n, const float* weight,
                                           float* to) const noexcept {
@@ -363,16 +298,6 @@ inline void transformer::normalize(const float* x, std::size_t count,
 }
 
 namespace model::detail {
-/// Rows of a matrix, under its name.
-[[nodiscard]] inline named_weight rows_of(const named_weight& w, std::size_t first,
-                                          std::size_t count) {
-  return {w.name, rows_of(w.view, first, count)};
-}
-/// The bias of one of the matrices that lie behind each other, of `rows` rows each.
-[[nodiscard]] inline std::span<const float> bias_of(const biased_weight& w, std::size_t index,
-                                                    std::size_t rows) noexcept {
-  return w.bias.empty() ? std::span<const float>{} : std::span(w.bias).subspan(index * rows, rows);
-}
 inline void add_bias(std::vector<float>& y, std::span<const float> bias) {
   for (std::size_t i = 0; !bias.empty() && i < y.size(); i += bias.size())
     for (std::size_t k = 0; k < bias.size(); ++k) y[i + k] += bias[k];
@@ -419,185 +344,6 @@ inline void transformer::add_change(std::size_t count, const std::vector<float>&
   kernel::add_scaled(shape_.residual_scale, change_.data(), x_.data(), x_.size());
 }
 
-inline void transformer::attention(std::size_t layer, std::size_t position, std::size_t count,
-                                   kv_sequence& cache) {
-  const auto& w = weights_->layers()[layer];
-  if (w.attention_inputs.empty()) return;
-  normalize(x_.data(), count, w.attention_norm);
-  mix_values(layer, position, count, cache);
-  write_change(w.attention_output, mixed_);
-  add_change(count, w.post_attention_norm);
-}
-
-/// mixed_ = values mixed by attention, for what is in normal_.
-inline void transformer::mix_values(std::size_t layer, std::size_t position, std::size_t count,
-                                    kv_sequence& cache) {
-  const layer_shape& shape = shape_.layers[layer];
-  const std::size_t d = shape_.head_size;
-  input(normal_, count, shape_.hidden);
-  products(weights_->layers()[layer].attention_inputs,
-           {{&q_, shape.heads * d}, {&k_, shape.kv_heads * d}, {&v_, shape.kv_heads * d}});
-  constexpr std::size_t together = 16;
-  parallel_for((count + together - 1) / together, threads_, [&](std::size_t task) {
-    for (std::size_t t = task * together; t < std::min(count, (task + 1) * together); ++t)
-      place_token(layer, position, t, cache);
-  });
-  // A task is a part of the tokens and one head of keys, which it reads once.
-  constexpr std::size_t part = attention_part_tokens;
-  const std::size_t parts = (count + part - 1) / part, tasks = parts * shape.kv_heads;
-  resize_exactly(mixed_, count * shape.heads * d);
-  if (attention_.size() < tasks) resize_exactly(attention_, tasks);
-  const auto& sinks = weights_->layers()[layer].sinks;
-  const attention_heads heads{q_.data(),
-                              mixed_.data(),
-                              shape.heads,
-                              shape.kv_heads,
-                              d,
-                              shape_.attention_scale,
-                              shape_.attention_softcap,
-                              shape.window,
-                              sinks.empty() ? nullptr : sinks.data()};
-  parallel_for(tasks, threads_, [&](std::size_t task) {
-    const std::size_t first = task / shape.kv_heads * part;
-    attention_[task].run(heads, {layer, position, first, std::min(part, count - first)},
-                         task % shape.kv_heads, cache);
-  });
-}
-
-/// Normalises the `count` heads of a token, and turns them to its place.
-inline void transformer::place_heads(float* heads, std::size_t count,
-                                     const std::vector<float>& norm,
-                                     const float* angles) const noexcept {
-  const std::size_t d = shape_.head_size;
-  if (norm.size() > d) normalize_vector(heads, count * d, norm.data(), heads);
-  for (std::size_t h = 0; h < count; ++h) {
-    if (norm.size() == d) normalize_vector(heads + h * d, d, norm.data(), heads + h * d);
-    if (angles != nullptr) rotate(heads + h * d, angles);
-  }
-}
-
-/// Turns queries and keys of token t of the chunk to its place, and stores keys and values.
-inline void transformer::place_token(std::size_t layer, std::size_t position, std::size_t t,
-                                     kv_sequence& cache) noexcept {
-  const layer_shape& shape = shape_.layers[layer];
-  const auto& w = weights_->layers()[layer];
-  const std::size_t d = shape_.head_size;
-  const auto& table = shape.window != 0 ? local_angles_ : angles_;
-  const float* angles = shape.has_rope ? table.data() + t * (shape_.rope_size / 2) * 2 : nullptr;
-  float* keys = k_.data() + t * shape.kv_heads * d;
-  float* queries = q_.data() + t * shape.heads * d;
-  place_heads(queries, shape.heads, w.q_norm, angles);
-  place_heads(keys, shape.kv_heads, w.k_norm, angles);
-  if (turns_keys(cache.type())) {
-    for (std::size_t h = 0; h < shape.heads; ++h) kernel::turn_by_hadamard(queries + h * d, d);
-    for (std::size_t h = 0; h < shape.kv_heads; ++h) kernel::turn_by_hadamard(keys + h * d, d);
-  }
-  for (std::size_t h = 0; h < shape.kv_heads; ++h) {
-    cache.set_key(layer, position + t, h, keys + h * d);
-    cache.set_value(layer, position + t, h, v_.data() + (t * shape.kv_heads + h) * d);
-  }
-}
-
-inline void transformer::feed_forward(std::size_t layer, std::size_t count) {
-  const auto& w = weights_->layers()[layer];
-  if (w.feed_forward_inputs.empty()) return;
-  normalize(x_.data(), count, w.feed_forward_norm);
-  if (shape_.layers[layer].experts != 0) {
-    run_experts(layer, count);
-  } else {
-    activate(layer, count);
-    write_change(w.down, gate_);
-  }
-  add_change(count, w.post_feed_forward_norm);
-}
-
-/// gate_ = activation(gate) * up, for what is in normal_.
-inline void transformer::activate(std::size_t layer, std::size_t count) {
-  const std::size_t inner = shape_.layers[layer].feed_forward;
-  input(normal_, count, shape_.hidden);
-  products(weights_->layers()[layer].feed_forward_inputs, {{&gate_, inner}, {&up_, inner}});
-  gate_tokens(count, inner);
-}
-
-/// gate_ = activation(gate_) * up_, `inner` floats a token.
-inline void transformer::gate_tokens(std::size_t count, std::size_t inner) {
-  const auto activation = shape_.architecture->activation;
-  parallel_for(count, threads_, [&](std::size_t t) {
-    float* gate = gate_.data() + t * inner;
-    const float* up = up_.data() + t * inner;
-    if (activation == gate_activation::gelu)
-      kernel::multiply_gelu(gate, up, inner);
-    else if (activation == gate_activation::clamped_silu)
-      kernel::multiply_clamped_silu(gate, up, inner);
-    else
-      kernel::multiply_silu(gate, up, inner);
-  });
-}
-
-/// routes_ = the experts of each token of normal_, with their weights, by expert.
-inline void transformer::route(std::size_t layer, std::size_t count) {
-  const layer_shape& shape = shape_.layers[layer];
-  const auto& router = weights_->layers()[layer].router;
-  input(normal_, count, shape_.hidden);
-  const output out{&router, &up_, router.bias};
-  products({&out, 1});
-  std::vector<std::size_t> order(shape.experts);
-  routes_.clear();
-  for (std::size_t t = 0; t < count; ++t) {
-    const float* logits = up_.data() + t * shape.experts;
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    const auto used = order.begin() + static_cast<std::ptrdiff_t>(shape.experts_used);
-    std::partial_sort(order.begin(), used, order.end(), [&](std::size_t a, std::size_t b) {
-      return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
-    });
-    // Their weights add up to 1: that is the softmax of their logits, whichever way it was said.
-    float sum = 0;
-    const std::size_t first = routes_.size();
-    for (auto e = order.begin(); e != used; ++e) {
-      routes_.push_back({*e, t, std::exp(logits[*e] - logits[order[0]])});
-      sum += routes_.back().weight;
-    }
-    for (std::size_t i = first; i < routes_.size(); ++i) routes_[i].weight /= sum;
-  }
-  std::stable_sort(
-      routes_.begin(), routes_.end(),
-      [](const expert_route& a, const expert_route& b) { return a.expert < b.expert; });
-}
-
-/// change_ = the experts' outputs for what is in normal_, expert by expert.
-inline void transformer::run_experts(std::size_t layer, std::size_t count) {
-  const layer_shape& shape = shape_.layers[layer];
-  const auto& w = weights_->layers()[layer];
-  const std::size_t hidden = shape_.hidden, inner = shape.feed_forward;
-  route(layer, count);
-  mixed_.assign(count * hidden, 0.0f);
-  for (std::size_t begin = 0, end = 0; begin < routes_.size(); begin = end) {
-    const std::size_t expert = routes_[begin].expert;
-    while (end < routes_.size() && routes_[end].expert == expert) ++end;
-    resize_exactly(fused_, (end - begin) * hidden);
-    for (std::size_t i = begin; i < end; ++i)
-      std::copy_n(normal_.data() + routes_[i].token * hidden, hidden,
-                  fused_.data() + (i - begin) * hidden);
-    input(fused_, end - begin, hidden);
-    const named_weight gate =
-        model::detail::rows_of(w.feed_forward_inputs[0], expert * inner, inner);
-    const named_weight up = model::detail::rows_of(w.feed_forward_inputs[1], expert * inner, inner);
-    const output inputs[2] = {
-        {&gate, &gate_, model::detail::bias_of(w.feed_forward_inputs[0], expert, inner)},
-        {&up, &up_, model::detail::bias_of(w.feed_forward_inputs[1], expert, inner)}};
-    products(inputs);
-    gate_tokens(end - begin, inner);
-    input(gate_, end - begin, inner);
-    const named_weight down = model::detail::rows_of(w.down, expert * hidden, hidden);
-    const output out{&down, &change_, model::detail::bias_of(w.down, expert, hidden)};
-    products({&out, 1});
-    for (std::size_t i = begin; i < end; ++i)
-      kernel::add_scaled(routes_[i].weight, change_.data() + (i - begin) * hidden,
-                         mixed_.data() + routes_[i].token * hidden, hidden);
-  }
-  change_.swap(mixed_);
-}
-
 /// Logits of tokens first .. first + count of the chunk that begins at `index`.
 inline void transformer::emit(std::size_t first, std::size_t count, const logits_sink* sink,
                               std::size_t index) {
@@ -623,3 +369,7 @@ inline void transformer::require_finite_logits() const {
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI
+
+// The bodies of the two halves of a layer.
+#include "transformer_attention.hpp"
+#include "transformer_experts.hpp"
