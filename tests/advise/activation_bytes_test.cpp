@@ -18,9 +18,15 @@ public:
   model_of_zeros(const eq::model_profile& m, eq::format type) : path_(folder_ / "m.gguf") {
     eq::gguf_metadata keys;
     const auto set = [&](const char* name, std::uint64_t value) {
-      keys.set(std::string("llama.") + name, static_cast<std::uint32_t>(value));
+      keys.set(m.architecture + "." + name, static_cast<std::uint32_t>(value));
     };
-    keys.set("general.architecture", "llama");
+    keys.set("general.architecture", m.architecture);
+    if (m.experts != 0) {
+      set("expert_count", m.experts);
+      set("expert_used_count", 2);
+      set("expert_feed_forward_length", m.feed_forward_size);
+    }
+    if (m.architecture == "gemma3") set("attention.sliding_window", 16);
     set("block_count", m.layers);
     set("embedding_length", m.hidden_size);
     set("feed_forward_length", m.feed_forward_size);
@@ -29,12 +35,14 @@ public:
     set("attention.head_count_kv", m.kv_heads);
     set("attention.key_length", m.head_size);
     set("attention.value_length", m.head_size);
-    keys.set("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+    keys.set(m.architecture + ".attention.layer_norm_rms_epsilon", 1e-5f);
     std::vector<eq::tensor_info> infos;
     std::uint64_t size = 0;
     for (auto& t : eq::tensors_of(m)) {
-      const auto format = t.dims.size() == 2 ? type : eq::format::f32;
-      size += eq::row_bytes(format, t.dims[0]) * (t.dims.size() == 2 ? t.dims[1] : 1);
+      const auto format = t.dims.size() > 1 ? type : eq::format::f32;
+      std::uint64_t rows = 1;
+      for (std::size_t i = 1; i < t.dims.size(); ++i) rows *= t.dims[i];
+      size += eq::row_bytes(format, t.dims[0]) * rows;
       infos.push_back({std::move(t.name), std::move(t.dims), format});
     }
     eq::gguf_writer writer(path_, keys, infos);
@@ -51,7 +59,8 @@ private:
 eq::model_profile model_of(std::uint64_t hidden, std::uint64_t feed_forward, std::uint64_t heads,
                            std::uint64_t kv_heads, std::uint64_t head_size) {
   eq::model_profile m;
-  m.name = "zeros", m.layers = 1, m.hidden_size = hidden, m.feed_forward_size = feed_forward;
+  m.name = "zeros", m.architecture = "llama", m.layers = 1, m.hidden_size = hidden,
+  m.feed_forward_size = feed_forward;
   m.heads = heads, m.kv_heads = kv_heads, m.head_size = head_size;
   m.vocabulary = 64, m.context_tokens = long_context;
   return m;
@@ -101,6 +110,15 @@ TEST(activation_bytes, are_what_the_engine_takes_at_most) {
     expect_close(model_of(128, 352, 8, 8, 16), type, 1000, 260);
     expect_close(model_of(256, 512, 4, 1, 64), type, 256, 256);
     expect_close(model_of(64, 512, 2, 2, 64), type, 40, 40);
+  }
+}
+
+TEST(activation_bytes, of_other_architectures) {
+  for (const char* architecture : {"phi3", "gemma3", "olmo2", "qwen3", "qwen3moe"}) {
+    auto m = model_of(128, 352, 8, 4, 16);
+    m.architecture = architecture;
+    if (eq::find_architecture(architecture)->experts) m.experts = 4;
+    expect_close(m, eq::format::q8_0, 1000, 260);
   }
 }
 

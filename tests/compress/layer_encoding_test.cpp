@@ -141,6 +141,45 @@ TEST_F(layer_encoding, scales_cancel) {
   }
 }
 
+/// The same where v and up are rows of one matrix, where norms stand behind the writers, and where
+/// there is none before the readers, so that nothing can take their scales.
+TEST_F(layer_encoding, scales_cancel_in_every_architecture) {
+  for (const auto& row : eq::architecture_table) {
+    if (row.experts) continue;
+    SCOPED_TRACE(row.name);
+    toy_options o;
+    o.architecture = row.name, o.biases = row.qkv_bias;
+    o.hidden = 64, o.feed_forward = 96, o.kv_heads = 2, o.words = 258;
+    o.change_keys = [&](eq::gguf_metadata& keys) {
+      for (const auto& item : source.metadata)
+        if (item.key.starts_with("tokenizer.")) keys.set_entry(item);
+    };
+    write_toy(folder / "toy.gguf", o);
+    const auto tokens = open().text;
+    const auto toy = eq::open_model(folder / "toy.gguf");
+    options.type = format::q8_0;
+    const auto divergence = [&](const char* method_name) {
+      eq::model_weights weights(eq::read_gguf(folder / "toy.gguf"));
+      auto method = eq::parse_method(method_name);
+      method.options.threads = 1;
+      eq::encoded_tensors encoded;
+      options.encoded = nullptr;
+      eq::encode_layers(weights, tokens, eq::planned_formats(toy, options), method, encoded);
+      options.encoded = &encoded;
+      (void)eq::compress(toy, folder / "out.gguf", options);
+      const eq::model_weights changed(eq::read_gguf(folder / "out.gguf"));
+      const eq::model_weights exact(eq::read_gguf(folder / "toy.gguf"));
+      eq::transformer a(changed, 1), b(exact, 1);
+      return eq::score_text(a, tokens.tokens, {.context = 64, .bos = tokens.bos}, &b)
+          .from_reference->kl_mean;
+    };
+    const double unscaled = divergence("gptq");
+    EXPECT_LT(divergence("awq"), 2 * unscaled);
+    EXPECT_LT(divergence("awq+gptq"), 2 * unscaled);
+    options.encoded = nullptr;
+  }
+}
+
 /// The rows of up and v and the values of their biases are divided by the same factors.
 TEST_F(layer_encoding, biases_are_scaled_like_their_rows) {
   compensate = false; // it moves rows too

@@ -8,6 +8,7 @@
 #include <edgequant/kernel/convert.hpp>
 #include <edgequant/kernel/error_sums.hpp>
 #include <edgequant/kernel/exponential.hpp>
+#include <edgequant/kernel/hadamard.hpp>
 #include <edgequant/kernel/nibbles.hpp>
 #include <edgequant/kernel/quantize.hpp>
 
@@ -292,6 +293,28 @@ TYPED_TEST(kernels, code_sums_equal_scalar) {
                         (kernel::sum_codes<8, scalar>(v, weighted, importance, inverse))));
     }
   });
+}
+
+/// The rotation is its own inverse, keeps products, and mixes a head's values evenly.
+TEST(hadamard, is_symmetric_and_orthogonal) {
+  for (const std::size_t n : {1u, 2u, 24u, 64u, 80u}) {
+    auto x = inputs::make(inputs::gaussian, n, 1), y = inputs::make(inputs::gaussian, n, 2);
+    const auto product = [&] {
+      double sum = 0;
+      for (std::size_t i = 0; i < n; ++i) sum += double{x[i]} * y[i];
+      return sum;
+    };
+    const auto before = x;
+    const double expected = product();
+    kernel::turn_by_hadamard(x.data(), n), kernel::turn_by_hadamard(y.data(), n);
+    EXPECT_NEAR(product(), expected, 1e-8) << n; // values of 0.02, a few roundings each
+    kernel::turn_by_hadamard(x.data(), n);
+    for (std::size_t i = 0; i < n; ++i) EXPECT_NEAR(x[i], before[i], 1e-7) << n;
+  }
+  std::vector<float> one(64);
+  one[5] = 8;
+  kernel::turn_by_hadamard(one.data(), 64);
+  for (const float v : one) EXPECT_EQ(std::fabs(v), 1.0f);
 }
 
 /// Gates and soft caps against their formulas in double. The exponential is right within 3 units in
