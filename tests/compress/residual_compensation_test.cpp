@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include "model/toy_model.hpp"
+
 #include <edgequant/compress/residual_compensation.hpp>
 
 #include <Eigen/LU>
@@ -161,6 +163,58 @@ TEST(residual_compensation, outputs_behind_a_norm_are_led_by_their_direction) {
     wanted -= y.col(t) * (y.col(t).dot(wanted) / y.col(t).squaredNorm());
     for (Eigen::Index i = 0; i < n; ++i) wanted[i] *= double{g[static_cast<std::size_t>(i)]};
     EXPECT_LT((got - wanted).norm(), 2e-3 * wanted.norm()) << t;
+  }
+}
+
+/// The sums before a writer, from their definition: of a network that scales what it adds, and of
+/// one whose writers have norms behind them.
+TEST(residual_compensation, sums_follow_the_network) {
+  model_test::temporary_folder folder;
+  std::vector<std::int32_t> text;
+  for (int i = 0; i < 60; ++i) text.push_back(i * 7 % 40);
+  for (const char* architecture : {"granite", "gemma3", "olmo2"}) {
+    model_test::toy_options o;
+    o.architecture = architecture;
+    model_test::write_toy(folder / "original.gguf", o);
+    o.change_tensor = [](eq::tensor_info& t, std::vector<float>& values) {
+      if (t.name == "blk.0.attn_output.weight")
+        for (std::size_t i = 0; i < values.size(); i += 5) values[i] += 0.1f;
+      return true;
+    };
+    model_test::write_toy(folder / "changed.gguf", o);
+    const eq::model_weights a(eq::read_gguf(folder / "changed.gguf"));
+    const eq::model_weights b(eq::read_gguf(folder / "original.gguf"));
+    eq::layer_walk encoded(a, text, 1, 16, 1), original(b, text, 1, 16, 1);
+    encoded.advance(), original.advance(); // to the feed-forward network, where they are apart
+    const auto sums = eq::measure_compensation(encoded, original, eq::sublayer_end::out, 1);
+    const auto& norm = b.layers()[0].post_feed_forward_norm;
+    MatrixXd gram[2], residual[2];
+    for (std::size_t chunk = 0; chunk < encoded.chunks(); ++chunk) {
+      const auto matrix = [](std::span<const float> values, Eigen::Index rows) {
+        return Eigen::Map<const Eigen::MatrixXf>(values.data(), rows,
+                                                 static_cast<Eigen::Index>(values.size()) / rows)
+            .cast<double>()
+            .eval();
+      };
+      MatrixXd x = matrix(encoded.inputs(chunk, eq::sublayer_end::out), 44);
+      MatrixXd apart = (matrix(original.vectors(chunk), 32) - matrix(encoded.vectors(chunk), 32)) /
+                       double{b.shape().residual_scale};
+      if (!norm.empty()) {
+        const auto weights = eq::compression::detail::turn_into_directions(
+            apart, matrix(original.outputs(chunk), 32), norm);
+        x = x * weights.asDiagonal();
+      }
+      const std::size_t h = chunk % 2;
+      if (gram[h].size() == 0)
+        gram[h] = MatrixXd::Zero(44, 44), residual[h] = MatrixXd::Zero(32, 44);
+      gram[h] += x * x.transpose();
+      residual[h] += apart * x.transpose();
+    }
+    for (std::size_t h = 0; h < 2; ++h) {
+      EXPECT_TRUE(sums[h].gram.isApprox(gram[h], 1e-9)) << architecture;
+      EXPECT_TRUE(sums[h].residual.isApprox(residual[h], 1e-9)) << architecture;
+      EXPECT_GT(residual[h].norm(), 0) << architecture;
+    }
   }
 }
 

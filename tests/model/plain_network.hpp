@@ -177,7 +177,7 @@ private:
     for (std::size_t h = 0; layer.has_rope && h < heads.size(); h += d) rotate(heads, h, layer, p);
   }
   void rotate(vec& v, std::size_t head, const eq::layer_shape& layer, std::size_t p) const {
-    const std::size_t d = shape_.head_size;
+    const std::size_t d = shape_.rope_size; // the rest of a head stays
     const eq::rope_shape& rope = layer.window != 0 ? shape_.local_rope : shape_.rope;
     for (std::size_t i = 0; i < d / 2; ++i) {
       const double exponent = 2.0 * static_cast<double>(i) / static_cast<double>(d);

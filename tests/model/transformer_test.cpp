@@ -132,6 +132,17 @@ TEST_F(transformer, agrees_with_the_formulas_where_layers_differ) {
   expect_formulas(exaone4);
 }
 
+TEST_F(transformer, heads_may_be_turned_in_part) {
+  for (const char* architecture : {"phi3", "llama"}) {
+    toy_options o;
+    o.architecture = architecture;
+    o.change_keys = [=](eq::gguf_metadata& keys) {
+      keys.set(std::string(architecture) + ".rope.dimension_count", 6u); // of 8
+    };
+    expect_formulas(o);
+  }
+}
+
 TEST_F(transformer, a_long_cache_takes_the_long_factors) {
   toy_options o;
   o.architecture = "phi3";
