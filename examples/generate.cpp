@@ -52,9 +52,9 @@ void describe(CLI::App& app, arguments& a) {
   app.add_option("--threads", a.threads, "threads to use; 0: all")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));
-  app.add_option("--kv", a.cache, "how keys and values are kept: f32, f16 or int8")
+  app.add_option("--kv", a.cache, "how keys and values are kept: f32, f16, int8 or int4")
       ->capture_default_str()
-      ->check(CLI::IsMember({"f32", "f16", "int8"}));
+      ->check(CLI::IsMember({"f32", "f16", "int8", "int4"}));
   app.add_option("--budget-ms", a.budget_ms, "stop after so many milliseconds; 0: never")
       ->capture_default_str();
   app.add_option("--cores", a.cores, "run on these CPUs only, e.g. 0,1")->delimiter(',');
@@ -69,12 +69,6 @@ void describe(CLI::App& app, arguments& a) {
                  "array of arrays of token ids, without BOS")
       ->excludes(prompt);
   app.add_flag("--json", a.json, "print one JSON object at the end instead of the text");
-}
-
-eq::kv_format cache_of(const std::string& name) {
-  return name == "f32"   ? eq::kv_format::f32
-         : name == "f16" ? eq::kv_format::f16
-                         : eq::kv_format::int8;
 }
 
 void tokenize(const arguments& a) {
@@ -139,7 +133,7 @@ void run(const arguments& a) {
   if (a.budget_ms != 0) options.latency_budget = std::chrono::milliseconds(a.budget_ms);
   eq::progress_bar bar(stderr, isatty(STDERR_FILENO) != 0);
   eq::reference_engine engine({.threads = a.threads,
-                               .cache = cache_of(a.cache),
+                               .cache = eq::parse_kv_format(a.cache),
                                .mapped = a.mapped,
                                .on_load = std::ref(bar)});
   eq::inference_pipeline pipeline(std::move(engine), options);

@@ -60,9 +60,9 @@ void describe(CLI::App& app, arguments& a) {
       ->excludes(all)
       ->excludes(base);
   base->excludes(text)->excludes(context)->excludes(most)->excludes(reference)->excludes(all);
-  app.add_option("--kv", a.cache, "how the model keeps keys and values: f32, f16 or int8")
+  app.add_option("--kv", a.cache, "how the model keeps keys and values: f32, f16, int8 or int4")
       ->capture_default_str()
-      ->check(CLI::IsMember({"f32", "f16", "int8"}));
+      ->check(CLI::IsMember({"f32", "f16", "int8", "int4"}));
   app.add_option("--threads", a.threads, "threads to use; 0: all")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));
@@ -117,9 +117,7 @@ eq::text_score score(const arguments& a, const eq::progress_callback& on_progres
   eq::evaluation_options options;
   options.context = a.context, options.on_progress = on_progress;
   options.scored = a.all_tokens ? eq::scored_tokens::all : eq::scored_tokens::second_half;
-  options.cache = a.cache == "f32"   ? eq::kv_format::f32
-                  : a.cache == "f16" ? eq::kv_format::f16
-                                     : eq::kv_format::int8;
+  options.cache = eq::parse_kv_format(a.cache);
   options.bos = a.all_tokens || words.add_bos() ? words.bos() : std::nullopt;
   if (!a.base.empty()) {
     eq::logit_file base(a.base);

@@ -53,7 +53,11 @@ TEST(kv_cache, gives_back_what_was_stored) {
     double bound;
   } const cases[] = {{eq::kv_format::f32, 0.0},
                      {eq::kv_format::f16, 0x1p-11},
-                     {eq::kv_format::int8, 0.5 / 127 + 1e-6}};
+                     {eq::kv_format::int8, 0.5 / 127 + 1e-6},
+                     // The largest magnitude at 7 alone errs by half a step of 1/7; f16 rounds the
+                     // scale. Another scale is taken where the sum of squares over 32 values is
+                     // smaller: no value errs by more than the root of that.
+                     {eq::kv_format::int4, 0.5 / 7 * 5.66 + 1e-3}};
   for (const auto& [type, bound] : cases) {
     eq::kv_pool pool(shape, type, 10, 4);
     eq::kv_sequence a(pool), b(pool);
@@ -66,8 +70,9 @@ TEST(kv_cache, gives_back_what_was_stored) {
   }
 }
 
-TEST(kv_cache, a_head_of_zeros_is_zeros) {
-  eq::kv_pool pool(shape, eq::kv_format::int8, 1);
+class kv_cache_zeros : public testing::TestWithParam<eq::kv_format> {};
+TEST_P(kv_cache_zeros, a_head_of_zeros_is_zeros) {
+  eq::kv_pool pool(shape, GetParam(), 1);
   eq::kv_sequence s(pool);
   s.extend(1);
   const std::vector<float> zeros(shape.head_size, 0.0f);
@@ -80,8 +85,48 @@ TEST(kv_cache, a_head_of_zeros_is_zeros) {
   EXPECT_EQ(v, zeros);
 }
 
+INSTANTIATE_TEST_SUITE_P(formats, kv_cache_zeros,
+                         testing::Values(eq::kv_format::int8, eq::kv_format::int4));
+
+// What the README says of its size: 4.5 bits a value, of groups that are full.
+TEST(kv_cache, int4_takes_half_a_byte_and_a_scale) {
+  EXPECT_EQ(eq::kv_head_bytes(eq::kv_format::int4, 64), 36u);
+  EXPECT_EQ(eq::kv_head_bytes(eq::kv_format::int4, 128), 72u);
+  EXPECT_EQ(eq::kv_head_bytes(eq::kv_format::int4, 20), 20u); // one group, to whole floats
+}
+
+// Codes on a grid of -8 to 7 come back exactly: the search finds the grid's own scale.
+TEST(kv_cache, int4_keeps_what_lies_on_its_grid) {
+  for (const std::size_t d : {32u, 64u, 80u, 16u}) {
+    eq::kv_pool pool({{1}, d}, eq::kv_format::int4, 4, 16);
+    eq::kv_sequence s(pool);
+    s.extend(37);
+    const auto code = [&](std::size_t t, std::size_t i) {
+      return i % 32 == 3 ? -8 : static_cast<int>((t * 31 + i * 7) % 16) - 8;
+    };
+    std::vector<float> x(d);
+    for (std::size_t t = 0; t < 37; ++t) {
+      for (std::size_t i = 0; i < d; ++i)
+        x[i] = static_cast<float>(code(t, i)) * 0.25f * static_cast<float>(1 + i / 32);
+      s.set_key(0, t, 0, x.data());
+      s.set_value(0, t, 0, x.data());
+    }
+    std::vector<float> keys(d * 30), values(d * 30);
+    s.read_keys(0, 0, 5, 30, keys.data(), 30); // begins and ends within a block
+    s.read_values(0, 0, 5, 30, values.data());
+    for (std::size_t t = 0; t < 30; ++t)
+      for (std::size_t i = 0; i < d; ++i) {
+        const float expected =
+            static_cast<float>(code(t + 5, i)) * 0.25f * static_cast<float>(1 + i / 32);
+        ASSERT_EQ(keys[i * 30 + t], expected) << d << " " << t << " " << i;
+        ASSERT_EQ(values[t * d + i], expected) << d << " " << t << " " << i;
+      }
+  }
+}
+
 TEST(kv_cache, what_is_not_finite_stays_visible) {
-  for (const auto type : {eq::kv_format::f32, eq::kv_format::f16, eq::kv_format::int8})
+  for (const auto type :
+       {eq::kv_format::f32, eq::kv_format::f16, eq::kv_format::int8, eq::kv_format::int4})
     for (const float bad : {NAN, -NAN, INFINITY, -INFINITY}) {
       eq::kv_pool pool(shape, type, 1);
       eq::kv_sequence s(pool);

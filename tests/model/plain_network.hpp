@@ -28,11 +28,25 @@ public:
 
   /// Logits behind the last token; `cache`: tokens that the cache has room for.
   std::vector<double> operator()(const std::vector<std::int32_t>& tokens, std::size_t cache = 0) {
+    return each(tokens, cache).back();
+  }
+  /// Logits behind each token.
+  std::vector<std::vector<double>> each(const std::vector<std::int32_t>& tokens,
+                                        std::size_t cache = 0) {
     cache_ = cache;
     keys_.assign(shape_.layers.size(), {});
     values_.assign(shape_.layers.size(), {});
-    std::vector<double> x;
-    for (std::size_t p = 0; p < tokens.size(); ++p) x = position(tokens[p], p);
+    std::vector<std::vector<double>> all;
+    for (std::size_t p = 0; p < tokens.size(); ++p) all.push_back(logits(position(tokens[p], p)));
+    return all;
+  }
+  /// The values of each tensor, which may be changed.
+  std::map<std::string, std::vector<float>>& tensors() noexcept { return tensors_; }
+
+private:
+  using vec = std::vector<double>;
+
+  vec logits(vec x) const {
     x = norm(x, "output_norm.weight");
     x = times(tensors_.count("output.weight") ? "output.weight" : "token_embd.weight", x);
     for (double& v : x) {
@@ -41,9 +55,6 @@ public:
     }
     return x;
   }
-
-private:
-  using vec = std::vector<double>;
 
   vec position(std::int32_t token, std::size_t p) {
     vec x;

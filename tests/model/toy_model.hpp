@@ -29,6 +29,18 @@ struct toy_options {
   std::function<bool(eq::tensor_info&, std::vector<float>&)> change_tensor = {}; ///< false drops it
 };
 
+/// A toy of an architecture, with layers of every kind: with windows and without, with RoPE and
+/// without.
+inline toy_options toy_of(const eq::architecture_row& row) {
+  toy_options o;
+  o.architecture = row.name;
+  o.layers = std::max(2u, std::max(row.window_period, row.no_rope_period) + 1);
+  o.biases = row.qkv_bias, o.experts = row.experts ? 5 : 0;
+  if (row.expert_biases) o.other_biases = {"attn_output"};
+  if (row.window_period != 0) o.window = 7;
+  return o;
+}
+
 /// Its keys.
 inline eq::gguf_metadata toy_keys(const toy_options& o) {
   eq::gguf_metadata keys;

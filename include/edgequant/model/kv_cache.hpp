@@ -4,18 +4,10 @@
 #pragma once
 
 #include "../core/exception.hpp"
-#include "../core/float_types.hpp"
 #include "../io/bytes.hpp"
-#include "../kernel/absmax.hpp"
-#include "../kernel/convert.hpp"
-#include "../kernel/dot.hpp"
-#include "../kernel/quantize.hpp"
-#include "../quantizer/scale_storage.hpp"
 #include "../system/stream_memory.hpp"
-#include "kv_format.hpp"
+#include "kv_head.hpp"
 
-#include <cstring>
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -59,9 +51,10 @@ private:
     return block;
   }
   void give_back(std::size_t block) noexcept { free_blocks_.push_back(block); }
-  /// Where a head's keys (part 0) or values (1) begin. Both begin with the scales of the tokens, a
-  /// float each, if the cache is int8. Then values lie token by token, and keys element by element,
-  /// all tokens of the block for each: so products with many keys are made many at a time.
+  /// Where a head's keys (part 0) or values (1) begin. Both begin with the scales of the tokens,
+  /// group by group, where the format has scales. Then values lie token by token, and keys element
+  /// by element, all tokens of the block for each: so products with many keys are made many at a
+  /// time.
   [[nodiscard]] std::byte* at(std::size_t block, std::size_t layer, int part,
                               std::size_t head) const noexcept {
     const std::size_t row =
@@ -99,8 +92,8 @@ public:
   /// Keeps the first `size` tokens; blocks that are not needed go back to the pool.
   void truncate(std::size_t size) noexcept;
 
-  /// Stores head_size floats. What is not finite reads back as not finite; with int8 all of that
-  /// head and token is NaN then.
+  /// Stores head_size floats. What is not finite reads back as not finite; with int8 and int4 all
+  /// of its group is NaN then.
   void set_key(std::size_t layer, std::size_t token, std::size_t head, const float* x) noexcept;
   void set_value(std::size_t layer, std::size_t token, std::size_t head, const float* x) noexcept;
   /// Reads tokens [first, first + count) of a head's keys, element by element: element i of token
@@ -185,71 +178,24 @@ inline void kv_sequence::truncate(std::size_t size) noexcept {
 
 namespace model::detail {
 
-/// A head's numbers as the cache stores them, in one of its formats.
-struct f32_head {
-  using element = float;
-  static constexpr bool has_scales = false;
-  static float choose_scale(std::span<const float>, float*) noexcept { return 1; }
-  static void encode(std::span<const float> x, float, float* to) noexcept {
-    std::copy(x.begin(), x.end(), to);
-  }
-  static void decode(const float* from, float, std::span<float> x) noexcept {
-    std::copy_n(from, x.size(), x.begin());
-  }
-};
-struct f16_head {
-  using element = std::uint16_t;
-  static constexpr bool has_scales = false;
-  static float choose_scale(std::span<const float>, float*) noexcept { return 1; }
-  static void encode(std::span<const float> x, float, std::uint16_t* to) noexcept {
-    kernel::to_f16(x, to);
-  }
-  static void decode(const std::uint16_t* from, float, std::span<float> x) noexcept {
-    kernel::from_f16(from, x);
-  }
-};
-struct int8_head {
-  using element = std::int8_t;
-  static constexpr bool has_scales = true;
-  /// Sets a head's scale and returns its inverse.
-  static float choose_scale(std::span<const float> x, float* scale) noexcept {
-    const float largest = std::bit_cast<float>(kernel::absmax_bits(x));
-    if (!is_finite(largest)) { // codes of 0 with a finite scale would hide it
-      *scale = std::numeric_limits<float>::quiet_NaN();
-      return 0;
+/// Encodes a head of token t of a block, group by group: its scales at their place, and
+/// store(first, elements) for what each part of it becomes, from element `first` on.
+template <class Head, class Store>
+void encode_head(std::span<const float> x, head_block<Head> block, std::size_t tokens,
+                 std::size_t t, Store store) noexcept {
+  constexpr std::size_t part = 64; // values
+  typename Head::element elements[part];
+  const std::size_t group = Head::group_values != 0 ? Head::group_values : x.size();
+  for (std::size_t begin = 0; begin < x.size(); begin += group) {
+    const auto values = x.subspan(begin, std::min(group, x.size() - begin));
+    const float inverse = Head::choose_scale(values, block.scales + begin / group * tokens + t);
+    for (std::size_t i = 0; i < values.size(); i += part) {
+      const auto some = values.subspan(i, std::min(part, values.size() - i));
+      Head::encode(some, inverse, elements);
+      store(Head::elements(begin + i), std::span(elements, Head::elements(some.size())));
     }
-    const auto found = store_scale<float>(largest / 127.0f, 127.0f);
-    *scale = found.stored;
-    return found.inverse;
-  }
-  static void encode(std::span<const float> x, float inverse, std::int8_t* to) noexcept {
-    kernel::quantize<8>(x, inverse, to);
-  }
-  static void decode(const std::int8_t* from, float scale, std::span<float> x) noexcept {
-    kernel::dequantize({from, x.size()}, scale, x.data());
-  }
-};
-
-template <class Use> void visit_head_format(kv_format type, Use use) {
-  switch (type) {
-  case kv_format::f32:
-    return use(f32_head{});
-  case kv_format::f16:
-    return use(f16_head{});
-  case kv_format::int8:
-    return use(int8_head{});
   }
 }
-
-/// The scales and the numbers of a head's keys or values in a block of `tokens` tokens.
-template <class Head> struct head_block {
-  float* scales;
-  typename Head::element* numbers;
-  head_block(std::byte* at, std::size_t tokens) noexcept
-      : scales(reinterpret_cast<float*>(at)),
-        numbers(reinterpret_cast<typename Head::element*>(
-            at + (Head::has_scales ? tokens * sizeof(float) : 0))) {}
-};
 
 } // namespace model::detail
 
@@ -257,15 +203,11 @@ inline void kv_sequence::set_key(std::size_t layer, std::size_t token, std::size
                                  const float* x) noexcept {
   const std::size_t d = pool_->shape().head_size, n = pool_->block_tokens(), t = token % n;
   model::detail::visit_head_format(pool_->type(), [&]<class Head>(Head) {
-    const model::detail::head_block<Head> block(locate(layer, 0, head, token), n);
-    const float inverse = Head::choose_scale({x, d}, block.scales + t);
-    constexpr std::size_t part = 64;
-    typename Head::element row[part];
-    for (std::size_t begin = 0; begin < d; begin += part) {
-      const std::size_t length = std::min(part, d - begin);
-      Head::encode({x + begin, length}, inverse, row);
-      for (std::size_t i = 0; i < length; ++i) block.numbers[(begin + i) * n + t] = row[i];
-    }
+    const model::detail::head_block<Head> block(locate(layer, 0, head, token), d, n);
+    model::detail::encode_head<Head>({x, d}, block, n, t, [&](std::size_t first, auto elements) {
+      for (std::size_t i = 0; i < elements.size(); ++i)
+        block.elements[(first + i) * n + t] = elements[i];
+    });
   });
 }
 
@@ -273,8 +215,11 @@ inline void kv_sequence::set_value(std::size_t layer, std::size_t token, std::si
                                    const float* x) noexcept {
   const std::size_t d = pool_->shape().head_size, n = pool_->block_tokens(), t = token % n;
   model::detail::visit_head_format(pool_->type(), [&]<class Head>(Head) {
-    const model::detail::head_block<Head> block(locate(layer, 1, head, token), n);
-    Head::encode({x, d}, Head::choose_scale({x, d}, block.scales + t), block.numbers + t * d);
+    const model::detail::head_block<Head> block(locate(layer, 1, head, token), d, n);
+    auto* to = block.elements + t * Head::elements(d);
+    model::detail::encode_head<Head>({x, d}, block, n, t, [&](std::size_t first, auto elements) {
+      std::copy(elements.begin(), elements.end(), to + first);
+    });
   });
 }
 
@@ -285,12 +230,8 @@ inline void kv_sequence::read_keys(std::size_t layer, std::size_t head, std::siz
   model::detail::visit_head_format(pool_->type(), [&]<class Head>(Head) {
     for (std::size_t t = 0; t < count;) {
       const std::size_t at = (first + t) % n, part = std::min(n - at, count - t);
-      const model::detail::head_block<Head> block(locate(layer, 0, head, first + t), n);
-      for (std::size_t i = 0; i < d; ++i) {
-        const std::span<float> row(to + i * stride + t, part);
-        Head::decode(block.numbers + i * n + at, 1.0f, row);
-        if constexpr (Head::has_scales) kernel::multiply_by(block.scales + at, row);
-      }
+      const model::detail::head_block<Head> block(locate(layer, 0, head, first + t), d, n);
+      Head::decode_keys(block, n, at, part, d, to + t, stride);
       t += part;
     }
   });
@@ -302,11 +243,8 @@ inline void kv_sequence::read_values(std::size_t layer, std::size_t head, std::s
   model::detail::visit_head_format(pool_->type(), [&]<class Head>(Head) {
     for (std::size_t t = 0; t < count;) {
       const std::size_t at = (first + t) % n, part = std::min(n - at, count - t);
-      const model::detail::head_block<Head> block(locate(layer, 1, head, first + t), n);
-      const std::size_t together = Head::has_scales ? 1 : part; // tokens with one scale
-      for (std::size_t k = 0; k < part; k += together)
-        Head::decode(block.numbers + (at + k) * d, Head::has_scales ? block.scales[at + k] : 1.0f,
-                     {to + (t + k) * d, together * d});
+      const model::detail::head_block<Head> block(locate(layer, 1, head, first + t), d, n);
+      Head::decode_values(block, n, at, part, d, to + t * d);
       t += part;
     }
   });

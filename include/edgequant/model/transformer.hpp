@@ -4,6 +4,7 @@
 /// architectures differ stands in architecture_table.
 #pragma once
 
+#include "expert_routes.hpp"
 #include "head_attention.hpp"
 #include "weights.hpp"
 
@@ -91,8 +92,6 @@ private:
   void run_layers(std::span<const std::int32_t> tokens, std::size_t position, kv_sequence& cache);
   void embed(std::span<const std::int32_t> tokens);
   void prepare_rope(std::size_t position, std::size_t count, const kv_sequence& cache);
-  void set_angles(const rope_shape& rope, std::size_t position, std::size_t count,
-                  const std::vector<float>& divisors, std::vector<float>& angles) const;
   void attention(std::size_t layer, std::size_t position, std::size_t count, kv_sequence& cache);
   void mix_values(std::size_t layer, std::size_t position, std::size_t count, kv_sequence& cache);
   void place_token(std::size_t layer, std::size_t position, std::size_t t,
@@ -106,7 +105,7 @@ private:
   void gate_tokens(std::size_t count, std::size_t inner);
   void route(std::size_t layer, std::size_t count);
   void run_experts(std::size_t layer, std::size_t count);
-  void rotate(float* head, const float* angles) const noexcept;
+  void turn_heads(float* heads, std::size_t count) const noexcept;
   void normalize(const float* x, std::size_t count, const std::vector<float>& weight);
   void normalize_vector(const float* from, std::size_t n, const float* weight,
                         float* to) const noexcept;
@@ -136,12 +135,8 @@ private:
   activation_observer observer_;
   activations activations_;
   std::vector<float> x_, normal_, q_, k_, v_, mixed_, gate_, up_, change_, logits_;
-  /// That a token goes to an expert, whose output counts so much.
-  struct expert_route {
-    std::size_t expert, token;
-    float weight;
-  };
   std::vector<expert_route> routes_;
+  std::vector<std::size_t> expert_order_;
   std::vector<float> fused_;                 ///< outputs of a matrix that stands for several
   std::vector<float> angles_, local_angles_; ///< [tokens][rope_size / 2][cos, sin]
   std::vector<head_attention> attention_;    ///< one a task

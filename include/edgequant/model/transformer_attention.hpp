@@ -3,74 +3,19 @@
 #pragma once
 
 #include "../kernel/hadamard.hpp"
+#include "rope.hpp"
 #include "transformer.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <numbers>
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
 inline void transformer::prepare_rope(std::size_t position, std::size_t count,
                                       const kv_sequence& cache) {
   const auto& divisors = weights_->rope_divisors(cache.capacity());
-  set_angles(shape_.rope, position, count, divisors, angles_);
+  rope_angles(shape_.rope, shape_.rope_size, position, count, divisors, angles_);
   if (shape_.most(&layer_shape::window) != 0)
-    set_angles(shape_.local_rope, position, count, divisors, local_angles_);
-}
-
-namespace model::detail {
-
-/// How much of a frequency YaRN keeps, for each pair of a head: 1 all, 0 what is left of it once it
-/// is stretched. Source: Peng et al. 2023, with the bounds rounded as in transformers and ggml.
-[[nodiscard]] inline double kept_by_yarn(const rope_shape& rope, std::size_t pair,
-                                         std::size_t pairs) noexcept {
-  const auto pair_of = [&](double turns) {
-    return static_cast<double>(pairs) *
-           std::log(rope.yarn->original_context / (turns * 2 * std::numbers::pi)) /
-           std::log(rope.base);
-  };
-  const double low = std::max(0.0, std::floor(pair_of(rope.yarn->beta_fast)));
-  const double high =
-      std::min(2.0 * static_cast<double>(pairs) - 1, std::ceil(pair_of(rope.yarn->beta_slow)));
-  const double ramp = (static_cast<double>(pair) - low) / std::max(0.001, high - low);
-  return 1 - std::clamp(ramp, 0.0, 1.0);
-}
-
-} // namespace model::detail
-
-/// cos and sin of each token's angles: position / base^(2i / rope_size) / divisor.
-inline void transformer::set_angles(const rope_shape& rope, std::size_t position, std::size_t count,
-                                    const std::vector<float>& divisors,
-                                    std::vector<float>& angles) const {
-  const std::size_t pairs = shape_.rope_size / 2;
-  resize_exactly(angles, count * pairs * 2);
-  for (std::size_t i = 0; i < pairs; ++i) {
-    const double exponent = 2.0 * static_cast<double>(i) / static_cast<double>(shape_.rope_size);
-    double frequency = std::pow(rope.base, -exponent) / rope.scale;
-    if (!divisors.empty()) frequency /= divisors[i];
-    if (rope.yarn) {
-      const double kept = model::detail::kept_by_yarn(rope, i, pairs);
-      frequency *= kept + (1 - kept) / rope.yarn->factor;
-    }
-    for (std::size_t t = 0; t < count; ++t) {
-      const double angle = static_cast<double>(position + t) * frequency;
-      angles[(t * pairs + i) * 2] = static_cast<float>(std::cos(angle) * rope.magnitude);
-      angles[(t * pairs + i) * 2 + 1] = static_cast<float>(std::sin(angle) * rope.magnitude);
-    }
-  }
-}
-
-inline void transformer::rotate(float* head, const float* angles) const noexcept {
-  const std::size_t pairs = shape_.rope_size / 2;
-  const bool adjacent = shape_.architecture->rope == rope_order::pairs;
-  for (std::size_t i = 0; i < pairs; ++i) {
-    float& a = head[adjacent ? 2 * i : i];
-    float& b = head[adjacent ? 2 * i + 1 : i + pairs];
-    const float cosine = angles[2 * i], sine = angles[2 * i + 1], x = a, y = b;
-    a = x * cosine - y * sine;
-    b = x * sine + y * cosine;
-  }
+    rope_angles(shape_.local_rope, shape_.rope_size, position, count, divisors, local_angles_);
 }
 
 inline void transformer::attention(std::size_t layer, std::size_t position, std::size_t count,
@@ -116,6 +61,15 @@ inline void transformer::mix_values(std::size_t layer, std::size_t position, std
     attention_[task].run(heads, {layer, position, first, std::min(part, count - first)},
                          task % shape.kv_heads, cache);
   });
+  if (!turns_heads(cache.type())) return;
+  parallel_for(count, threads_, [&](std::size_t token) {
+    turn_heads(mixed_.data() + token * shape.heads * d, shape.heads);
+  });
+}
+
+inline void transformer::turn_heads(float* heads, std::size_t count) const noexcept {
+  for (std::size_t h = 0; h < count; ++h)
+    kernel::turn_by_hadamard(heads + h * shape_.head_size, shape_.head_size);
 }
 
 /// Normalises the `count` heads of a token, and turns them to its place.
@@ -126,7 +80,8 @@ inline void transformer::place_heads(float* heads, std::size_t count,
   if (norm.size() > d) normalize_vector(heads, count * d, norm.data(), heads);
   for (std::size_t h = 0; h < count; ++h) {
     if (norm.size() == d) normalize_vector(heads + h * d, d, norm.data(), heads + h * d);
-    if (angles != nullptr) rotate(heads + h * d, angles);
+    if (angles != nullptr)
+      turn_by_rope(heads + h * d, shape_.architecture->rope, shape_.rope_size / 2, angles);
   }
 }
 
@@ -142,13 +97,15 @@ inline void transformer::place_token(std::size_t layer, std::size_t position, st
   float* queries = q_.data() + t * shape.heads * d;
   place_heads(queries, shape.heads, w.q_norm, angles);
   place_heads(keys, shape.kv_heads, w.k_norm, angles);
-  if (turns_keys(cache.type())) {
-    for (std::size_t h = 0; h < shape.heads; ++h) kernel::turn_by_hadamard(queries + h * d, d);
-    for (std::size_t h = 0; h < shape.kv_heads; ++h) kernel::turn_by_hadamard(keys + h * d, d);
+  float* values = v_.data() + t * shape.kv_heads * d;
+  if (turns_heads(cache.type())) {
+    turn_heads(queries, shape.heads);
+    turn_heads(keys, shape.kv_heads);
+    turn_heads(values, shape.kv_heads);
   }
   for (std::size_t h = 0; h < shape.kv_heads; ++h) {
     cache.set_key(layer, position + t, h, keys + h * d);
-    cache.set_value(layer, position + t, h, v_.data() + (t * shape.kv_heads + h) * d);
+    cache.set_value(layer, position + t, h, values + h * d);
   }
 }
 

@@ -5,8 +5,6 @@
 #include "transformer.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <numeric>
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
@@ -66,27 +64,7 @@ inline void transformer::route(std::size_t layer, std::size_t count) {
   input(normal_, count, shape_.hidden);
   const output out{&router, &up_, router.bias};
   products({&out, 1});
-  std::vector<std::size_t> order(shape.experts);
-  routes_.clear();
-  for (std::size_t t = 0; t < count; ++t) {
-    const float* logits = up_.data() + t * shape.experts;
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    const auto used = order.begin() + static_cast<std::ptrdiff_t>(shape.experts_used);
-    std::partial_sort(order.begin(), used, order.end(), [&](std::size_t a, std::size_t b) {
-      return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
-    });
-    // Their weights add up to 1: that is the softmax of their logits, whichever way it was said.
-    float sum = 0;
-    const std::size_t first = routes_.size();
-    for (auto e = order.begin(); e != used; ++e) {
-      routes_.push_back({*e, t, std::exp(logits[*e] - logits[order[0]])});
-      sum += routes_.back().weight;
-    }
-    for (std::size_t i = first; i < routes_.size(); ++i) routes_[i].weight /= sum;
-  }
-  std::stable_sort(
-      routes_.begin(), routes_.end(),
-      [](const expert_route& a, const expert_route& b) { return a.expert < b.expert; });
+  route_tokens(up_.data(), count, shape.experts, shape.experts_used, routes_, expert_order_);
 }
 
 /// change_ = the experts' outputs for what is in normal_, expert by expert.

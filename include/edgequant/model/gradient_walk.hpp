@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: MIT
+/// Texts through the network and their gradients back, one part of the network after the other:
+/// what is prepared for a part serves all texts.
+#pragma once
+
+#include "../core/progress.hpp"
+#include "backward.hpp"
+#include "text_chunks.hpp"
+
+#include <random>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+/// What follows each token, as the loss -log p(label) has it.
+enum class gradient_labels : std::uint8_t {
+  sampled, ///< drawn from what the model itself predicts: gradients of its own distribution
+  text     ///< the token that follows in the text; the last has none
+};
+
+struct gradient_options {
+  gradient_labels labels = gradient_labels::sampled;
+  std::size_t samples = 1; ///< of labels, for each sequence; of the text's own there is one
+  std::uint64_t seed = 1;
+  unsigned threads = 0;
+};
+
+/// Receives gradients of the loss summed over the tokens of a sequence. Parts come in the order of
+/// the backward pass: the output, the sublayers from the last one on, the embedding.
+class gradient_visitor {
+public:
+  virtual ~gradient_visitor() = default;
+  /// Matrices whose gradients follow, for all sequences.
+  virtual void begin(std::span<const named_weight* const> matrices) { (void)matrices; }
+  virtual void matrix(std::size_t sequence, const matrix_gradient& gradient) = 0;
+  virtual void lookup(std::size_t sequence, const lookup_gradient& gradient) {
+    (void)sequence, (void)gradient;
+  }
+  virtual void end() {}
+};
+
+/// Tells the visitor the gradients of all sequences, each of at least one token and at most the
+/// model's context. Memory: the hidden floats of all tokens at each layer, and what backward_pass
+/// says; logits of some tokens.
+template <class = void>
+void walk_gradients(const model_weights& weights,
+                    std::span<const std::vector<std::int32_t>> sequences,
+                    const gradient_options& options, gradient_visitor& visitor,
+                    const progress_callback& listener = {});
+
+/// The first `count` sequences of a text, BOS and tokens - 1 of it each, those that are whole; the
+/// whole text as one where it is shorter.
+[[nodiscard]] inline std::vector<std::vector<std::int32_t>>
+gradient_sequences(const calibration_text& text, std::size_t count, std::size_t tokens) {
+  std::vector<std::vector<std::int32_t>> list;
+  for_each_chunk(text.tokens, tokens, text.bos, [&](auto chunk, std::size_t) {
+    if (list.size() < count && (chunk.size() == tokens || list.empty()))
+      list.emplace_back(chunk.begin(), chunk.end());
+  });
+  return list;
+}
+
+namespace model::detail {
+
+/// Tokens whose logits are in memory together.
+inline constexpr Eigen::Index gradient_output_tokens = 64;
+
+template <class T> class gradient_walk {
+public:
+  gradient_walk(const model_weights& weights, std::span<const std::vector<std::int32_t>> sequences,
+                const gradient_options& options, gradient_visitor& visitor,
+                const progress_callback& listener)
+      : weights_(weights), sequences_(sequences), options_(options), visitor_(visitor),
+        listener_(listener), forward_(weights, options.threads), back_(weights, options.threads) {}
+
+  void run() {
+    const std::size_t layers = weights_.layers().size();
+    steps_ = 2 * layers + 2;
+    run_forward();
+    run_output();
+    for (std::size_t layer = layers; layer-- > 0;) run_layer(layer);
+    run_embedding();
+    tell("");
+  }
+
+private:
+  void tell(const std::string& item) {
+    if (listener_) listener_({"gradients", item, std::min(done_, steps_), steps_, "parts"});
+    ++done_;
+  }
+  [[nodiscard]] Eigen::Index tokens(std::size_t sequence) const {
+    return static_cast<Eigen::Index>(sequences_[sequence].size());
+  }
+  [[nodiscard]] gradient_taps taps(std::size_t sequence) {
+    return {[this, sequence](const matrix_gradient& g) { visitor_.matrix(sequence, g); },
+            [this, sequence](const lookup_gradient& g) { visitor_.lookup(sequence, g); }};
+  }
+  [[nodiscard]] matrix_f as_matrix(const std::vector<float>& x) const {
+    const auto hidden = static_cast<Eigen::Index>(weights_.shape().hidden);
+    return Eigen::Map<const matrix_f>(x.data(), static_cast<Eigen::Index>(x.size()) / hidden,
+                                      hidden);
+  }
+  void run_forward();
+  void run_output();
+  void run_layer(std::size_t layer);
+  void run_embedding();
+  void set_gradients(std::size_t sequence, Eigen::Index first, const matrix_f& logits,
+                     matrix_f& gradient) const;
+
+  const model_weights& weights_;
+  std::span<const std::vector<std::int32_t>> sequences_;
+  const gradient_options& options_;
+  gradient_visitor& visitor_;
+  const progress_callback& listener_;
+  transformer forward_;
+  backward_pass<> back_;
+  std::size_t done_ = 0, steps_ = 0;
+  std::vector<std::vector<std::vector<float>>> before_; ///< [layers][sequences][tokens][hidden]
+  std::vector<std::vector<float>> last_;                ///< [sequences]: behind the last layer
+  std::vector<matrix_f> gradients_;                     ///< [sequences][samples * tokens][hidden]
+};
+
+template <class T> void gradient_walk<T>::run_forward() {
+  std::size_t longest = 1;
+  for (const auto& tokens : sequences_) {
+    longest = std::max(longest, tokens.size());
+    last_.push_back(forward_.embedded(tokens));
+  }
+  kv_pool pool = forward_.make_pool(kv_format::f32, longest);
+  kv_sequence cache(pool);
+  cache.extend(longest);
+  for (std::size_t layer = 0; layer < weights_.layers().size(); ++layer) {
+    tell("layer " + std::to_string(layer));
+    before_.push_back(last_);
+    for (auto& x : last_)
+      for (const auto part : {sublayer::attention, sublayer::feed_forward})
+        forward_.run_sublayer(layer, part, x, cache);
+  }
+}
+
+/// Of log p(label), for the tokens from `first` on that the logits belong to.
+template <class T>
+void gradient_walk<T>::set_gradients(std::size_t sequence, Eigen::Index first,
+                                     const matrix_f& logits, matrix_f& gradient) const {
+  const Eigen::Index count = logits.rows();
+  const auto samples = static_cast<Eigen::Index>(options_.samples);
+  gradient.resize(samples * count, logits.cols());
+  parallel_for(static_cast<std::size_t>(count), options_.threads, [&](std::size_t i) {
+    const auto row = static_cast<Eigen::Index>(i);
+    Eigen::VectorXd p = logits.row(row).template cast<double>();
+    p = (p.array() - p.maxCoeff()).exp();
+    const double sum = p.sum();
+    const Eigen::Index token = first + row;
+    std::seed_seq seeds{options_.seed, std::uint64_t{sequence}, static_cast<std::uint64_t>(token)};
+    std::mt19937_64 random(seeds);
+    for (Eigen::Index s = 0; s < samples; ++s) {
+      auto g = gradient.row(s * count + row);
+      g = (p / -sum).transpose().template cast<float>();
+      if (options_.labels == gradient_labels::text) {
+        if (token + 1 == tokens(sequence))
+          g.setZero();
+        else
+          g[sequences_[sequence][static_cast<std::size_t>(token) + 1]] += 1;
+        continue;
+      }
+      double left = static_cast<double>(random() >> 11) * 0x1p-53 * sum;
+      Eigen::Index label = 0;
+      while (label + 1 < p.size() && left >= p[label]) left -= p[label++];
+      g[label] += 1;
+    }
+  });
+}
+
+template <class T> void gradient_walk<T>::run_output() {
+  tell(weights_.output().name);
+  const named_weight* output = &weights_.output();
+  visitor_.begin({&output, 1});
+  const auto samples = static_cast<Eigen::Index>(options_.samples);
+  for (std::size_t i = 0; i < sequences_.size(); ++i) {
+    const matrix_f x = as_matrix(last_[i]);
+    matrix_f& gradient = gradients_.emplace_back(samples * x.rows(), x.cols());
+    for (Eigen::Index first = 0; first < x.rows(); first += gradient_output_tokens) {
+      const Eigen::Index count = std::min(gradient_output_tokens, x.rows() - first);
+      const matrix_f part = x.middleRows(first, count), logits = back_.logits(part);
+      matrix_f logit_gradient;
+      set_gradients(i, first, logits, logit_gradient);
+      const matrix_f g = back_.run_output(part, logits, logit_gradient, taps(i));
+      for (Eigen::Index s = 0; s < samples; ++s)
+        gradient.middleRows(s * x.rows() + first, count) = g.middleRows(s * count, count);
+    }
+  }
+  visitor_.end();
+}
+
+template <class T> void gradient_walk<T>::run_layer(std::size_t layer) {
+  tell("layer " + std::to_string(layer));
+  std::size_t longest = 1;
+  for (const auto& text : sequences_) longest = std::max(longest, text.size());
+  kv_pool pool = forward_.make_pool(kv_format::f32, longest);
+  kv_sequence cache(pool);
+  cache.extend(longest);
+  for (const auto part : {sublayer::feed_forward, sublayer::attention}) {
+    const layer_weights& w = weights_.layers()[layer];
+    const bool is_attention = part == sublayer::attention;
+    std::vector<const named_weight*> matrices;
+    for (const auto& m : is_attention ? w.attention_inputs : w.feed_forward_inputs)
+      matrices.push_back(&m);
+    if (matrices.empty()) continue;
+    matrices.push_back(is_attention ? &w.attention_output : &w.down);
+    if (!is_attention && !w.router.name.empty()) matrices.push_back(&w.router);
+    visitor_.begin(matrices);
+    for (std::size_t i = 0; i < sequences_.size(); ++i) {
+      std::vector<float> x = before_[layer][i];
+      if (!is_attention) forward_.run_sublayer(layer, sublayer::attention, x, cache);
+      back_.run_sublayer(layer, part, as_matrix(x), gradients_[i], taps(i));
+    }
+    visitor_.end();
+  }
+  before_.pop_back();
+}
+
+template <class T> void gradient_walk<T>::run_embedding() {
+  tell(weights_.embedding().name);
+  const named_weight* embedding = &weights_.embedding();
+  visitor_.begin({&embedding, 1});
+  for (std::size_t i = 0; i < sequences_.size(); ++i)
+    back_.run_embedding(sequences_[i], gradients_[i], taps(i));
+  visitor_.end();
+}
+
+} // namespace model::detail
+
+template <class>
+void walk_gradients(const model_weights& weights,
+                    std::span<const std::vector<std::int32_t>> sequences,
+                    const gradient_options& options, gradient_visitor& visitor,
+                    const progress_callback& listener) {
+  model::detail::gradient_walk<void>(weights, sequences, options, visitor, listener).run();
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI

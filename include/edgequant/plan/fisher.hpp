@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: MIT
+/// The divergence of a model with quantized matrices, to second order, from one backward pass.
+/// KL(original || changed) of a sequence is about half the mean of <dW, G>^2, where G is the
+/// gradient of log p(labels) for labels drawn from the original: the mean of G G^T is its Fisher
+/// information. The inner product is taken over the whole sequence before it is squared: what the
+/// errors of two tokens have in common counts. Source: Amari 1998, section 2; Kunstner et al. 2019,
+/// for the labels.
+#pragma once
+
+#include "../model/gradient_walk.hpp"
+#include "sensitivity.hpp"
+
+#include <map>
+#include <numeric>
+
+namespace edgequant::inline EDGEQUANT_ABI {
+
+struct fisher_options {
+  std::size_t sequences = 16; ///< of the text's beginning
+  std::size_t tokens = 256;   ///< of a sequence
+  std::size_t samples = 3;    ///< of labels, a sequence
+  unsigned threads = 0;
+};
+
+/// What quantizing costs, by tensor and format, and together.
+class fisher_estimate {
+public:
+  /// <W - Q, G> of a sequence and its labels, over the root of its tokens: half the mean square is
+  /// nats a token. [samples]
+  using changes = std::vector<double>;
+
+  /// An estimate and its standard error, in nats a token.
+  struct divergence {
+    double value = 0, error = 0;
+  };
+
+  /// bad_argument for a tensor or format that was not estimated.
+  [[nodiscard]] const changes& of(const std::string& name, format type) const;
+  /// Of the model with some tensors in these formats, the interactions of their errors included.
+  /// Tensors that were not estimated count as exact.
+  [[nodiscard]] divergence of(const std::map<std::string, format, std::less<>>& formats) const;
+  [[nodiscard]] static divergence of(const changes& c);
+
+  void put(const std::string& name, format type, changes c) { all_[name][type] = std::move(c); }
+
+private:
+  std::map<std::string, std::map<format, changes>, std::less<>> all_;
+};
+
+/// Sensitivities of the matrices of all layers, of the embedding and of the output matrix, with the
+/// divergence of every candidate; matrices are rounded by the mse rule. A tied embedding pays for
+/// both of its uses. The divergence of a candidate is drawn towards what the tensor's other
+/// candidates say of it, as far as their differences are within the noise of the samples.
+/// `estimate`, if not null, receives the inner products. Errors of analyze_sensitivity();
+/// bad_argument for a text without tokens. Memory: the candidates of one sublayer, and what
+/// walk_gradients() says.
+template <class = void>
+[[nodiscard]] std::vector<layer_sensitivity>
+analyze_by_gradients(const model_weights& weights, const calibration_text& text,
+                     std::span<const format> candidates, const fisher_options& options,
+                     fisher_estimate* estimate = nullptr, const progress_callback& listener = {});
+
+namespace plan::detail {
+
+/// Rows that are handled together.
+inline constexpr std::size_t fisher_rows = 64;
+
+template <class T> class fisher_visitor final : public gradient_visitor {
+public:
+  fisher_visitor(const model_weights& weights, std::span<const std::vector<std::int32_t>> sequences,
+                 std::span<const format> candidates, const fisher_options& options)
+      : weights_(weights), sequences_(sequences), candidates_(candidates), options_(options) {}
+
+  void begin(std::span<const named_weight* const> matrices) override {
+    for (const auto* w : matrices) open(*w);
+  }
+  void matrix(std::size_t sequence, const matrix_gradient& g) override;
+  void lookup(std::size_t sequence, const lookup_gradient& g) override;
+  void end() override {
+    for (auto& [name, m] : open_) {
+      if (m.bytes.empty() && m.seen == 0) continue;
+      if (m.seen != 0) measure(m);
+      m.bytes.clear();
+    }
+  }
+  /// In the order of the file.
+  [[nodiscard]] std::vector<layer_sensitivity> result(fisher_estimate* estimate);
+
+private:
+  struct weighed_matrix {
+    named_weight w;
+    std::vector<format> types;
+    std::vector<std::vector<std::byte>> bytes;     ///< of each type
+    std::vector<fisher_estimate::changes> changes; ///< of each type
+    std::vector<double> input_squares;             ///< [columns], summed over tokens
+    std::vector<double> gradient_squares;          ///< [rows], likewise
+    std::size_t seen = 0;                          ///< tokens
+    layer_sensitivity layer;
+    std::vector<double> expected; ///< of each type: what its error is about proportional to
+  };
+
+  void open(const named_weight& w);
+  void measure(weighed_matrix& m);
+  void set_divergences(weighed_matrix& m) const;
+  [[nodiscard]] std::size_t samples() const { return sequences_.size() * options_.samples; }
+  [[nodiscard]] double per_token(std::size_t sequence) const {
+    return 1 / std::sqrt(static_cast<double>(sequences_[sequence].size()));
+  }
+  static void decode_rows(format type, const std::byte* data, std::size_t first, std::size_t rows,
+                          matrix_f& values) {
+    const auto columns = static_cast<std::size_t>(values.cols());
+    const std::size_t bytes = row_bytes(type, columns);
+    for (std::size_t r = 0; r < rows; ++r)
+      decode_row(type, data + (first + r) * bytes, {values.data() + r * columns, columns});
+  }
+
+  const model_weights& weights_;
+  std::span<const std::vector<std::int32_t>> sequences_;
+  std::span<const format> candidates_;
+  fisher_options options_;
+  std::map<std::string, weighed_matrix, std::less<>> open_;
+};
+
+template <class T> void fisher_visitor<T>::open(const named_weight& w) {
+  const auto [found, is_new] = open_.try_emplace(w.name);
+  auto& m = found->second;
+  if (!is_new) return; // a tied embedding, as the output matrix before: lookups encode their rows
+  m.w = w;
+  const auto& view = w.view;
+  const matrix_f values =
+      decode_matrix(view.type, view.data, view.rows, view.columns, options_.threads);
+  for (std::size_t r = 0; r < view.rows; ++r)
+    require_finite(row_of(values, static_cast<Eigen::Index>(r)), w.name, r * view.columns);
+  m.layer = {w.name, view.rows, view.columns, kurtosis_of(values), 0, {}};
+  for (const format type : candidates_) {
+    if (view.columns % info_of(type).block_length != 0) continue;
+    m.types.push_back(type);
+    m.bytes.push_back(encode_matrix(type, scale_rule::mse, values, w.name, options_.threads));
+    m.changes.emplace_back(samples());
+    m.layer.candidates.push_back({type, m.bytes.back().size(), 0, 0, 0, std::nullopt});
+  }
+  m.input_squares.resize(view.columns);
+  m.gradient_squares.resize(view.rows);
+}
+
+template <class T> void fisher_visitor<T>::matrix(std::size_t sequence, const matrix_gradient& g) {
+  auto& m = open_.find(g.name)->second;
+  const auto rows = static_cast<std::size_t>(g.gradients.cols());
+  const std::size_t parts = (rows + fisher_rows - 1) / fisher_rows, types = m.types.size();
+  const Eigen::Index tokens = g.inputs.rows(), columns = g.inputs.cols();
+  const auto count = static_cast<Eigen::Index>(options_.samples);
+  std::vector<double> sums(parts * types * options_.samples);
+  parallel_for(parts, options_.threads, [&](std::size_t part) {
+    const serial_products one;
+    const std::size_t first = part * fisher_rows, height = std::min(fisher_rows, rows - first);
+    const auto h = static_cast<Eigen::Index>(height), at = static_cast<Eigen::Index>(first);
+    matrix_f gradients(count * h, columns);
+    for (Eigen::Index s = 0; s < count; ++s)
+      gradients.middleRows(s * h, h).noalias() =
+          g.gradients.block(s * tokens, at, tokens, h).transpose() * g.inputs;
+    matrix_f exact(h, columns), error(h, columns);
+    decode_rows(m.w.view.type, m.w.view.data, g.first_row + first, height, exact);
+    for (std::size_t f = 0; f < types; ++f) {
+      decode_rows(m.types[f], m.bytes[f].data(), g.first_row + first, height, error);
+      error -= exact;
+      for (Eigen::Index s = 0; s < count; ++s)
+        sums[(part * types + f) * options_.samples + static_cast<std::size_t>(s)] =
+            double{error.cwiseProduct(gradients.middleRows(s * h, h)).sum()};
+    }
+    for (Eigen::Index r = 0; r < h; ++r)
+      m.gradient_squares[g.first_row + first + static_cast<std::size_t>(r)] +=
+          double{g.gradients.col(at + r).squaredNorm()};
+  });
+  for (std::size_t part = 0; part < parts; ++part)
+    for (std::size_t f = 0; f < types; ++f)
+      for (std::size_t s = 0; s < options_.samples; ++s)
+        m.changes[f][sequence * options_.samples + s] +=
+            per_token(sequence) * sums[(part * types + f) * options_.samples + s];
+  for (Eigen::Index c = 0; c < columns; ++c)
+    m.input_squares[static_cast<std::size_t>(c)] += double{g.inputs.col(c).squaredNorm()};
+  m.seen += static_cast<std::size_t>(tokens);
+}
+
+template <class T> void fisher_visitor<T>::lookup(std::size_t sequence, const lookup_gradient& g) {
+  auto& m = open_.find(g.name)->second;
+  const std::size_t columns = m.w.view.columns, tokens = g.tokens.size();
+  std::vector<double> sums(tokens * m.types.size() * options_.samples);
+  parallel_for(tokens, options_.threads, [&](std::size_t t) {
+    const auto row = static_cast<std::size_t>(g.tokens[t]);
+    std::vector<float> exact(columns), rounded(columns);
+    decode_row(m.w.view.type, m.w.view.data + row * row_bytes(m.w.view.type, columns), exact);
+    for (std::size_t f = 0; f < m.types.size(); ++f) {
+      std::vector<std::byte> bytes(row_bytes(m.types[f], columns));
+      row_encoder(m.types[f], scale_rule::mse, g.name)(exact, {}, row * columns, bytes.data());
+      decode_row(m.types[f], bytes.data(), rounded);
+      for (std::size_t s = 0; s < options_.samples; ++s) {
+        const float* gradient = g.gradients.row(static_cast<Eigen::Index>(s * tokens + t)).data();
+        double sum = 0;
+        for (std::size_t c = 0; c < columns; ++c)
+          sum += double{rounded[c] - exact[c]} * double{gradient[c]};
+        sums[(t * m.types.size() + f) * options_.samples + s] = sum;
+      }
+    }
+  });
+  for (std::size_t t = 0; t < tokens; ++t)
+    for (std::size_t f = 0; f < m.types.size(); ++f)
+      for (std::size_t s = 0; s < options_.samples; ++s)
+        m.changes[f][sequence * options_.samples + s] +=
+            per_token(sequence) * sums[(t * m.types.size() + f) * options_.samples + s];
+}
+
+/// Errors of the candidates: of the weights, and with columns and rows weighed.
+template <class T> void fisher_visitor<T>::measure(weighed_matrix& m) {
+  const std::size_t rows = m.w.view.rows, columns = m.w.view.columns;
+  const std::size_t parts = (rows + fisher_rows - 1) / fisher_rows, types = m.types.size();
+  const auto width = static_cast<Eigen::Index>(columns);
+  const Eigen::Map<const Eigen::RowVectorXd> squares(m.input_squares.data(), width);
+  struct sums {
+    double weight = 0, column = 0, both = 0;
+  };
+  std::vector<sums> all(parts * (types + 1)); // the last is of the weights themselves
+  parallel_for(parts, options_.threads, [&](std::size_t part) {
+    const std::size_t first = part * fisher_rows, height = std::min(fisher_rows, rows - first);
+    matrix_f exact(static_cast<Eigen::Index>(height), width), error(exact);
+    decode_rows(m.w.view.type, m.w.view.data, first, height, exact);
+    for (std::size_t f = 0; f <= types; ++f) {
+      if (f < types) {
+        decode_rows(m.types[f], m.bytes[f].data(), first, height, error);
+        error -= exact;
+      }
+      sums& s = all[part * (types + 1) + f];
+      for (std::size_t r = 0; r < height; ++r) {
+        const auto row = (f < types ? error : exact).row(static_cast<Eigen::Index>(r));
+        const Eigen::RowVectorXd square = row.template cast<double>().array().square();
+        const double column = square.dot(squares);
+        s.weight += square.sum(), s.column += column;
+        s.both += column * m.gradient_squares[first + r];
+      }
+    }
+  });
+  std::vector<sums> total(types + 1);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    sums& t = total[i % (types + 1)];
+    t.weight += all[i].weight, t.column += all[i].column, t.both += all[i].both;
+  }
+  m.expected.clear();
+  for (std::size_t f = 0; f < types; ++f) {
+    auto& c = m.layer.candidates[f];
+    c.weight_error = error_ratio(total[f].weight, total[types].weight);
+    c.column_error = c.output_error = error_ratio(total[f].column, total[types].column);
+    m.expected.push_back(total[f].both);
+  }
+  if (types != 0) m.layer.sensitivity = m.layer.measured().output_error;
+}
+
+/// A candidate's own estimate has a relative variance of 2 over the samples; what it says beyond
+/// that of how it differs from the tensor's others is kept (empirical Bayes, Efron and Morris
+/// 1973).
+template <class T> void fisher_visitor<T>::set_divergences(weighed_matrix& m) const {
+  std::vector<double> ratios;
+  for (std::size_t f = 0; f < m.types.size(); ++f) {
+    auto& c = m.layer.candidates[f];
+    c.kl = fisher_estimate::of(m.changes[f]).value;
+    if (*c.kl > 0 && f < m.expected.size() && m.expected[f] > 0)
+      ratios.push_back(std::log(*c.kl / m.expected[f]));
+  }
+  if (ratios.size() < 2) return;
+  const double count = static_cast<double>(ratios.size());
+  const double mean = std::accumulate(ratios.begin(), ratios.end(), 0.0) / count;
+  double variance = 0;
+  for (const double r : ratios) variance += (r - mean) * (r - mean) / (count - 1);
+  const double noise = 2 / static_cast<double>(samples());
+  const double kept = variance > noise ? (variance - noise) / variance : 0;
+  for (std::size_t f = 0; f < m.types.size(); ++f) {
+    auto& c = m.layer.candidates[f];
+    if (*c.kl > 0 && m.expected[f] > 0)
+      c.kl = m.expected[f] * std::exp(mean + kept * (std::log(*c.kl / m.expected[f]) - mean));
+  }
+}
+
+template <class T>
+std::vector<layer_sensitivity> fisher_visitor<T>::result(fisher_estimate* estimate) {
+  std::vector<layer_sensitivity> layers;
+  const auto take = [&](const named_weight& w) {
+    const auto found = open_.find(w.name);
+    if (found == open_.end()) return;
+    auto& m = found->second;
+    set_divergences(m);
+    layers.push_back(std::move(m.layer));
+    for (std::size_t f = 0; estimate != nullptr && f < m.types.size(); ++f)
+      estimate->put(w.name, m.types[f], std::move(m.changes[f]));
+  };
+  if (weights_.output().name != weights_.embedding().name) take(weights_.embedding());
+  for (const auto& layer : weights_.layers()) layer_weights::for_each_matrix(layer, take);
+  take(weights_.output());
+  return layers;
+}
+
+} // namespace plan::detail
+
+inline const fisher_estimate::changes& fisher_estimate::of(const std::string& name,
+                                                           format type) const {
+  const auto found = all_.find(name);
+  if (found != all_.end())
+    if (const auto c = found->second.find(type); c != found->second.end()) return c->second;
+  fail(error_code::bad_argument, name,
+       "its divergence in " + std::string(name_of(type)) + " was not estimated");
+}
+
+inline fisher_estimate::divergence fisher_estimate::of(const changes& c) {
+  const double count = static_cast<double>(std::max<std::size_t>(1, c.size()));
+  double mean = 0, square = 0;
+  for (const double x : c) mean += x * x / 2 / count;
+  for (const double x : c) square += (x * x / 2 - mean) * (x * x / 2 - mean) / count;
+  return {mean, std::sqrt(square / std::max(1.0, count - 1))};
+}
+
+inline fisher_estimate::divergence
+fisher_estimate::of(const std::map<std::string, format, std::less<>>& formats) const {
+  changes sum;
+  for (const auto& [name, type] : formats) {
+    const auto found = all_.find(name);
+    if (found == all_.end()) continue;
+    const auto c = found->second.find(type);
+    if (c == found->second.end()) continue;
+    sum.resize(c->second.size());
+    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += c->second[i];
+  }
+  return of(sum);
+}
+
+template <class>
+std::vector<layer_sensitivity>
+analyze_by_gradients(const model_weights& weights, const calibration_text& text,
+                     std::span<const format> candidates, const fisher_options& options,
+                     fisher_estimate* estimate, const progress_callback& listener) {
+  if (text.tokens.empty()) fail(error_code::bad_argument, "calibration text", "no tokens");
+  const auto sequences = gradient_sequences(text, options.sequences,
+                                            std::min(options.tokens, weights.shape().context));
+  plan::detail::fisher_visitor<void> visitor(weights, sequences, candidates, options);
+  walk_gradients(weights, sequences, {.samples = options.samples, .threads = options.threads},
+                 visitor, listener);
+  return visitor.result(estimate);
+}
+
+} // namespace edgequant::inline EDGEQUANT_ABI
