@@ -14,7 +14,7 @@ namespace {
 struct arguments {
   std::string input, output, format = "q4_0", scale = "mse", report;
   std::string method = "rtn", calibration, resume;
-  std::string budget, candidates, sensitivity = "output", plan, plan_out;
+  std::string budget, candidates, sensitivity = "fisher", plan, plan_out;
   std::size_t calibration_tokens = 16384;
   std::vector<std::string> keep;
   std::string widen = "auto";
@@ -91,12 +91,12 @@ void describe(CLI::App& app, arguments& a) {
       ->needs(budget);
   app.add_option(
          "--sensitivity", a.sensitivity,
-         "what a budget minimises: output (divergence of the model, measured by kind of matrix\n"
-         "and by layer, shared out by output errors), kld (the same measured tensor by\n"
-         "tensor: slow), or weight (error of the weights; needs no text)")
+         "what a budget minimises: fisher (divergence of the model to second order, from\n"
+         "gradients on the calibration text), kld (divergence measured tensor by tensor: slow),\n"
+         "or weight (error of the weights; needs no text)")
       ->needs(budget)
       ->capture_default_str()
-      ->check(CLI::IsMember({"output", "weight", "kld"}));
+      ->check(CLI::IsMember({"fisher", "kld", "weight"}));
   app.add_option(
          "--widen", a.widen,
          "a larger hidden size, by zeros and with the same logits, so that super-blocks of 256\n"

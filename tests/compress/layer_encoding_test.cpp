@@ -11,7 +11,7 @@ class layer_encoding : public plans {
 protected:
   eq::compress_options options;
   std::string name = "gptq";
-  bool compensate = true;
+  bool compensate = true, guided = true;
   layer_encoding() { options.keep = {eq::parse_keep("blk.1.ffn_up=f16")}; }
 
   void encode(eq::encoded_tensors& encoded, unsigned threads = 1,
@@ -20,6 +20,7 @@ protected:
     auto method = eq::parse_method(name);
     method.options.threads = threads;
     method.compensate = compensate;
+    method.guided = guided;
     eq::encode_layers(ready.weights, ready.text, eq::planned_formats(source, options), method,
                       encoded, listener);
   }
@@ -40,7 +41,7 @@ protected:
 
 /// In the first layer, where the embedding is exact and nothing has diverged.
 TEST_F(layer_encoding, encodes_a_layer_better_than_rounding) {
-  compensate = false;
+  compensate = guided = false;
   eq::encoded_tensors encoded;
   encode(encoded);
   EXPECT_EQ(encoded.size(), 14u);
@@ -85,6 +86,54 @@ TEST_F(layer_encoding, compensation_brings_the_model_nearer_to_the_original) {
   };
   const double without = divergence(false);
   EXPECT_LT(divergence(true), 0.9 * without);
+}
+
+/// Tokens by their gradients, and the embedding by GPTQ: on a real text, with everything in 4 bits.
+TEST(guided_encoding, brings_a_real_model_nearer_to_the_original) {
+  const fs::path data = fs::path(EDGEQUANT_SOURCE_DIR) / "examples/data";
+  const auto file = data / "stories-2m-f16.gguf";
+  const auto source = eq::open_model(file);
+  const auto divergence = [&](bool guided) {
+    auto ready = eq::open_calibrated(source, file, "unused", {data / "story.txt", 297}, 0);
+    ready.text.context = 64;
+    eq::compress_options options;
+    options.keep = {eq::parse_keep("token_embd=q4_0")};
+    const auto formats = eq::planned_formats(source, options);
+    eq::encoded_tensors encoded;
+    eq::encode_layers(ready.weights, ready.text, formats,
+                      {.gptq = true, .guided = guided, .options = {.passes = 0}}, encoded);
+    EXPECT_EQ(encoded.find("token_embd.weight") != nullptr, guided);
+    std::vector<std::byte> rounded;
+    if (!guided) {
+      const auto w = ready.weights.find_matrix("token_embd.weight");
+      rounded = eq::encode_matrix(format::q4_0, eq::scale_rule::mse,
+                                  eq::decode_matrix(w.type, w.data, w.rows, w.columns), "e");
+      ready.weights.replace("token_embd.weight", {format::q4_0, w.rows, w.columns, rounded.data()});
+    }
+    const eq::model_weights exact(eq::read_gguf(file));
+    eq::transformer a(ready.weights), b(exact);
+    return eq::score_text(a, ready.text.tokens, {.context = 64, .bos = ready.text.bos}, &b)
+        .from_reference->kl_mean;
+  };
+  EXPECT_LT(divergence(true), 0.8 * divergence(false));
+}
+
+/// How much tokens count, from the gradients themselves; chunk by chunk, BOS included.
+TEST_F(layer_encoding, loss_weights_are_mean_squares_of_gradients) {
+  const auto ready = open();
+  const auto weights = eq::measure_loss_weights(ready.weights, ready.text, 2);
+  std::size_t total = 0;
+  eq::for_each_chunk(ready.text.tokens, eq::chunk_context(ready.weights, ready.text),
+                     ready.text.bos, [&](auto chunk, std::size_t) { total += chunk.size(); });
+  for (const char* matrix : {"blk.0.attn_v.weight", "blk.1.ffn_down.weight", "token_embd.weight"}) {
+    const auto list = weights.of(matrix);
+    ASSERT_EQ(list.size(), total) << matrix;
+    EXPECT_GT(*std::min_element(list.begin(), list.end()), 0) << matrix;
+  }
+  EXPECT_TRUE(weights.of("blk.0.attn_norm.weight").empty());
+  // Tied: lookups, and what the output matrix reads.
+  EXPECT_EQ(weights.embedding_gram().rows(), 64);
+  EXPECT_GT(weights.embedding_gram().trace(), 0);
 }
 
 TEST_F(layer_encoding, gives_the_same_bytes_on_any_threads) {
@@ -162,6 +211,7 @@ TEST_F(layer_encoding, scales_cancel_in_every_architecture) {
       eq::model_weights weights(eq::read_gguf(folder / "toy.gguf"));
       auto method = eq::parse_method(method_name);
       method.options.threads = 1;
+      method.guided = false; // what only gptq has
       eq::encoded_tensors encoded;
       options.encoded = nullptr;
       eq::encode_layers(weights, tokens, eq::planned_formats(toy, options), method, encoded);

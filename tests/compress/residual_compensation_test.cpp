@@ -186,9 +186,16 @@ TEST(residual_compensation, sums_follow_the_network) {
     const eq::model_weights b(eq::read_gguf(folder / "original.gguf"));
     eq::layer_walk encoded(a, text, 1, 16, 1), original(b, text, 1, 16, 1);
     encoded.advance(), original.advance(); // to the feed-forward network, where they are apart
-    const auto sums = eq::measure_compensation(encoded, original, eq::sublayer_end::out, 1);
+    // Once all tokens alike, once each third of them twice. Products are in float: 1e-5.
+    std::vector<float> counts;
+    for (std::size_t i = 0; i < 64; ++i) counts.push_back(i % 3 == 0 ? 2.0f : 1.0f);
+    const std::span<const float> token_weights[] = {{}, counts};
+    const auto results =
+        eq::measure_compensation(encoded, original, eq::sublayer_end::out, token_weights, 1);
+    const auto& sums = results[0];
     const auto& norm = b.layers()[0].post_feed_forward_norm;
-    MatrixXd gram[2], residual[2];
+    MatrixXd gram[2], residual[2], weighed[2];
+    Eigen::Index token = 0;
     for (std::size_t chunk = 0; chunk < encoded.chunks(); ++chunk) {
       const auto matrix = [](std::span<const float> values, Eigen::Index rows) {
         return Eigen::Map<const Eigen::MatrixXf>(values.data(), rows,
@@ -206,13 +213,16 @@ TEST(residual_compensation, sums_follow_the_network) {
       }
       const std::size_t h = chunk % 2;
       if (gram[h].size() == 0)
-        gram[h] = MatrixXd::Zero(44, 44), residual[h] = MatrixXd::Zero(32, 44);
+        gram[h] = weighed[h] = MatrixXd::Zero(44, 44), residual[h] = MatrixXd::Zero(32, 44);
       gram[h] += x * x.transpose();
       residual[h] += apart * x.transpose();
+      for (Eigen::Index t = 0; t < x.cols(); ++t, ++token)
+        weighed[h] += (token % 3 == 0 ? 2 : 1) * x.col(t) * x.col(t).transpose();
     }
     for (std::size_t h = 0; h < 2; ++h) {
-      EXPECT_TRUE(sums[h].gram.isApprox(gram[h], 1e-9)) << architecture;
-      EXPECT_TRUE(sums[h].residual.isApprox(residual[h], 1e-9)) << architecture;
+      EXPECT_TRUE(sums[h].gram.isApprox(gram[h], 1e-5)) << architecture;
+      EXPECT_TRUE(sums[h].residual.isApprox(residual[h], 1e-5)) << architecture;
+      EXPECT_TRUE(results[1][h].gram.isApprox(weighed[h], 1e-5)) << architecture;
       EXPECT_GT(residual[h].norm(), 0) << architecture;
     }
   }

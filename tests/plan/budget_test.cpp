@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "plan/support.hpp"
 
+#include <edgequant/plan/fisher.hpp>
 #include <edgequant/report/plan_json.hpp>
 
 namespace {
@@ -24,17 +25,12 @@ TEST(budget, reads_sizes_and_bits) {
 class budgets : public plans {
 protected:
   eq::calibrated_model ready = open();
-  std::vector<eq::layer_sensitivity> layers =
-      measured(eq::analyze_model(ready.weights, ready.text, three, 1));
+  std::vector<eq::layer_sensitivity> layers = eq::analyze_by_gradients(
+      ready.weights, ready.text, three, {.sequences = 4, .tokens = 50, .threads = 1});
   eq::compress_options options;
 
-  std::vector<eq::layer_sensitivity> measured(std::vector<eq::layer_sensitivity> all) {
-    eq::measure_group_divergence(ready.weights, ready.text, 200, all, 1);
-    return all;
-  }
-
   eq::budget_plan plan(std::string_view budget,
-                       eq::loss_measure measure = eq::loss_measure::output) const {
+                       eq::loss_measure measure = eq::loss_measure::fisher) const {
     return eq::plan_for_budget(source, options, layers,
                                {.budget = eq::parse_budget(budget), .measure = measure});
   }
@@ -91,7 +87,7 @@ TEST_F(budgets, the_impossible_is_refused_with_what_would_be_possible) {
   EXPECT_EQ(message_of([&] { (void)plan("90000", eq::loss_measure::kld); }),
             "token_embd.weight: its divergence was not measured");
   EXPECT_EQ(message_of([&] { (void)eq::parse_measure("best"); }),
-            "sensitivity 'best': expected weight, output or kld");
+            "sensitivity 'best': expected fisher, kld or weight");
 }
 
 TEST_F(budgets, a_plan_is_read_back) {

@@ -211,47 +211,4 @@ TEST(layer_sensitivity, measures_the_first_candidate_of_four_bits) {
   EXPECT_EQ(layer.measured().type, format::q3_k);
 }
 
-/// Roles and layers keep their measured sums: what is said of the matrices of a role adds up to the
-/// divergence of all of them together.
-TEST_F(plans, group_divergences_are_shared_out) {
-  auto ready = open();
-  auto layers = eq::analyze_model(ready.weights, ready.text, three, 1);
-  std::map<std::string, double> measured;
-  eq::known_divergences known;
-  known.put = [&](const std::string& name, double value) { measured[name] = value; };
-  eq::measure_group_divergence(ready.weights, ready.text, 300, layers, 1, {}, known);
-  EXPECT_EQ(measured.size(), 7u + 1 + 2); // kinds of matrices, the tied embedding, layers
-  std::map<std::string, double> sums;
-  for (const auto& l : layers) {
-    const auto dot = l.name.starts_with("blk.") ? l.name.find('.', 4) + 1 : 0;
-    sums[l.name.substr(dot)] += *l.candidates[0].kl;
-    EXPECT_LT(*l.candidates[1].kl, *l.candidates[0].kl);
-  }
-  for (const auto& [role, sum] : sums)
-    EXPECT_NEAR(sum, measured.at(role), 1e-9 + 1e-6 * sum) << role;
-  // A role alone, measured here: the same matrices in a file of their own.
-  eq::compress_options options;
-  options.type = format::f32;
-  options.keep = {eq::parse_keep("attn_v=q4_0")};
-  (void)eq::compress(source, folder / "role.gguf", options);
-  const eq::model_weights changed(eq::read_gguf(folder / "role.gguf")),
-      original(eq::read_gguf(model));
-  eq::transformer a(changed, 1), b(original, 1);
-  const auto tokens = std::span<const std::int32_t>(ready.text.tokens).first(300);
-  const eq::evaluation_options settings{
-      eq::chunk_context(original, ready.text), ready.text.bos, eq::kv_format::f32, {}};
-  EXPECT_NEAR(measured.at("attn_v.weight"),
-              eq::score_text(a, tokens, settings, &b).from_reference->kl_mean, 1e-9);
-}
-
-TEST_F(plans, known_group_divergences_are_not_measured_again) {
-  auto ready = open();
-  auto layers = eq::analyze_model(ready.weights, ready.text, three, 1);
-  eq::known_divergences known;
-  known.find = [](const std::string&) { return std::optional(0.5); };
-  known.put = [](const std::string& name, double) { ADD_FAILURE() << name; };
-  eq::measure_group_divergence(ready.weights, ready.text, 300, layers, 1, {}, known);
-  for (const auto& l : layers) EXPECT_GT(*l.candidates[0].kl, 0) << l.name;
-}
-
 } // namespace

@@ -9,6 +9,7 @@
 #include "../quantizer/awq.hpp"
 #include "../quantizer/gptq.hpp"
 #include "encoded_tensors.hpp"
+#include "loss_weights.hpp"
 #include "residual_compensation.hpp"
 
 namespace edgequant::inline EDGEQUANT_ABI {
@@ -21,6 +22,9 @@ struct layer_method {
   /// Each matrix, in whatever format, aims at what the original gives on the original's inputs;
   /// else at what it gives itself on those that the encoded model has.
   bool compensate = true;
+  /// With gptq: tokens count by what the loss says of them, see loss_weights; and the embedding and
+  /// the output matrix are encoded by GPTQ too.
+  bool guided = true;
   gptq_options options = {};
 };
 
@@ -39,13 +43,33 @@ void encode_layers(model_weights& weights, const calibration_text& text,
 
 namespace compression::detail {
 
+/// A matrix with what it is to be and how its errors are weighed, encoded.
+template <class = void>
+[[nodiscard]] encoded_tensors::tensor
+encode_weighed(format type, const matrix_f& m, const Eigen::MatrixXd& gram,
+               const gptq_columns* columns, const layer_method& method, const std::string& name) {
+  const unsigned threads = method.options.threads;
+  std::vector<std::byte> bytes;
+  if (columns != nullptr)
+    bytes = gptq_matrix(type, m, *columns, method.options, name);
+  else
+    bytes = encode_matrix(type, scale_rule::mse, m, name, threads);
+  const double error =
+      output_error(m,
+                   decode_matrix(type, bytes.data(), static_cast<std::size_t>(m.rows()),
+                                 static_cast<std::size_t>(m.cols()), threads),
+                   gram, threads);
+  return {type, std::move(bytes), error};
+}
+
 /// One sublayer on its way into its formats.
 class sublayer_encoder {
 public:
   sublayer_encoder(model_weights& weights, const layer_walk& at, const named_formats& formats,
-                   const layer_method& method, encoded_tensors& encoded)
+                   const layer_method& method, const loss_weights& by_loss,
+                   encoded_tensors& encoded)
       : weights_(weights), layer_(at.layer()), part_(at.part()), formats_(formats), method_(method),
-        encoded_(encoded), matrices_(weights, layer_, part_) {
+        by_loss_(by_loss), encoded_(encoded), matrices_(weights, layer_, part_) {
     awq_ = method.awq && !matrices_.readers.empty() && has_formats();
   }
 
@@ -80,6 +104,7 @@ private:
   sublayer part_;
   const named_formats& formats_;
   const layer_method& method_;
+  const loss_weights& by_loss_;
   encoded_tensors& encoded_;
   sublayer_matrices matrices_;
   bool awq_ = false;
@@ -211,33 +236,32 @@ void sublayer_encoder::encode_end(sublayer_end end, layer_walk& walk, layer_walk
   const auto group = matrices_.at(end);
   if (std::none_of(group.begin(), group.end(), [&](auto* w) { return is_open(w->name); })) return;
   const unsigned threads = method_.options.threads;
-  compensation d;
-  Eigen::MatrixXd gram;
-  if (method_.compensate) {
-    d = measure_compensation(walk, original, end, threads);
-    gram = d[1].gram.size() == 0 ? d[0].gram : d[0].gram + d[1].gram;
-  } else {
-    gram = walk.statistics(end).gram;
-  }
+  // Matrices with the same inputs and weights share the sums.
+  std::vector<std::span<const float>> token_weights;
+  for (const auto* w : group) token_weights.push_back(by_loss_.of(w->name));
+  if (token_weights[0].empty()) token_weights.resize(1);
+  std::vector<compensation> sums;
+  if (method_.compensate || !token_weights[0].empty())
+    sums = measure_compensation(walk, original, end, token_weights, threads);
   std::optional<gptq_columns> columns;
-  for (const auto* w : group) {
+  Eigen::MatrixXd gram;
+  for (std::size_t i = 0; i < group.size(); ++i) {
+    const auto* w = group[i];
+    if (i < token_weights.size()) {
+      columns.reset();
+      gram = sums.empty() ? walk.statistics(end).gram : gram_of(sums[i]);
+    }
     if (!is_open(w->name)) continue;
     if (on_tensor) on_tensor(w->name);
     const format type = *format_of(w->name);
     matrix_f& m = values_.at(w->name);
     if (method_.compensate)
-      m = compensated(m, targets_.at(w->name), d, method_.options.damping, threads);
-    std::vector<std::byte> bytes;
-    if (method_.gptq && is_block_format(type)) {
-      if (!columns) columns.emplace(gram, method_.options.damping);
-      bytes = gptq_matrix(type, m, *columns, method_.options, w->name);
-    } else {
-      bytes = encode_matrix(type, scale_rule::mse, m, w->name, threads);
-    }
-    const double error =
-        output_error(m, decode_matrix(type, bytes.data(), w->view.rows, w->view.columns, threads),
-                     gram, threads);
-    encoded_.put(w->name, {type, std::move(bytes), error});
+      m = compensated(m, targets_.at(w->name), sums[std::min(i, sums.size() - 1)],
+                      method_.options.damping, threads);
+    const bool by_gptq = method_.gptq && is_block_format(type);
+    if (by_gptq && !columns) columns.emplace(gram, method_.options.damping);
+    encoded_.put(w->name,
+                 encode_weighed(type, m, gram, by_gptq ? &*columns : nullptr, method_, w->name));
   }
 }
 
@@ -265,6 +289,76 @@ inline void sublayer_encoder::install() {
 
 } // namespace compression::detail
 
+namespace compression::detail {
+
+/// The embedding and the output matrix, which no sublayer has: open where they have a format with
+/// blocks.
+class ends_encoder {
+public:
+  ends_encoder(model_weights& weights, const named_formats& formats, const layer_method& method,
+               const loss_weights& by_loss, encoded_tensors& encoded)
+      : weights_(weights), formats_(formats), method_(method), by_loss_(by_loss),
+        encoded_(encoded) {}
+
+  /// Before the walks begin: all layers see what the encoded embedding gives.
+  template <class = void> void encode_embedding();
+  /// Once they are behind the last layer.
+  template <class = void> void encode_output(layer_walk& walk, layer_walk& original);
+
+private:
+  [[nodiscard]] std::optional<format> open_format(const named_weight& w) const {
+    const auto found = formats_.find(w.name);
+    if (found == formats_.end() || !is_block_format(found->second)) return std::nullopt;
+    return encoded_.find(w.name) == nullptr ? std::optional(found->second) : std::nullopt;
+  }
+  [[nodiscard]] matrix_f values(const named_weight& w) const {
+    return decode_matrix(w.view.type, w.view.data, w.view.rows, w.view.columns,
+                         method_.options.threads);
+  }
+  void install(const named_weight& w) {
+    if (const auto* t = encoded_.find(w.name))
+      weights_.replace(w.name, {t->type, w.view.rows, w.view.columns, t->bytes.data()});
+  }
+
+  model_weights& weights_;
+  const named_formats& formats_;
+  const layer_method& method_;
+  const loss_weights& by_loss_;
+  encoded_tensors& encoded_;
+};
+
+template <class> void ends_encoder::encode_embedding() {
+  const named_weight w = weights_.embedding();
+  const auto type = open_format(w);
+  if (type && by_loss_.embedding_gram().size() != 0) {
+    const gptq_columns columns(by_loss_.embedding_gram(), method_.options.damping);
+    encoded_.put(w.name, encode_weighed(*type, values(w), by_loss_.embedding_gram(), &columns,
+                                        method_, w.name));
+  }
+  install(w);
+}
+
+template <class> void ends_encoder::encode_output(layer_walk& walk, layer_walk& original) {
+  const named_weight w = weights_.output();
+  if (w.name == weights_.embedding().name) return;
+  const auto type = open_format(w);
+  const std::span<const float> token_weights = by_loss_.of(w.name);
+  if (type && !token_weights.empty()) {
+    const auto sums = measure_compensation(walk, original, sublayer_end::in, {&token_weights, 1},
+                                           method_.options.threads)[0];
+    const matrix_f exact = values(w);
+    const matrix_f m = method_.compensate ? compensated(exact, exact, sums, method_.options.damping,
+                                                        method_.options.threads)
+                                          : exact;
+    const Eigen::MatrixXd gram = gram_of(sums);
+    const gptq_columns columns(gram, method_.options.damping);
+    encoded_.put(w.name, encode_weighed(*type, m, gram, &columns, method_, w.name));
+  }
+  install(w);
+}
+
+} // namespace compression::detail
+
 template <class>
 void encode_layers(model_weights& weights, const calibration_text& text,
                    const named_formats& formats, const layer_method& method,
@@ -272,20 +366,29 @@ void encode_layers(model_weights& weights, const calibration_text& text,
   const std::size_t context = chunk_context(weights, text);
   const unsigned threads = method.options.threads;
   const model_weights exact(weights.file());
+  loss_weights by_loss;
+  if (method.gptq && method.guided)
+    by_loss = measure_loss_weights(weights, text, threads, listener);
+  const std::size_t steps = 2 * weights.layers().size() + 2;
+  const auto tell = [&](const std::string& name, std::size_t done) {
+    if (listener) listener({"encode", name, done, steps, "sublayers"});
+  };
+  compression::detail::ends_encoder ends(weights, formats, method, by_loss, encoded);
+  tell(weights.embedding().name, 0);
+  ends.encode_embedding();
   layer_walk walk(weights, text.tokens, text.bos, context, threads);
   layer_walk original(exact, text.tokens, text.bos, context, threads);
-  const std::size_t steps = 2 * weights.layers().size();
-  for (std::size_t done = 0; done < steps; ++done) {
-    compression::detail::sublayer_encoder part(weights, walk, formats, method, encoded);
+  for (std::size_t done = 1; !walk.is_behind(); ++done) {
+    compression::detail::sublayer_encoder part(weights, walk, formats, method, by_loss, encoded);
     if (part.is_open())
-      part.encode(walk, original, [&](const std::string& name) {
-        if (listener) listener({"encode", name, done, steps, "sublayers"});
-      });
+      part.encode(walk, original, [&](const std::string& name) { tell(name, done); });
     part.install();
     walk.advance();
     original.advance();
   }
-  if (listener) listener({"encode", "", steps, steps, "sublayers"});
+  tell(weights.output().name, steps - 1);
+  ends.encode_output(walk, original);
+  tell("", steps);
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -32,7 +32,16 @@ public:
   [[nodiscard]] std::optional<verdict>
   compare(const encoded_tensors& encoded, const compress_options& uniform, encoded_tensors& other);
 
+  /// KL divergence of the plan on the held-out tokens in nats a token, or nothing where there are
+  /// too few. `encoded` holds its tensors and model.weights their values.
+  template <class = void>
+  [[nodiscard]] std::optional<double> measure(const encoded_tensors& encoded) {
+    if (model_.held_out.size() < fewest_tokens) return std::nullopt;
+    return divergence(model_.weights, plan_, encoded);
+  }
+
 private:
+  static constexpr std::size_t fewest_tokens = 256; ///< fewer say too little
   template <class = void>
   [[nodiscard]] double divergence(model_weights& weights, const compress_options& options,
                                   const encoded_tensors& encoded);
@@ -85,7 +94,6 @@ template <class>
 std::optional<plan_check::verdict> plan_check::compare(const encoded_tensors& encoded,
                                                        const compress_options& uniform,
                                                        encoded_tensors& other) {
-  constexpr std::size_t fewest_tokens = 256; // fewer say too little
   if (model_.held_out.size() < fewest_tokens) return std::nullopt;
   model_weights uniform_weights(model_.weights.file());
   if (method_.gptq || method_.awq)

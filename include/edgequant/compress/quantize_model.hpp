@@ -4,6 +4,7 @@
 #pragma once
 
 #include "../model/widen.hpp"
+#include "../plan/fisher.hpp"
 #include "../plan/recipe.hpp"
 #include "../report/plan_json.hpp"
 #include "../report/report_page.hpp"
@@ -43,7 +44,7 @@ struct quantize_model_options {
 
   std::optional<file_budget> budget = {}; ///< the best formats for a file of at most this size
   std::vector<format> candidates{std::begin(default_candidates), std::end(default_candidates)};
-  loss_measure sensitivity = loss_measure::output; ///< what the budget minimises
+  loss_measure sensitivity = loss_measure::fisher; ///< what the budget minimises
   std::filesystem::path plan = {};                 ///< take the formats from such a file
   std::filesystem::path plan_output = {};          ///< write the plan there, as JSON
 
@@ -123,7 +124,7 @@ private:
   template <class = void> void weigh_columns(calibrated_model& model);
   void note_requantized();
   template <class = void> void plan_for(calibrated_model& model);
-  template <class = void> void measure(calibrated_model& model);
+  template <class = void> void weigh_by_gradients(calibrated_model& model);
   template <class = void> void encode(calibrated_model& model);
   template <class = void> void judge(calibrated_model& model);
   void write_text(output_file& file, const std::string& text) const {
@@ -142,6 +143,7 @@ private:
   layer_method method_;
   encoded_tensors encoded_;
   column_importance importance_;
+  fisher_estimate estimate_;
   std::vector<std::string> notes_;
   quantize_model_result result_;
 };
@@ -263,26 +265,53 @@ inline encoded_tensors quantize_model_job::kept(const char* folder, const calibr
   return {place, job_key(source_, text, formats, settings)};
 }
 
-template <class> void quantize_model_job::measure(calibrated_model& model) {
-  if (options_.sensitivity == loss_measure::weight) return;
-  auto known = kept("divergence", model.text, {});
-  const auto divergences = divergences_in(known);
-  if (options_.sensitivity == loss_measure::kld)
-    measure_divergence(model.weights, model.text, 2048, result_.layers, options_.threads, listener_,
-                       divergences);
-  else
-    measure_group_divergence(model.weights, model.text, 1024, result_.layers, options_.threads,
-                             listener_, divergences);
+/// The divergence of every candidate, in one pass; where an earlier run has found them all, from
+/// there.
+template <class> void quantize_model_job::weigh_by_gradients(calibrated_model& model) {
+  auto before = kept("divergence", model.text, {});
+  const auto known = divergences_in(before);
+  const auto key = [](const layer_sensitivity& layer, const format_loss& c) {
+    return layer.name + " " + std::string(name_of(c.type));
+  };
+  if (before.size() != 0) {
+    result_.layers =
+        analyze_model(model.weights, {}, options_.candidates, options_.threads, listener_);
+    bool complete = true;
+    for (auto& layer : result_.layers)
+      for (auto& c : layer.candidates) {
+        c.kl = known.find(key(layer, c));
+        complete = complete && c.kl;
+      }
+    if (complete) return;
+  }
+  result_.layers =
+      analyze_by_gradients(model.weights, model.text, options_.candidates,
+                           {.adapted = method_.gptq && method_.guided, .threads = options_.threads},
+                           &estimate_, listener_);
+  for (const auto& layer : result_.layers)
+    for (const auto& c : layer.candidates) known.put(key(layer, c), *c.kl);
 }
 
 template <class> void quantize_model_job::plan_for(calibrated_model& model) {
-  result_.layers =
-      analyze_model(model.weights, model.text, options_.candidates, options_.threads, listener_);
-  measure(model);
   budget_options limits{*options_.budget, options_.sensitivity};
-  if (method_.gptq) limits.layer_factor = gptq_loss_factor;
+  if (options_.sensitivity == loss_measure::fisher) {
+    weigh_by_gradients(model);
+  } else {
+    result_.layers =
+        analyze_model(model.weights, model.text, options_.candidates, options_.threads, listener_);
+    if (method_.gptq) limits.layer_factor = gptq_loss_factor;
+  }
+  if (options_.sensitivity == loss_measure::kld) {
+    auto known = kept("divergence", model.text, {});
+    measure_divergence(model.weights, model.text, 2048, result_.layers, options_.threads, listener_,
+                       divergences_in(known));
+  }
   result_.plan = plan_for_budget(source_, settings_, result_.layers, limits);
   settings_.exact = result_.plan->formats;
+  if (!estimate_.is_empty()) {
+    const auto all = estimate_.of(result_.plan->formats);
+    result_.plan->predicted = predicted_divergence{all.value, all.error};
+  }
 }
 
 template <class> void quantize_model_job::encode(calibrated_model& model) {
@@ -291,9 +320,24 @@ template <class> void quantize_model_job::encode(calibrated_model& model) {
   encode_layers(model.weights, model.text, formats, method_, encoded_, listener_);
 }
 
-/// Writes the better one of the plan and a uniform format of at most its size.
+/// Says what the plan does on tokens that it has not seen. Divergences from gradients are of the
+/// whole model; of other measures, which know single tensors, the better one of the plan and a
+/// uniform format of at most its size is written.
 template <class> void quantize_model_job::judge(calibrated_model& model) {
   plan_check check(source_, model, settings_, method_, listener_);
+  if (options_.sensitivity == loss_measure::fisher) {
+    const auto measured = check.measure(encoded_);
+    if (!measured) return;
+    result_.plan->measured = *measured;
+    std::string note = "on " + std::to_string(model.held_out.size()) +
+                       " tokens behind the calibration text the plan has a KL divergence of " +
+                       general_text(*measured, 4) + " nats";
+    if (const auto predicted = result_.plan->predicted)
+      note += ", predicted " + general_text(predicted->value, 4) + " +- " +
+              general_text(predicted->error, 2);
+    notes_.push_back(std::move(note));
+    return;
+  }
   const auto uniform = check.best_uniform(options_.candidates, result_.plan->file_bytes);
   if (!uniform) return;
   encoded_tensors other = kept("uniform", model.text, planned_formats(source_, *uniform));

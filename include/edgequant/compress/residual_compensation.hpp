@@ -27,18 +27,26 @@ struct compensation_sums {
 /// The sums of every other chunk, so that what one half says can be tried on the other.
 using compensation = std::array<compensation_sums, 2>;
 
+/// The Gram matrix of all tokens.
+[[nodiscard]] inline Eigen::MatrixXd gram_of(const compensation& sums) {
+  return sums[1].gram.size() == 0 ? sums[0].gram : Eigen::MatrixXd(sums[0].gram + sums[1].gram);
+}
+
 /// Where the writer's output y passes a norm before it is added, the residual r = (what the
 /// original's output is added to - what ours is) can only be made up for by its direction. With
 /// weights g and n = y / rms(y), a change d of y changes g n by g d / rms(y), less what it has
 /// along n. So tokens count by 1 / rms(y)^2, and the residual is the part of r / g that is at right
 /// angles to n, times rms(y).
 ///
-/// Requires that both walks are at the input of the same sublayer. The sums do not depend on the
-/// number of threads. Memory: four columns x columns matrices of doubles, and two of hidden x
+/// `token_weights`: for each result a number a token of the text, how much it counts; an empty span
+/// counts all the same. Requires that both walks are at the input of the same sublayer, or behind
+/// the last layer, where the output matrix reads. The sums do not depend on the number of threads.
+/// Memory, for each result: four columns x columns matrices of doubles, and two of hidden x
 /// columns.
 template <class = void>
-[[nodiscard]] compensation measure_compensation(layer_walk& encoded, layer_walk& original,
-                                                sublayer_end end, unsigned threads = 0);
+[[nodiscard]] std::vector<compensation>
+measure_compensation(layer_walk& encoded, layer_walk& original, sublayer_end end,
+                     std::span<const std::span<const float>> token_weights, unsigned threads = 0);
 
 /// `current`: weights as they would be encoded; `target`: those of the original, rows in the same
 /// units. Returns current + a D, where D takes most of the squared difference between the outputs
@@ -55,10 +63,9 @@ namespace compression::detail {
 inline constexpr Eigen::Index compensation_columns = 64;
 
 template <class = void>
-[[nodiscard]] Eigen::MatrixXd columns_of(std::span<const float> x, Eigen::Index length) {
-  using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic>;
-  return Eigen::Map<const matrix>(x.data(), length, static_cast<Eigen::Index>(x.size()) / length)
-      .cast<double>();
+[[nodiscard]] Eigen::MatrixXf columns_of(std::span<const float> x, Eigen::Index length) {
+  return Eigen::Map<const Eigen::MatrixXf>(x.data(), length,
+                                           static_cast<Eigen::Index>(x.size()) / length);
 }
 
 /// For a writer whose outputs are normalised: `residual`, a column a token, becomes what its
@@ -115,50 +122,88 @@ template <class = void>
 
 } // namespace compression::detail
 
+namespace compression::detail {
+
+/// sum += left right^T, where the product of some tokens is in float: 512 of them leave a relative
+/// error of 2^-24 times a few tens. Of a symmetric sum the lower triangle alone, in parts of
+/// columns.
+template <class = void>
+void add_products(Eigen::MatrixXd& sum, const Eigen::MatrixXf& left, const Eigen::MatrixXf& right,
+                  bool is_symmetric, unsigned threads) {
+  const Eigen::Index length = right.rows(), tokens = right.cols();
+  if (sum.size() == 0) sum = Eigen::MatrixXd::Zero(left.rows(), length);
+  constexpr Eigen::Index together = 512;
+  const auto parts =
+      static_cast<std::size_t>((length + compensation_columns - 1) / compensation_columns);
+  parallel_for(parts, threads, [&](std::size_t p) {
+    const serial_products one;
+    const Eigen::Index first = static_cast<Eigen::Index>(p) * compensation_columns;
+    const Eigen::Index some = std::min(compensation_columns, length - first);
+    const Eigen::Index top = is_symmetric ? first : 0;
+    for (Eigen::Index t = 0; t < tokens; t += together) {
+      const Eigen::Index count = std::min(together, tokens - t);
+      const Eigen::MatrixXf product = left.block(top, t, left.rows() - top, count) *
+                                      right.block(first, t, some, count).transpose();
+      sum.block(top, first, product.rows(), some) += product.cast<double>();
+    }
+  });
+}
+
+} // namespace compression::detail
+
 template <class>
-compensation measure_compensation(layer_walk& encoded, layer_walk& original, sublayer_end end,
-                                  unsigned threads) {
-  compensation sums;
+std::vector<compensation>
+measure_compensation(layer_walk& encoded, layer_walk& original, sublayer_end end,
+                     std::span<const std::span<const float>> token_weights, unsigned threads) {
+  namespace detail = compression::detail;
+  std::vector<compensation> results(token_weights.size());
+  const bool is_output = encoded.is_behind();
+  const std::vector<float> no_norm;
   const std::vector<float>& post_norm =
-      *sublayer_matrices(original.weights(), original.layer(), original.part()).post_norm;
+      is_output
+          ? no_norm
+          : *sublayer_matrices(original.weights(), original.layer(), original.part()).post_norm;
+  Eigen::Index begin = 0; // tokens of earlier chunks
   for (std::size_t chunk = 0; chunk < encoded.chunks(); ++chunk) {
     const auto tokens = encoded.inputs(chunk, end);
     const auto& before = encoded.vectors(chunk);
     const auto hidden = static_cast<Eigen::Index>(encoded.hidden());
     const auto count = static_cast<Eigen::Index>(before.size()) / hidden;
     const Eigen::Index length = static_cast<Eigen::Index>(tokens.size()) / count;
-    Eigen::MatrixXd x = compression::detail::columns_of(tokens, length);
-    Eigen::MatrixXd y = compression::detail::columns_of(original.inputs(chunk, end), length);
-    Eigen::MatrixXd apart(0, count);
+    Eigen::MatrixXf x = detail::columns_of(tokens, length);
+    Eigen::MatrixXf y = detail::columns_of(original.inputs(chunk, end), length);
+    Eigen::MatrixXf apart(0, count);
     if (end == sublayer_end::out)
-      apart = (compression::detail::columns_of(original.vectors(chunk), hidden) -
-               compression::detail::columns_of(before, hidden)) /
+      apart = (detail::columns_of(original.vectors(chunk), hidden) -
+               detail::columns_of(before, hidden)) /
               original.weights().shape().residual_scale;
     if (apart.rows() != 0 && !post_norm.empty()) {
-      const Eigen::VectorXd weights = compression::detail::turn_into_directions(
-          apart, compression::detail::columns_of(original.outputs(chunk), hidden), post_norm);
+      Eigen::MatrixXd residual = apart.cast<double>();
+      const Eigen::VectorXf weights =
+          detail::turn_into_directions(
+              residual, detail::columns_of(original.outputs(chunk), hidden).cast<double>(),
+              post_norm)
+              .cast<float>();
+      apart = residual.cast<float>();
       x *= weights.asDiagonal();
       y *= weights.asDiagonal();
     }
-    compensation_sums& s = sums[chunk % 2];
-    if (s.gram.size() == 0)
-      s = {Eigen::MatrixXd::Zero(length, length), Eigen::MatrixXd::Zero(length, length),
-           Eigen::MatrixXd::Zero(apart.rows(), length)};
-    const auto parts =
-        static_cast<std::size_t>((length + compression::detail::compensation_columns - 1) /
-                                 compression::detail::compensation_columns);
-    parallel_for(parts, threads, [&](std::size_t p) {
-      const serial_products one;
-      const Eigen::Index first =
-          static_cast<Eigen::Index>(p) * compression::detail::compensation_columns;
-      const Eigen::Index some = std::min(compression::detail::compensation_columns, length - first);
-      const Eigen::MatrixXd right = x.middleRows(first, some).transpose();
-      s.gram.middleCols(first, some).noalias() += x * right;
-      s.cross.middleCols(first, some).noalias() += y * right;
-      if (apart.rows() != 0) s.residual.middleCols(first, some).noalias() += apart * right;
-    });
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      compensation_sums& s = results[i][chunk % 2];
+      const auto& w = token_weights[i];
+      Eigen::MatrixXf right = x; // each token as often as it counts
+      if (!w.empty())
+        right *= Eigen::Map<const Eigen::VectorXf>(w.data() + begin, count).asDiagonal();
+      detail::add_products(s.gram, x, right, true, threads);
+      detail::add_products(s.cross, y, right, false, threads);
+      if (apart.rows() != 0) detail::add_products(s.residual, apart, right, false, threads);
+    }
+    begin += count;
   }
-  return sums;
+  for (auto& result : results)
+    for (auto& s : result)
+      s.gram.template triangularView<Eigen::StrictlyUpper>() = s.gram.transpose();
+  return results;
 }
 
 template <class>

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "../core/matrix.hpp"
+#include "../gemm/product.hpp"
 #include "../quantizer/matrix_codec.hpp"
 #include "gradient_formulas.hpp"
 #include "rope.hpp"
@@ -155,21 +156,24 @@ template <class T>
 matrix_f backward_pass<T>::product(const matrix_f& x, const matrix_f& w,
                                    std::span<const float> bias) const {
   matrix_f y(x.rows(), w.rows());
-  const Eigen::Map<const Eigen::RowVectorXf> b(bias.data(), static_cast<Eigen::Index>(bias.size()));
-  model::detail::for_each_row_part(x.rows(), threads_, [&](Eigen::Index first, Eigen::Index rows) {
-    y.middleRows(first, rows).noalias() = x.middleRows(first, rows) * w.transpose();
-    if (b.size() != 0) y.middleRows(first, rows).rowwise() += b;
-  });
+  activations inputs;
+  inputs.assign(x.data(), static_cast<std::size_t>(x.rows()), static_cast<std::size_t>(x.cols()));
+  multiply(weight_view{format::f32, static_cast<std::size_t>(w.rows()),
+                       static_cast<std::size_t>(w.cols()),
+                       reinterpret_cast<const std::byte*>(w.data())},
+           inputs, y.data(), threads_);
+  if (!bias.empty()) y.rowwise() += Eigen::Map<const Eigen::RowVectorXf>(bias.data(), y.cols());
   return y;
 }
 
 template <class T>
 void backward_pass<T>::add_product(const matrix_f& y_gradient, const matrix_f& w,
                                    matrix_f& gradient) const {
-  model::detail::for_each_row_part(
-      gradient.rows(), threads_, [&](Eigen::Index first, Eigen::Index rows) {
-        gradient.middleRows(first, rows).noalias() += y_gradient.middleRows(first, rows) * w;
-      });
+  matrix_f transposed(w.cols(), w.rows());
+  model::detail::for_each_row_part(w.cols(), threads_, [&](Eigen::Index first, Eigen::Index rows) {
+    transposed.middleRows(first, rows) = w.middleCols(first, rows).transpose();
+  });
+  gradient += product(y_gradient, transposed, {});
 }
 
 template <class T>
@@ -186,10 +190,11 @@ matrix_f backward_pass<T>::normalized(const matrix_f& x, const std::vector<float
   if (weight.empty()) return x;
   matrix_f y(x.rows(), x.cols());
   const Eigen::Map<const Eigen::RowVectorXf> w(weight.data(), x.cols());
-  for (Eigen::Index t = 0; t < x.rows(); ++t) {
+  parallel_for(static_cast<std::size_t>(x.rows()), threads_, [&](std::size_t i) {
+    const auto t = static_cast<Eigen::Index>(i);
     const float mean = x.row(t).squaredNorm() / static_cast<float>(x.cols());
     y.row(t) = x.row(t).cwiseProduct(w) / std::sqrt(mean + shape_->rms_epsilon);
-  }
+  });
   return y;
 }
 
@@ -200,10 +205,14 @@ void backward_pass<T>::norm_backwards(const matrix_f& x, const std::vector<float
   if (weight.empty()) return;
   const auto n = static_cast<std::size_t>(x.cols());
   std::vector<double> sum(taps.vector ? n : 0);
-  for (Eigen::Index i = 0; i < gradient.rows(); ++i)
-    model::detail::normalize_backwards(x.row(i % x.rows()).data(), n, weight.data(),
-                                       shape_->rms_epsilon, gradient.row(i).data(),
-                                       taps.vector ? sum.data() : nullptr);
+  // A sum over tokens has one order: who wants it waits for one thread.
+  parallel_for(static_cast<std::size_t>(gradient.rows()), taps.vector ? 1 : threads_,
+               [&](std::size_t row) {
+                 const auto i = static_cast<Eigen::Index>(row);
+                 model::detail::normalize_backwards(x.row(i % x.rows()).data(), n, weight.data(),
+                                                    shape_->rms_epsilon, gradient.row(i).data(),
+                                                    taps.vector ? sum.data() : nullptr);
+               });
   if (taps.vector) taps.vector(name, sum);
 }
 

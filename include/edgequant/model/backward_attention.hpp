@@ -11,13 +11,12 @@ namespace edgequant::inline EDGEQUANT_ABI {
 /// What attention computed: queries, keys and values before and after they were placed, and for
 /// each head how much each token attends to each.
 template <class T> struct backward_pass<T>::attention_state {
-  std::size_t layer;
   std::vector<float> angles;            ///< [tokens][rope_size / 2][cos, sin], or empty
   matrix_f q_before, k_before, q, k, v; ///< [tokens][heads * size]
   std::vector<matrix_f> attention;      ///< a head: [tokens][tokens]
   std::vector<matrix_f> slopes;         ///< of capped scores; empty: they are not capped
 
-  attention_state(std::size_t layer, std::size_t heads) : layer(layer), attention(heads) {}
+  explicit attention_state(std::size_t heads) : attention(heads) {}
 
   /// Normalises and turns the heads of x.
   void place(const model_shape& shape, const std::vector<float>& norm, matrix_f& x) const {
@@ -41,9 +40,9 @@ template <class T> struct backward_pass<T>::attention_state {
     for (Eigen::Index i = 0; i < gradient.rows(); ++i) {
       float* heads = gradient.row(i).data();
       turn(shape, heads, columns / d, i % x.rows(), true);
-      for (std::size_t k = 0; length != 0 && k < columns; k += length)
-        model::detail::normalize_backwards(x.row(i % x.rows()).data() + k, length, norm.data(),
-                                           shape.rms_epsilon, heads + k, norm_gradient);
+      for (std::size_t c = 0; length != 0 && c < columns; c += length)
+        model::detail::normalize_backwards(x.row(i % x.rows()).data() + c, length, norm.data(),
+                                           shape.rms_epsilon, heads + c, norm_gradient);
     }
   }
 
@@ -99,7 +98,7 @@ void backward_pass<T>::attention(std::size_t layer, const matrix_f& x, matrix_f&
   const matrix_f n = normalized(x, w.attention_norm);
 
   // Forward once more.
-  attention_state state(layer, shape.heads);
+  attention_state state(shape.heads);
   if (shape.has_rope)
     rope_angles(shape_->rope_of(shape), shape_->rope_size, 0, static_cast<std::size_t>(tokens),
                 weights_->rope_divisors(static_cast<std::size_t>(tokens)), state.angles);

@@ -61,8 +61,10 @@ gradient_sequences(const calibration_text& text, std::size_t count, std::size_t 
 
 namespace model::detail {
 
-/// Tokens whose logits are in memory together.
-inline constexpr Eigen::Index gradient_output_tokens = 64;
+/// Tokens whose logits are in memory together: about 64 MiB of them, for each sample as much again.
+[[nodiscard]] inline Eigen::Index gradient_output_tokens(std::size_t vocabulary) noexcept {
+  return static_cast<Eigen::Index>(std::clamp<std::size_t>((1 << 24) / vocabulary, 16, 256));
+}
 
 template <class T> class gradient_walk {
 public:
@@ -74,7 +76,7 @@ public:
 
   void run() {
     const std::size_t layers = weights_.layers().size();
-    steps_ = 2 * layers + 2;
+    steps_ = (1 + back_steps) * layers + 2 * back_steps;
     run_forward();
     run_output();
     for (std::size_t layer = layers; layer-- > 0;) run_layer(layer);
@@ -83,9 +85,10 @@ public:
   }
 
 private:
-  void tell(const std::string& item) {
-    if (listener_) listener_({"gradients", item, std::min(done_, steps_), steps_, "parts"});
-    ++done_;
+  static constexpr std::size_t back_steps = 4; ///< what a layer's way back costs of its way forth
+  void tell(const std::string& item, std::size_t cost = back_steps) {
+    if (listener_) listener_({"gradients", item, std::min(done_, steps_), steps_, "steps"});
+    done_ += cost;
   }
   [[nodiscard]] Eigen::Index tokens(std::size_t sequence) const {
     return static_cast<Eigen::Index>(sequences_[sequence].size());
@@ -129,7 +132,7 @@ template <class T> void gradient_walk<T>::run_forward() {
   kv_sequence cache(pool);
   cache.extend(longest);
   for (std::size_t layer = 0; layer < weights_.layers().size(); ++layer) {
-    tell("layer " + std::to_string(layer));
+    tell("layer " + std::to_string(layer), 1);
     before_.push_back(last_);
     for (auto& x : last_)
       for (const auto part : {sublayer::attention, sublayer::feed_forward})
@@ -178,8 +181,9 @@ template <class T> void gradient_walk<T>::run_output() {
   for (std::size_t i = 0; i < sequences_.size(); ++i) {
     const matrix_f x = as_matrix(last_[i]);
     matrix_f& gradient = gradients_.emplace_back(samples * x.rows(), x.cols());
-    for (Eigen::Index first = 0; first < x.rows(); first += gradient_output_tokens) {
-      const Eigen::Index count = std::min(gradient_output_tokens, x.rows() - first);
+    const Eigen::Index together = gradient_output_tokens(weights_.vocabulary());
+    for (Eigen::Index first = 0; first < x.rows(); first += together) {
+      const Eigen::Index count = std::min(together, x.rows() - first);
       const matrix_f part = x.middleRows(first, count), logits = back_.logits(part);
       matrix_f logit_gradient;
       set_gradients(i, first, logits, logit_gradient);

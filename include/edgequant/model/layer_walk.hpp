@@ -20,14 +20,21 @@ public:
   [[nodiscard]] std::size_t layer() const noexcept { return layer_; }
   [[nodiscard]] sublayer part() const noexcept { return part_; }
 
+  /// Whether all layers are behind: then the output matrix reads.
+  [[nodiscard]] bool is_behind() const noexcept {
+    return layer_ == model_.weights().layers().size();
+  }
+
   [[nodiscard]] std::size_t hidden() const noexcept { return model_.weights().shape().hidden; }
   [[nodiscard]] std::size_t chunks() const noexcept { return chunks_.size(); }
   /// The vectors of a chunk, hidden floats a token.
   [[nodiscard]] const std::vector<float>& vectors(std::size_t chunk) const {
     return chunks_[chunk];
   }
-  /// What the matrices at one end of this sublayer read of a chunk; valid until the next call.
+  /// What the matrices at one end of this sublayer read of a chunk, or the output matrix where all
+  /// layers are behind; valid until the next call.
   [[nodiscard]] std::span<const float> inputs(std::size_t chunk, sublayer_end end) {
+    if (is_behind()) return model_.output_inputs(chunks_[chunk]);
     return model_.sublayer_inputs(layer_, part_, end, chunks_[chunk], sequence_);
   }
   /// What this sublayer's writing matrix gives for a chunk, before any norm; likewise.

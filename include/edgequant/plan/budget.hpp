@@ -9,6 +9,7 @@
 #include "sensitivity.hpp"
 
 #include <cmath>
+#include <optional>
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
@@ -31,11 +32,11 @@ struct file_budget {
 /// What a budget minimises.
 enum class loss_measure {
   weight, ///< squared weight error
-  output, ///< divergence in nats, from measure_group_divergence()
+  fisher, ///< divergence in nats, from analyze_by_gradients()
   kld,    ///< divergence in nats, from measure_divergence()
 };
 
-/// `weight`, `output` or `kld`; bad_argument for anything else.
+/// `fisher`, `kld` or `weight`; bad_argument for anything else.
 [[nodiscard]] loss_measure parse_measure(std::string_view name);
 
 /// GPTQ with residual compensation leaves about so much of the divergence of plain rounding: 0.4 on
@@ -44,11 +45,16 @@ inline constexpr double gptq_loss_factor = 0.25;
 
 struct budget_options {
   file_budget budget;
-  loss_measure measure = loss_measure::output;
+  loss_measure measure = loss_measure::fisher;
   /// Loss of the matrices of layers is multiplied by it: gptq_loss_factor where they are encoded
-  /// so.
+  /// so, and the measure is of plain rounding.
   double layer_factor = 1;
   search_limits limits = {};
+};
+
+/// In nats a token, with its standard error.
+struct predicted_divergence {
+  double value = 0, error = 0;
 };
 
 struct budget_plan {
@@ -57,6 +63,9 @@ struct budget_plan {
   std::vector<choice_group> groups;
   assignment result; ///< of groups; costs are bytes in the file, padding included
   std::uint64_t budget_bytes = 0, file_bytes = 0; ///< of the whole file: at most, and as planned
+  /// Of the whole model, interactions of its tensors included, where gradients say it.
+  std::optional<predicted_divergence> predicted = {};
+  std::optional<double> measured = {}; ///< nats a token, on held-out tokens
 };
 
 /// The formats of least loss with which the file stays within the budget. Tensors that `options`
@@ -88,10 +97,10 @@ inline file_budget parse_budget(std::string_view text) {
 
 inline loss_measure parse_measure(std::string_view name) {
   if (name == "weight") return loss_measure::weight;
-  if (name == "output") return loss_measure::output;
+  if (name == "fisher") return loss_measure::fisher;
   if (name == "kld") return loss_measure::kld;
   fail(error_code::bad_argument, "sensitivity '" + escaped(name) + "'",
-       "expected weight, output or kld");
+       "expected fisher, kld or weight");
 }
 
 namespace plan::detail {

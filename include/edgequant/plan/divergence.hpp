@@ -5,9 +5,7 @@
 #include "../model/evaluate.hpp"
 #include "sensitivity.hpp"
 
-#include <cstdlib>
 #include <functional>
-#include <map>
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
@@ -25,16 +23,6 @@ struct known_divergences {
 void measure_divergence(model_weights& weights, const calibration_text& text, std::size_t tokens,
                         std::vector<layer_sensitivity>& layers, unsigned threads = 0,
                         const progress_callback& listener = {}, known_divergences known = {});
-
-/// Sets kl of every candidate from few measurements, where measure_divergence() would take one for
-/// each matrix: all matrices of a role (`attn_v` in every layer) are quantized together, then all
-/// matrices of a layer. What a role and a layer cost is shared out to their matrices so that both
-/// sums are kept (iterative proportional fitting, Deming and Stephan 1940), starting from squared
-/// output errors. Embedding and output are roles of their own. Takes a text with tokens.
-void measure_group_divergence(model_weights& weights, const calibration_text& text,
-                              std::size_t tokens, std::vector<layer_sensitivity>& layers,
-                              unsigned threads = 0, const progress_callback& listener = {},
-                              known_divergences known = {});
 
 namespace plan::detail {
 
@@ -124,37 +112,6 @@ inline void set_divergence(layer_sensitivity& layer, double divergence) {
     c.kl = first > 0 ? divergence * (c.output_error / first) * (c.output_error / first) : 0;
 }
 
-/// `attn_v` for `blk.3.attn_v.weight`, and the layer 3; other names are roles of their own.
-struct matrix_role {
-  std::string role;
-  std::optional<std::size_t> layer = {};
-};
-[[nodiscard]] inline matrix_role role_of(const std::string& name) {
-  if (!name.starts_with("blk.")) return {name};
-  const auto dot = name.find('.', 4);
-  if (dot == name.npos) return {name};
-  return {name.substr(dot + 1),
-          static_cast<std::size_t>(std::strtoul(name.c_str() + 4, nullptr, 10))};
-}
-
-/// Matrices that were quantized together, and what that cost.
-struct measured_group {
-  std::vector<layer_sensitivity*> matrices;
-  double divergence = 0;
-};
-
-/// A pass of iterative proportional fitting: scales the shares of each group's matrices so that
-/// they add up to `factor` times its divergence.
-inline void fit_shares(std::map<const layer_sensitivity*, double>& shares,
-                       const std::map<std::string, measured_group>& groups, double factor) {
-  for (const auto& [name, group] : groups) {
-    double sum = 0;
-    for (const auto* m : group.matrices) sum += shares.at(m);
-    if (!(sum > 0)) continue;
-    for (const auto* m : group.matrices) shares.at(m) *= factor * group.divergence / sum;
-  }
-}
-
 } // namespace plan::detail
 
 inline void measure_divergence(model_weights& weights, const calibration_text& text,
@@ -175,47 +132,6 @@ inline void measure_divergence(model_weights& weights, const calibration_text& t
     plan::detail::set_divergence(layer, *divergence);
   }
   if (listener) listener({"divergence", "", layers.size(), layers.size(), "tensors"});
-}
-
-inline void measure_group_divergence(model_weights& weights, const calibration_text& text,
-                                     std::size_t tokens, std::vector<layer_sensitivity>& layers,
-                                     unsigned threads, const progress_callback& listener,
-                                     known_divergences known) {
-  using plan::detail::measured_group;
-  std::map<std::string, measured_group> by_role, by_layer;
-  std::map<const layer_sensitivity*, double> shares;
-  for (auto& layer : layers) {
-    if (layer.candidates.empty()) continue;
-    const auto place = plan::detail::role_of(layer.name);
-    by_role[place.role].matrices.push_back(&layer);
-    if (place.layer) by_layer["layer " + std::to_string(*place.layer)].matrices.push_back(&layer);
-    shares[&layer] = layer.measured().output_error * layer.measured().output_error;
-  }
-  plan::detail::divergence_meter measure(weights, text, tokens, threads);
-  const std::size_t total = by_role.size() + by_layer.size();
-  std::size_t done = 0;
-  for (auto* groups : {&by_role, &by_layer})
-    for (auto& [name, group] : *groups) {
-      if (listener) listener({"divergence", name, done, total, "groups"});
-      ++done;
-      const auto before = known.find ? known.find(name) : std::nullopt;
-      const std::vector<const layer_sensitivity*> list(group.matrices.begin(),
-                                                       group.matrices.end());
-      group.divergence = before ? *before : measure(list);
-      if (!before && known.put) known.put(name, group.divergence);
-    }
-  // Roles decide the sum; layers, whose errors overlap differently, only how it is spread.
-  double role_sum = 0, layer_sum = 0;
-  for (const auto& [name, group] : by_role)
-    if (plan::detail::role_of(group.matrices[0]->name).layer) role_sum += group.divergence;
-  for (const auto& [name, group] : by_layer) layer_sum += group.divergence;
-  for (int round = 0; round < 20; ++round) {
-    if (layer_sum > 0) plan::detail::fit_shares(shares, by_layer, role_sum / layer_sum);
-    plan::detail::fit_shares(shares, by_role, 1);
-  }
-  for (auto& layer : layers)
-    if (!layer.candidates.empty()) plan::detail::set_divergence(layer, shares.at(&layer));
-  if (listener) listener({"divergence", "", total, total, "groups"});
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "../model/gradient_walk.hpp"
+#include "../quantizer/gptq_columns.hpp"
 #include "sensitivity.hpp"
 
 #include <map>
@@ -19,6 +20,10 @@ struct fisher_options {
   std::size_t sequences = 16; ///< of the text's beginning
   std::size_t tokens = 256;   ///< of a sequence
   std::size_t samples = 3;    ///< of labels, a sequence
+  /// Matrices will be encoded by GPTQ with loss_weights: each is charged with the share of the
+  /// error that this leaves, by the ratio of what each column adds once all later ones have adapted
+  /// to it to what it adds when they do not.
+  bool adapted = false;
   unsigned threads = 0;
 };
 
@@ -40,6 +45,7 @@ public:
   /// Tensors that were not estimated count as exact.
   [[nodiscard]] divergence of(const std::map<std::string, format, std::less<>>& formats) const;
   [[nodiscard]] static divergence of(const changes& c);
+  [[nodiscard]] bool is_empty() const noexcept { return all_.empty(); }
 
   void put(const std::string& name, format type, changes c) { all_[name][type] = std::move(c); }
 
@@ -77,11 +83,14 @@ public:
   void matrix(std::size_t sequence, const matrix_gradient& g) override;
   void lookup(std::size_t sequence, const lookup_gradient& g) override;
   void end() override {
-    for (auto& [name, m] : open_) {
-      if (m.bytes.empty() && m.seen == 0) continue;
-      if (m.seen != 0) measure(m);
-      m.bytes.clear();
+    for (auto* m : now_) {
+      if (m->seen != 0) measure(*m);
+      m->bytes.clear();
+      // A tied embedding is still to be looked up.
+      const bool is_open = m->w.name == weights_.embedding().name && m->seen != 0 && !looked_up_;
+      if (!is_open) set_share(*m);
     }
+    now_.clear();
   }
   /// In the order of the file.
   [[nodiscard]] std::vector<layer_sensitivity> result(fisher_estimate* estimate);
@@ -95,11 +104,15 @@ private:
     std::vector<double> input_squares;             ///< [columns], summed over tokens
     std::vector<double> gradient_squares;          ///< [rows], likewise
     std::size_t seen = 0;                          ///< tokens
+    Eigen::MatrixXd gram; ///< of inputs, tokens weighed by their gradients; lower triangle
+    double share = 1;     ///< of the error that is left
     layer_sensitivity layer;
     std::vector<double> expected; ///< of each type: what its error is about proportional to
   };
 
   void open(const named_weight& w);
+  void add_to_gram(weighed_matrix& m, const Eigen::MatrixXd& columns) const;
+  void set_share(weighed_matrix& m) const;
   void measure(weighed_matrix& m);
   void set_divergences(weighed_matrix& m) const;
   [[nodiscard]] std::size_t samples() const { return sequences_.size() * options_.samples; }
@@ -118,13 +131,32 @@ private:
   std::span<const std::vector<std::int32_t>> sequences_;
   std::span<const format> candidates_;
   fisher_options options_;
-  std::map<std::string, weighed_matrix, std::less<>> open_;
+  std::map<std::string, weighed_matrix, std::less<>> all_;
+  std::vector<weighed_matrix*> now_; ///< whose candidates are in memory
+  bool looked_up_ = false;
 };
 
+template <class T>
+void fisher_visitor<T>::add_to_gram(weighed_matrix& m, const Eigen::MatrixXd& columns) const {
+  if (!options_.adapted) return;
+  const serial_products one;
+  if (m.gram.size() == 0) m.gram = Eigen::MatrixXd::Zero(columns.rows(), columns.rows());
+  m.gram.template selfadjointView<Eigen::Lower>().rankUpdate(columns);
+}
+
+template <class T> void fisher_visitor<T>::set_share(weighed_matrix& m) const {
+  if (m.gram.size() == 0) return;
+  const gptq_columns columns(m.gram);
+  const Eigen::ArrayXd own = columns.factor().diagonal().array();
+  m.share = own.square().inverse().sum() / columns.gram().diagonal().sum();
+  m.gram.resize(0, 0);
+}
+
 template <class T> void fisher_visitor<T>::open(const named_weight& w) {
-  const auto [found, is_new] = open_.try_emplace(w.name);
+  const auto [found, is_new] = all_.try_emplace(w.name);
   auto& m = found->second;
   if (!is_new) return; // a tied embedding, as the output matrix before: lookups encode their rows
+  now_.push_back(&m);
   m.w = w;
   const auto& view = w.view;
   const matrix_f values =
@@ -144,7 +176,7 @@ template <class T> void fisher_visitor<T>::open(const named_weight& w) {
 }
 
 template <class T> void fisher_visitor<T>::matrix(std::size_t sequence, const matrix_gradient& g) {
-  auto& m = open_.find(g.name)->second;
+  auto& m = all_.find(g.name)->second;
   const auto rows = static_cast<std::size_t>(g.gradients.cols());
   const std::size_t parts = (rows + fisher_rows - 1) / fisher_rows, types = m.types.size();
   const Eigen::Index tokens = g.inputs.rows(), columns = g.inputs.cols();
@@ -176,13 +208,18 @@ template <class T> void fisher_visitor<T>::matrix(std::size_t sequence, const ma
       for (std::size_t s = 0; s < options_.samples; ++s)
         m.changes[f][sequence * options_.samples + s] +=
             per_token(sequence) * sums[(part * types + f) * options_.samples + s];
+  Eigen::VectorXd token_weights = Eigen::VectorXd::Zero(tokens);
+  for (Eigen::Index i = 0; i < g.gradients.rows(); ++i)
+    token_weights[i % tokens] += double{g.gradients.row(i).squaredNorm()};
+  add_to_gram(m, g.inputs.transpose().template cast<double>() *
+                     token_weights.cwiseSqrt().asDiagonal());
   for (Eigen::Index c = 0; c < columns; ++c)
     m.input_squares[static_cast<std::size_t>(c)] += double{g.inputs.col(c).squaredNorm()};
   m.seen += static_cast<std::size_t>(tokens);
 }
 
 template <class T> void fisher_visitor<T>::lookup(std::size_t sequence, const lookup_gradient& g) {
-  auto& m = open_.find(g.name)->second;
+  auto& m = all_.find(g.name)->second;
   const std::size_t columns = m.w.view.columns, tokens = g.tokens.size();
   std::vector<double> sums(tokens * m.types.size() * options_.samples);
   parallel_for(tokens, options_.threads, [&](std::size_t t) {
@@ -202,6 +239,8 @@ template <class T> void fisher_visitor<T>::lookup(std::size_t sequence, const lo
       }
     }
   });
+  add_to_gram(m, g.gradients.transpose().template cast<double>());
+  looked_up_ = true;
   for (std::size_t t = 0; t < tokens; ++t)
     for (std::size_t f = 0; f < m.types.size(); ++f)
       for (std::size_t s = 0; s < options_.samples; ++s)
@@ -282,9 +321,13 @@ template <class T>
 std::vector<layer_sensitivity> fisher_visitor<T>::result(fisher_estimate* estimate) {
   std::vector<layer_sensitivity> layers;
   const auto take = [&](const named_weight& w) {
-    const auto found = open_.find(w.name);
-    if (found == open_.end()) return;
+    const auto found = all_.find(w.name);
+    if (found == all_.end()) return;
     auto& m = found->second;
+    set_share(m); // where nothing looked it up
+    for (auto& of_format : m.changes)
+      for (double& c : of_format) c *= std::sqrt(m.share);
+    for (double& e : m.expected) e *= m.share;
     set_divergences(m);
     layers.push_back(std::move(m.layer));
     for (std::size_t f = 0; estimate != nullptr && f < m.types.size(); ++f)

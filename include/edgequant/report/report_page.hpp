@@ -12,7 +12,7 @@ namespace edgequant::inline EDGEQUANT_ABI {
 /// What is known besides the report. Sections without data are left out.
 struct report_details {
   const budget_plan* plan = nullptr;           ///< what chose the formats
-  loss_measure measure = loss_measure::output; ///< what the plan minimised
+  loss_measure measure = loss_measure::fisher; ///< what the plan minimised
   /// Tensors whose output error the report does not have are shown with that of plain rounding.
   std::span<const layer_sensitivity> layers = {};
   std::string method = {}; ///< how matrices were rounded, as a person names it
@@ -84,6 +84,13 @@ namespace report::detail {
          html_fact("Budget", format_bytes(plan.budget_bytes),
                    grouped_text(plan.budget_bytes) + " bytes, " + percent_text(used) + " used") +
          html_fact("Predicted loss", short_text(r.loss), loss_name(measure)) +
+         (plan.predicted ? html_fact("Predicted divergence", short_text(plan.predicted->value),
+                                     "± " + short_text(plan.predicted->error) +
+                                         " nats a token, with interactions")
+                         : "") +
+         (plan.measured ? html_fact("Measured divergence", short_text(*plan.measured),
+                                    "nats a token, on text that calibration has not seen")
+                        : "") +
          html_fact("Lower bound", short_text(r.lower_bound),
                    "no plan within the budget does less") +
          html_fact("Gap", certain ? "proven optimal" : short_text(r.gap()),
