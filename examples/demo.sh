@@ -34,7 +34,7 @@ make() {
 }
 make q8_0 --format q8_0
 make q4_0 --format q4_0
-make best --calibration build/calibration.txt --method gptq --budget 1700000 --sensitivity kld
+make best --calibration build/calibration.txt --method gptq --budget 1700000
 for model in "$demo" build/stories-2m-q8_0.gguf build/stories-2m-q4_0.gguf build/stories-2m-best.gguf; do
   echo
   echo "== generate and perplexity: $model, $(wc -c <"$model") bytes"

@@ -118,6 +118,46 @@ TEST(guided_encoding, brings_a_real_model_nearer_to_the_original) {
   EXPECT_LT(divergence(true), 0.8 * divergence(false));
 }
 
+/// Experts are encoded one by one, on the tokens that come to them; the router stays as it is.
+TEST_F(layer_encoding, experts_by_gptq_are_nearer_to_the_original_than_rounded_ones) {
+  for (const char* architecture : {"qwen3moe", "gpt-oss"}) {
+    SCOPED_TRACE(architecture);
+    toy_options o;
+    o.architecture = architecture, o.biases = architecture == std::string("gpt-oss");
+    o.hidden = 64, o.feed_forward = 96, o.kv_heads = 2, o.words = 258, o.experts = 5;
+    o.change_keys = [&](eq::gguf_metadata& keys) {
+      for (const auto& item : source.metadata)
+        if (item.key.starts_with("tokenizer.")) keys.set_entry(item);
+    };
+    write_toy(folder / "toy.gguf", o);
+    const auto text = open().text;
+    const auto toy = eq::open_model(folder / "toy.gguf");
+    options = {};
+    const auto formats = eq::planned_formats(toy, options);
+    EXPECT_EQ(formats.at("blk.0.ffn_gate_inp.weight"), format::f32);
+    const auto divergence = [&](bool gptq) {
+      eq::model_weights weights(eq::read_gguf(folder / "toy.gguf"));
+      eq::encoded_tensors encoded;
+      eq::encode_layers(weights, text, formats, {.gptq = gptq, .options = {.threads = 2}}, encoded);
+      EXPECT_EQ(encoded.find("blk.1.ffn_down_exps.weight") != nullptr, gptq);
+      std::vector<std::vector<std::byte>> rounded;
+      for (const auto& [name, type] : formats)
+        if (encoded.find(name) == nullptr && weights.has_matrix(name)) {
+          const auto w = weights.find_matrix(name);
+          rounded.push_back(eq::encode_matrix(type, eq::scale_rule::mse,
+                                              eq::decode_matrix(w.type, w.data, w.rows, w.columns),
+                                              name));
+          weights.replace(name, {type, w.rows, w.columns, rounded.back().data()});
+        }
+      const eq::model_weights exact(eq::read_gguf(folder / "toy.gguf"));
+      eq::transformer a(weights, 1), b(exact, 1);
+      return eq::score_text(a, text.tokens, {.context = 64, .bos = text.bos}, &b)
+          .from_reference->kl_mean;
+    };
+    EXPECT_LT(divergence(true), 0.8 * divergence(false));
+  }
+}
+
 /// How much tokens count, from the gradients themselves; chunk by chunk, BOS included.
 TEST_F(layer_encoding, loss_weights_are_mean_squares_of_gradients) {
   const auto ready = open();

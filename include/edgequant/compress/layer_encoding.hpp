@@ -7,26 +7,11 @@
 #include "../model/sublayer_matrices.hpp"
 #include "../plan/format_plan.hpp"
 #include "../quantizer/awq.hpp"
-#include "../quantizer/gptq.hpp"
-#include "encoded_tensors.hpp"
-#include "loss_weights.hpp"
+#include "ends_encoding.hpp"
+#include "expert_encoding.hpp"
 #include "residual_compensation.hpp"
 
 namespace edgequant::inline EDGEQUANT_ABI {
-
-/// How the matrices of a layer are rounded.
-struct layer_method {
-  bool awq = false;  ///< columns are scaled first; norms, v and up, with their biases, take
-                     ///< the scales over
-  bool gptq = false; ///< columns make up for each other's errors; else the mse rule alone
-  /// Each matrix, in whatever format, aims at what the original gives on the original's inputs;
-  /// else at what it gives itself on those that the encoded model has.
-  bool compensate = true;
-  /// With gptq: tokens count by what the loss says of them, see loss_weights; and the embedding and
-  /// the output matrix are encoded by GPTQ too.
-  bool guided = true;
-  gptq_options options = {};
-};
 
 /// `rtn`, `gptq`, `awq` or `awq+gptq`; bad_argument for anything else.
 [[nodiscard]] layer_method parse_method(std::string_view name);
@@ -42,25 +27,6 @@ void encode_layers(model_weights& weights, const calibration_text& text,
                    encoded_tensors& encoded, const progress_callback& listener = {});
 
 namespace compression::detail {
-
-/// A matrix with what it is to be and how its errors are weighed, encoded.
-template <class = void>
-[[nodiscard]] encoded_tensors::tensor
-encode_weighed(format type, const matrix_f& m, const Eigen::MatrixXd& gram,
-               const gptq_columns* columns, const layer_method& method, const std::string& name) {
-  const unsigned threads = method.options.threads;
-  std::vector<std::byte> bytes;
-  if (columns != nullptr)
-    bytes = gptq_matrix(type, m, *columns, method.options, name);
-  else
-    bytes = encode_matrix(type, scale_rule::mse, m, name, threads);
-  const double error =
-      output_error(m,
-                   decode_matrix(type, bytes.data(), static_cast<std::size_t>(m.rows()),
-                                 static_cast<std::size_t>(m.cols()), threads),
-                   gram, threads);
-  return {type, std::move(bytes), error};
-}
 
 /// One sublayer on its way into its formats.
 class sublayer_encoder {
@@ -289,76 +255,6 @@ inline void sublayer_encoder::install() {
 
 } // namespace compression::detail
 
-namespace compression::detail {
-
-/// The embedding and the output matrix, which no sublayer has: open where they have a format with
-/// blocks.
-class ends_encoder {
-public:
-  ends_encoder(model_weights& weights, const named_formats& formats, const layer_method& method,
-               const loss_weights& by_loss, encoded_tensors& encoded)
-      : weights_(weights), formats_(formats), method_(method), by_loss_(by_loss),
-        encoded_(encoded) {}
-
-  /// Before the walks begin: all layers see what the encoded embedding gives.
-  template <class = void> void encode_embedding();
-  /// Once they are behind the last layer.
-  template <class = void> void encode_output(layer_walk& walk, layer_walk& original);
-
-private:
-  [[nodiscard]] std::optional<format> open_format(const named_weight& w) const {
-    const auto found = formats_.find(w.name);
-    if (found == formats_.end() || !is_block_format(found->second)) return std::nullopt;
-    return encoded_.find(w.name) == nullptr ? std::optional(found->second) : std::nullopt;
-  }
-  [[nodiscard]] matrix_f values(const named_weight& w) const {
-    return decode_matrix(w.view.type, w.view.data, w.view.rows, w.view.columns,
-                         method_.options.threads);
-  }
-  void install(const named_weight& w) {
-    if (const auto* t = encoded_.find(w.name))
-      weights_.replace(w.name, {t->type, w.view.rows, w.view.columns, t->bytes.data()});
-  }
-
-  model_weights& weights_;
-  const named_formats& formats_;
-  const layer_method& method_;
-  const loss_weights& by_loss_;
-  encoded_tensors& encoded_;
-};
-
-template <class> void ends_encoder::encode_embedding() {
-  const named_weight w = weights_.embedding();
-  const auto type = open_format(w);
-  if (type && by_loss_.embedding_gram().size() != 0) {
-    const gptq_columns columns(by_loss_.embedding_gram(), method_.options.damping);
-    encoded_.put(w.name, encode_weighed(*type, values(w), by_loss_.embedding_gram(), &columns,
-                                        method_, w.name));
-  }
-  install(w);
-}
-
-template <class> void ends_encoder::encode_output(layer_walk& walk, layer_walk& original) {
-  const named_weight w = weights_.output();
-  if (w.name == weights_.embedding().name) return;
-  const auto type = open_format(w);
-  const std::span<const float> token_weights = by_loss_.of(w.name);
-  if (type && !token_weights.empty()) {
-    const auto sums = measure_compensation(walk, original, sublayer_end::in, {&token_weights, 1},
-                                           method_.options.threads)[0];
-    const matrix_f exact = values(w);
-    const matrix_f m = method_.compensate ? compensated(exact, exact, sums, method_.options.damping,
-                                                        method_.options.threads)
-                                          : exact;
-    const Eigen::MatrixXd gram = gram_of(sums);
-    const gptq_columns columns(gram, method_.options.damping);
-    encoded_.put(w.name, encode_weighed(*type, m, gram, &columns, method_, w.name));
-  }
-  install(w);
-}
-
-} // namespace compression::detail
-
 template <class>
 void encode_layers(model_weights& weights, const calibration_text& text,
                    const named_formats& formats, const layer_method& method,
@@ -367,7 +263,11 @@ void encode_layers(model_weights& weights, const calibration_text& text,
   const unsigned threads = method.options.threads;
   const model_weights exact(weights.file());
   loss_weights by_loss;
-  if (method.gptq && method.guided)
+  const bool is_open = std::any_of(formats.begin(), formats.end(), [&](const auto& item) {
+    return is_block_format(item.second) && weights.has_matrix(item.first) &&
+           encoded.find(item.first) == nullptr;
+  });
+  if (method.gptq && method.guided && is_open)
     by_loss = measure_loss_weights(weights, text, threads, listener);
   const std::size_t steps = 2 * weights.layers().size() + 2;
   const auto tell = [&](const std::string& name, std::size_t done) {
@@ -383,6 +283,15 @@ void encode_layers(model_weights& weights, const calibration_text& text,
     if (part.is_open())
       part.encode(walk, original, [&](const std::string& name) { tell(name, done); });
     part.install();
+    if (walk.part() == sublayer::feed_forward) {
+      compression::detail::expert_encoder experts(weights, walk.layer(), formats, method, by_loss,
+                                                  encoded);
+      if (experts.is_open()) {
+        tell(weights.layers()[walk.layer()].down.name, done);
+        experts.encode(walk);
+      }
+      experts.install();
+    }
     walk.advance();
     original.advance();
   }

@@ -97,13 +97,15 @@ private:
 template <class>
 loss_weights measure_loss_weights(const model_weights& weights, const calibration_text& text,
                                   unsigned threads, const progress_callback& listener) {
-  constexpr std::size_t most_tokens = 8192; // whose hidden states are in memory
+  constexpr std::size_t together = 8192; // tokens whose hidden states are in memory, about
   std::vector<std::vector<std::int32_t>> chunks;
   std::size_t total = 0;
   for_each_chunk(text.tokens, chunk_context(weights, text), text.bos, [&](auto chunk, std::size_t) {
     chunks.emplace_back(chunk.begin(), chunk.end());
     total += chunk.size();
   });
+  const std::size_t parts = std::max<std::size_t>(1, total / together);
+  const std::size_t most_tokens = (total + parts - 1) / parts;
   loss_weights result;
   std::size_t done = 0;
   for (std::size_t begin = 0, end = 0; begin < chunks.size(); begin = end) {

@@ -20,13 +20,18 @@ using named_formats = std::map<std::string, format, std::less<>>;
   return type == format::i8 || type == format::i16 || type == format::i32 || type == format::i64;
 }
 
+/// The matrix that chooses experts: small, and what it decides has no middle.
+[[nodiscard]] constexpr bool is_router(std::string_view name) noexcept {
+  return name.ends_with(".ffn_gate_inp.weight");
+}
+
 /// What a tensor of so many dimensions, stored as `stored`, becomes in a file of `type`: integers
-/// stay, 1-D tensors (norms, biases) become f32, and below 8 bits a weight token_embd.weight and
-/// output.weight become q8_0, or q6_K beside formats of super-blocks.
+/// stay, 1-D tensors (norms, biases) and routers become f32, and below 8 bits a weight
+/// token_embd.weight and output.weight become q8_0, or q6_K beside formats of super-blocks.
 [[nodiscard]] constexpr format default_format(std::string_view name, std::size_t dimensions,
                                               format stored, format type) noexcept {
   if (is_integer(stored)) return stored;
-  if (dimensions == 1) return format::f32;
+  if (dimensions == 1 || is_router(name)) return format::f32;
   const bool large_vocabulary = name == "token_embd.weight" || name == "output.weight";
   const auto& row = info_of(type);
   if (!large_vocabulary || row.block_bytes >= row.block_length) return type;

@@ -41,9 +41,9 @@ struct layer_sensitivity {
 
 /// Formats that sensitivity is asked for unless the caller names others: from small to large, of
 /// formats of one size the one of least error. Stock llama.cpp of 2024 opens them all.
-inline constexpr format default_candidates[] = {format::q2_k,   format::q3_k, format::iq4_xs,
-                                                format::iq4_nl, format::q4_k, format::q5_0,
-                                                format::q5_k,   format::q6_k, format::q8_0};
+inline constexpr format default_candidates[] = {
+    format::q2_k, format::q3_k, format::iq4_xs, format::iq4_nl, format::q4_k, format::q4_1,
+    format::q5_0, format::q5_k, format::q5_1,   format::q6_k,   format::q8_0};
 
 /// Sensitivity of one matrix. `inputs`: statistics of what it multiplies, with their Gram matrix;
 /// without a Gram matrix the output error is the column error, and without inputs the weight error.

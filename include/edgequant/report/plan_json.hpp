@@ -11,10 +11,12 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// One object: budget_bytes, file_bytes, loss, lower_bound, proven, and tensors: name, format,
-/// shape, kurtosis, and for each candidate format, bytes, weight_error, column_error, output_error,
-/// kl (nats, null where it was not measured); rank_correlation: how well each error ranks the
-/// tensors in their measured candidate by the measured divergence (Spearman), null without it.
+/// One object: budget_bytes, file_bytes, loss, lower_bound, proven, predicted_divergence (value and
+/// error) and measured_divergence (both in nats a token, null where not known), and tensors: name,
+/// format, shape, kurtosis, and for each candidate format, bytes, weight_error, column_error,
+/// output_error, kl (nats, null where it was not measured); rank_correlation: how well each error
+/// ranks the tensors in their measured candidate by the measured divergence (Spearman), null
+/// without it.
 [[nodiscard]] nlohmann::json to_json(const budget_plan& plan,
                                      std::span<const layer_sensitivity> layers);
 
@@ -60,11 +62,17 @@ inline nlohmann::json to_json(const budget_plan& plan, std::span<const layer_sen
                        {"kurtosis", layer.kurtosis},
                        {"candidates", std::move(candidates)}});
   }
+  json predicted = nullptr, measured = nullptr;
+  if (plan.predicted)
+    predicted = {{"value", plan.predicted->value}, {"error", plan.predicted->error}};
+  if (plan.measured) measured = *plan.measured;
   return {{"budget_bytes", plan.budget_bytes},
           {"file_bytes", plan.file_bytes},
           {"loss", plan.result.loss},
           {"lower_bound", plan.result.lower_bound},
           {"proven", plan.result.proven},
+          {"predicted_divergence", std::move(predicted)},
+          {"measured_divergence", std::move(measured)},
           {"rank_correlation", report::detail::rank_correlations(layers)},
           {"tensors", std::move(tensors)}};
 }
