@@ -112,6 +112,28 @@ TEST_F(plans, inner_products_follow_their_definition) {
             "calibration text: no tokens");
 }
 
+/// An embedding that is not the output matrix is looked up alone: its rows cost by their tokens.
+TEST_F(plans, an_embedding_of_its_own_is_weighed_too) {
+  toy_options o;
+  o.hidden = 64, o.feed_forward = 96, o.words = 258, o.own_output = true;
+  o.change_keys = [&](eq::gguf_metadata& keys) {
+    for (const auto& item : source.metadata)
+      if (item.key.starts_with("tokenizer.")) keys.set_entry(item);
+  };
+  write_toy(folder / "own.gguf", o);
+  const eq::model_weights weights(eq::read_gguf(folder / "own.gguf"));
+  const auto layers =
+      eq::analyze_by_gradients(weights, open().text, three, {.sequences = 3, .tokens = 40});
+  EXPECT_EQ(layers.front().name, "token_embd.weight");
+  EXPECT_EQ(layers.back().name, "output.weight");
+  for (const auto* layer : {&layers.front(), &layers.back()})
+    for (const auto& c : layer->candidates) {
+      EXPECT_GT(*c.kl, 0) << layer->name;
+      EXPECT_GT(c.weight_error, 0) << layer->name;
+      EXPECT_GT(c.output_error, 0) << layer->name;
+    }
+}
+
 /// What GPTQ leaves is a share of what rounding does.
 TEST_F(plans, errors_that_adapt_are_smaller) {
   const auto ready = open();

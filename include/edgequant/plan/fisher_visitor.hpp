@@ -27,7 +27,7 @@ public:
   void lookup(std::size_t sequence, const lookup_gradient& g) override;
   void end() override {
     for (auto* m : now_) {
-      if (m->seen != 0) measure(*m);
+      measure(*m);
       m->bytes.clear();
       // A tied embedding is still to be looked up.
       const bool is_open = m->w.name == weights_.embedding().name && m->seen != 0 && !looked_up_;
@@ -226,11 +226,13 @@ template <class T> void fisher_visitor<T>::measure(weighed_matrix& m) {
     t.weight += all[i].weight, t.column += all[i].column, t.both += all[i].both;
   }
   m.expected.clear();
+  const bool has_inputs = total[types].column > 0; // rows that are looked up have none
   for (std::size_t f = 0; f < types; ++f) {
     auto& c = m.layer.candidates[f];
     c.weight_error = error_ratio(total[f].weight, total[types].weight);
-    c.column_error = c.output_error = error_ratio(total[f].column, total[types].column);
-    m.expected.push_back(total[f].both);
+    c.column_error = c.output_error =
+        has_inputs ? error_ratio(total[f].column, total[types].column) : c.weight_error;
+    m.expected.push_back(total[f].both > 0 ? total[f].both : total[f].weight);
   }
   if (types != 0) m.layer.sensitivity = m.layer.measured().output_error;
 }
