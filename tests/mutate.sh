@@ -109,7 +109,7 @@ mutate "long factors one token early" model/weights.hpp 'tokens > shape_.origina
 mutate "keys are turned and queries are not" model/transformer_attention.hpp 'turn_heads(queries, shape.heads);' ''
 mutate "values are turned and not turned back" model/transformer_attention.hpp 'turn_heads(mixed_.data() + token' 'if (count == 0) turn_heads(mixed_.data() + token'
 mutate "4-bit keys share the first scale" model/kv_head.hpp 'block.scales + g * tokens + at' 'block.scales + at'
-mutate "gradients of norms without their second term" model/gradient_formulas.hpp ' - x[i] * pull' ''
+mutate "gradients of norms without their second term" model/gradient_formulas.hpp ' - x[i] * projection' ''
 mutate "gradients of attention without the sum of its softmax" model/backward_attention.hpp '(score_gradient.row(t).array() - mean)' 'score_gradient.row(t).array()'
 mutate "gradients pass a cap unchanged" model/backward_attention.hpp 'score_gradient.array() *=' '(void)'
 mutate "gradients of routes without the sum of their softmax" model/backward_feed_forward.hpp '(weight_gradient.row(i).array() - mean)' 'weight_gradient.row(i).array()'

@@ -143,7 +143,7 @@ private:
   layer_method method_;
   encoded_tensors encoded_;
   column_importance importance_;
-  fisher_estimate estimate_;
+  fisher_estimate products_;
   std::vector<std::string> notes_;
   quantize_model_result result_;
 };
@@ -287,7 +287,7 @@ template <class> void quantize_model_job::weigh_by_gradients(calibrated_model& m
   result_.layers =
       analyze_by_gradients(model.weights, model.text, options_.candidates,
                            {.adapted = method_.gptq && method_.guided, .threads = options_.threads},
-                           &estimate_, listener_);
+                           &products_, listener_);
   for (const auto& layer : result_.layers)
     for (const auto& c : layer.candidates) known.put(key(layer, c), *c.kl);
 }
@@ -308,10 +308,7 @@ template <class> void quantize_model_job::plan_for(calibrated_model& model) {
   }
   result_.plan = plan_for_budget(source_, settings_, result_.layers, limits);
   settings_.exact = result_.plan->formats;
-  if (!estimate_.is_empty()) {
-    const auto all = estimate_.of(result_.plan->formats);
-    result_.plan->predicted = predicted_divergence{all.value, all.error};
-  }
+  if (!products_.is_empty()) result_.plan->predicted = products_.of(result_.plan->formats);
 }
 
 template <class> void quantize_model_job::encode(calibrated_model& model) {

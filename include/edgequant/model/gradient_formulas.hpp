@@ -21,10 +21,11 @@ inline void normalize_backwards(const float* x, std::size_t n, const float* weig
   }
   const double length = static_cast<double>(n);
   const double r = 1 / std::sqrt(square / length + double{epsilon});
-  const float factor = static_cast<float>(r), pull = static_cast<float>(along * r * r * r / length);
+  const float factor = static_cast<float>(r);
+  const float projection = static_cast<float>(along * r * r * r / length);
   for (std::size_t i = 0; i < n; ++i) {
     if (weight_gradient != nullptr) weight_gradient[i] += double{gradient[i]} * double{x[i]} * r;
-    gradient[i] = gradient[i] * weight[i] * factor - x[i] * pull;
+    gradient[i] = gradient[i] * weight[i] * factor - x[i] * projection;
   }
 }
 

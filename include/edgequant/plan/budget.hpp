@@ -4,6 +4,7 @@
 
 #include "../core/checked.hpp"
 #include "../core/number_parse.hpp"
+#include "../metric/text_score.hpp"
 #include "format_plan.hpp"
 #include "mixed_precision.hpp"
 #include "sensitivity.hpp"
@@ -52,19 +53,14 @@ struct budget_options {
   search_limits limits = {};
 };
 
-/// In nats a token, with its standard error.
-struct predicted_divergence {
-  double value = 0, error = 0;
-};
-
 struct budget_plan {
   named_formats formats;     ///< of every tensor that was weighed
   format main = format::f32; ///< of most weights
   std::vector<choice_group> groups;
   assignment result; ///< of groups; costs are bytes in the file, padding included
   std::uint64_t budget_bytes = 0, file_bytes = 0; ///< of the whole file: at most, and as planned
-  /// Of the whole model, interactions of its tensors included, where gradients say it.
-  std::optional<predicted_divergence> predicted = {};
+  /// Nats a token of the whole model, interactions of its tensors included, where gradients say it.
+  std::optional<estimate> predicted = {};
   std::optional<double> measured = {}; ///< nats a token, on held-out tokens
 };
 

@@ -7,6 +7,7 @@
 /// for the labels.
 #pragma once
 
+#include "../metric/text_score.hpp"
 #include "../model/gradient_walk.hpp"
 #include "sensitivity.hpp"
 
@@ -32,17 +33,13 @@ public:
   /// nats a token. [samples]
   using changes = std::vector<double>;
 
-  /// An estimate and its standard error, in nats a token.
-  struct divergence {
-    double value = 0, error = 0;
-  };
-
   /// bad_argument for a tensor or format that was not estimated.
   [[nodiscard]] const changes& of(const std::string& name, format type) const;
   /// Of the model with some tensors in these formats, the interactions of their errors included.
   /// Tensors that were not estimated count as exact.
-  [[nodiscard]] divergence of(const std::map<std::string, format, std::less<>>& formats) const;
-  [[nodiscard]] static divergence of(const changes& c);
+  [[nodiscard]] estimate of(const std::map<std::string, format, std::less<>>& formats) const;
+  /// In nats a token, with its standard error.
+  [[nodiscard]] static estimate of(const changes& c);
   [[nodiscard]] bool is_empty() const noexcept { return all_.empty(); }
 
   void put(const std::string& name, format type, changes c) { all_[name][type] = std::move(c); }
@@ -55,14 +52,14 @@ private:
 /// divergence of every candidate; matrices are rounded by the mse rule. A tied embedding pays for
 /// both of its uses. The divergence of a candidate is drawn towards what the tensor's other
 /// candidates say of it, as far as their differences are within the noise of the samples.
-/// `estimate`, if not null, receives the inner products. Errors of analyze_sensitivity();
+/// `products`, if not null, receives the inner products. Errors of analyze_sensitivity();
 /// bad_argument for a text without tokens. Memory: the candidates of one sublayer, and what
 /// walk_gradients() says.
 template <class = void>
 [[nodiscard]] std::vector<layer_sensitivity>
 analyze_by_gradients(const model_weights& weights, const calibration_text& text,
                      std::span<const format> candidates, const fisher_options& options,
-                     fisher_estimate* estimate = nullptr, const progress_callback& listener = {});
+                     fisher_estimate* products = nullptr, const progress_callback& listener = {});
 
 inline const fisher_estimate::changes& fisher_estimate::of(const std::string& name,
                                                            format type) const {
@@ -73,7 +70,7 @@ inline const fisher_estimate::changes& fisher_estimate::of(const std::string& na
        "its divergence in " + std::string(name_of(type)) + " was not estimated");
 }
 
-inline fisher_estimate::divergence fisher_estimate::of(const changes& c) {
+inline estimate fisher_estimate::of(const changes& c) {
   const double count = static_cast<double>(std::max<std::size_t>(1, c.size()));
   double mean = 0, square = 0;
   for (const double x : c) mean += x * x / 2 / count;
@@ -81,7 +78,7 @@ inline fisher_estimate::divergence fisher_estimate::of(const changes& c) {
   return {mean, std::sqrt(square / std::max(1.0, count - 1))};
 }
 
-inline fisher_estimate::divergence
+inline estimate
 fisher_estimate::of(const std::map<std::string, format, std::less<>>& formats) const {
   changes sum;
   for (const auto& [name, type] : formats) {

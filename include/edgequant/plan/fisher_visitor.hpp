@@ -36,7 +36,7 @@ public:
     now_.clear();
   }
   /// In the order of the file.
-  [[nodiscard]] std::vector<layer_sensitivity> result(fisher_estimate* estimate);
+  [[nodiscard]] std::vector<layer_sensitivity> result(fisher_estimate* products);
 
 private:
   struct weighed_matrix {
@@ -263,7 +263,7 @@ template <class T> void fisher_visitor<T>::set_divergences(weighed_matrix& m) co
 }
 
 template <class T>
-std::vector<layer_sensitivity> fisher_visitor<T>::result(fisher_estimate* estimate) {
+std::vector<layer_sensitivity> fisher_visitor<T>::result(fisher_estimate* products) {
   std::vector<layer_sensitivity> layers;
   const auto take = [&](const named_weight& w) {
     const auto found = all_.find(w.name);
@@ -275,8 +275,8 @@ std::vector<layer_sensitivity> fisher_visitor<T>::result(fisher_estimate* estima
     for (double& e : m.expected) e *= m.share;
     set_divergences(m);
     layers.push_back(std::move(m.layer));
-    for (std::size_t f = 0; estimate != nullptr && f < m.types.size(); ++f)
-      estimate->put(w.name, m.types[f], std::move(m.changes[f]));
+    for (std::size_t f = 0; products != nullptr && f < m.types.size(); ++f)
+      products->put(w.name, m.types[f], std::move(m.changes[f]));
   };
   if (weights_.output().name != weights_.embedding().name) take(weights_.embedding());
   for (const auto& layer : weights_.layers()) layer_weights::for_each_matrix(layer, take);
@@ -290,14 +290,14 @@ template <class>
 std::vector<layer_sensitivity>
 analyze_by_gradients(const model_weights& weights, const calibration_text& text,
                      std::span<const format> candidates, const fisher_options& options,
-                     fisher_estimate* estimate, const progress_callback& listener) {
+                     fisher_estimate* products, const progress_callback& listener) {
   if (text.tokens.empty()) fail(error_code::bad_argument, "calibration text", "no tokens");
   const auto sequences = gradient_sequences(text, options.sequences,
                                             std::min(options.tokens, weights.shape().context));
   plan::detail::fisher_visitor<void> visitor(weights, sequences, candidates, options);
   walk_gradients(weights, sequences, {.samples = options.samples, .threads = options.threads},
                  visitor, listener);
-  return visitor.result(estimate);
+  return visitor.result(products);
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI
