@@ -124,12 +124,8 @@ TEST_F(layer_encoding, experts_by_gptq_are_nearer_to_the_original_than_rounded_o
     SCOPED_TRACE(architecture);
     toy_options o;
     o.architecture = architecture, o.biases = architecture == std::string("gpt-oss");
-    o.hidden = 64, o.feed_forward = 96, o.kv_heads = 2, o.words = 258, o.experts = 5;
-    o.change_keys = [&](eq::gguf_metadata& keys) {
-      for (const auto& item : source.metadata)
-        if (item.key.starts_with("tokenizer.")) keys.set_entry(item);
-    };
-    write_toy(folder / "toy.gguf", o);
+    o.experts = 5;
+    write_toy(folder / "toy.gguf", speaking(o));
     const auto text = open().text;
     const auto toy = eq::open_model(folder / "toy.gguf");
     options = {};
@@ -158,22 +154,130 @@ TEST_F(layer_encoding, experts_by_gptq_are_nearer_to_the_original_than_rounded_o
   }
 }
 
+/// The first matrix of an expert as GPTQ has it on the tokens that the router sends there, each by
+/// its weight in the loss and the square of its weight among the token's experts.
+TEST_F(layer_encoding, an_expert_is_encoded_on_its_own_tokens) {
+  toy_options o;
+  o.architecture = "qwen3moe", o.experts = 5;
+  write_toy(folder / "toy.gguf", speaking(o));
+  const auto text = open().text;
+  eq::model_weights weights(eq::read_gguf(folder / "toy.gguf"));
+  const auto by_loss = eq::measure_loss_weights(weights, text, 1);
+  const auto toy = eq::open_model(folder / "toy.gguf");
+  options = {};
+  const auto formats = eq::planned_formats(toy, options);
+  const eq::layer_method method{.gptq = true, .options = {.threads = 1}};
+  eq::encoded_tensors encoded;
+  eq::layer_walk walk(weights, text.tokens, text.bos, 64, 1);
+  walk.advance();
+  eq::compression::detail::expert_encoder(weights, 0, formats, method, by_loss, encoded)
+      .encode(walk);
+  const auto& layer = weights.layers()[0];
+  const auto values = [](const eq::weight_view& w) {
+    return eq::decode_matrix(w.type, w.data, w.rows, w.columns);
+  };
+  const eq::matrix_f router = values(layer.router.view);
+  const auto token_weights = by_loss.of("blk.0.ffn_down_exps.weight");
+  constexpr std::size_t expert = 2;
+  const auto different = [&](bool weighed) {
+    Eigen::MatrixXd gram = Eigen::MatrixXd::Zero(64, 64);
+    std::size_t token = 0;
+    for (std::size_t chunk = 0; chunk < walk.chunks(); ++chunk) {
+      const auto x = walk.inputs(chunk, eq::sublayer_end::in);
+      for (std::size_t t = 0; t < x.size() / 64; ++t, ++token) {
+        const Eigen::VectorXf n = Eigen::Map<const Eigen::VectorXf>(x.data() + t * 64, 64);
+        const Eigen::VectorXf logits = router * n;
+        std::size_t larger = 0; // two experts a token
+        float sum = 0;
+        for (Eigen::Index e = 0; e < 5; ++e) larger += logits[e] > logits[expert];
+        if (larger > 1) continue;
+        Eigen::VectorXf sorted = logits;
+        std::sort(sorted.begin(), sorted.end(), std::greater<>());
+        sum = std::exp(sorted[0]) + std::exp(sorted[1]);
+        const double share = double{std::exp(logits[expert]) / sum};
+        const double w = weighed ? double{token_weights[token]} * share * share : 1;
+        gram += w * (n * n.transpose()).cast<double>();
+      }
+    }
+    const eq::gptq_columns columns(gram, method.options.damping);
+    const auto part = eq::rows_of(layer.feed_forward_inputs[0].view, expert * 96, 96);
+    const auto bytes = eq::gptq_matrix(format::q4_0, values(part), columns, method.options, "w");
+    const auto& all = encoded.find("blk.0.ffn_gate_exps.weight")->bytes;
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < bytes.size(); ++i)
+      count += bytes[i] != all[expert * bytes.size() + i];
+    return static_cast<double>(count) / static_cast<double>(bytes.size());
+  };
+  EXPECT_LT(different(true), 0.02); // sums in another order may move a code
+  EXPECT_GT(different(false), 0.05);
+}
+
+/// An output matrix of its own is encoded last.
+TEST_F(layer_encoding, an_output_matrix_by_gptq_is_better_than_rounded) {
+  toy_options o;
+  o.own_output = true;
+  write_toy(folder / "toy.gguf", speaking(o));
+  const auto text = open().text;
+  options = {}, options.type = format::q8_0, options.keep = {eq::parse_keep("^output\\.weight=q4_0")};
+  const auto formats = eq::planned_formats(eq::open_model(folder / "toy.gguf"), options);
+  eq::model_weights weights(eq::read_gguf(folder / "toy.gguf"));
+  eq::encoded_tensors encoded;
+  eq::encode_layers(weights, text, formats, {.gptq = true, .options = {.threads = 1}}, encoded);
+  const auto* t = encoded.find("output.weight");
+  ASSERT_NE(t, nullptr);
+  const eq::model_weights exact(eq::read_gguf(folder / "toy.gguf"));
+  const auto w = exact.output().view;
+  const auto rounded = eq::encode_matrix(format::q4_0, eq::scale_rule::mse,
+                                         eq::decode_matrix(w.type, w.data, w.rows, w.columns), "o");
+  const auto divergence = [&](const std::vector<std::byte>& bytes) {
+    weights.replace("output.weight", {format::q4_0, w.rows, w.columns, bytes.data()});
+    eq::transformer a(weights, 1), b(exact, 1);
+    return eq::score_text(a, text.tokens, {.context = 64, .bos = text.bos}, &b)
+        .from_reference->kl_mean;
+  };
+  EXPECT_LT(divergence(t->bytes), 0.8 * divergence(rounded));
+}
+
 /// How much tokens count, from the gradients themselves; chunk by chunk, BOS included.
-TEST_F(layer_encoding, loss_weights_are_mean_squares_of_gradients) {
-  const auto ready = open();
+TEST_F(layer_encoding, loss_weights_are_squares_of_gradients) {
+  auto ready = open();
+  ready.text.context = 40; // several chunks
   const auto weights = eq::measure_loss_weights(ready.weights, ready.text, 2);
-  std::size_t total = 0;
-  eq::for_each_chunk(ready.text.tokens, eq::chunk_context(ready.weights, ready.text),
-                     ready.text.bos, [&](auto chunk, std::size_t) { total += chunk.size(); });
+  std::vector<std::vector<std::int32_t>> chunks;
+  eq::for_each_chunk(ready.text.tokens, 40, ready.text.bos, [&](auto chunk, std::size_t) {
+    chunks.emplace_back(chunk.begin(), chunk.end());
+  });
+  struct squares : eq::gradient_visitor {
+    std::map<std::string, std::map<std::size_t, std::vector<double>>> of; // by sequence
+    Eigen::MatrixXd embedding = Eigen::MatrixXd::Zero(64, 64);
+    void matrix(std::size_t sequence, const eq::matrix_gradient& g) override {
+      for (Eigen::Index t = 0; t < g.gradients.rows(); ++t) {
+        const double square = double{g.gradients.row(t).squaredNorm()};
+        of[std::string(g.name)][sequence].push_back(square);
+        const Eigen::VectorXd x = g.inputs.row(t).transpose().cast<double>();
+        if (g.name == "token_embd.weight") embedding += square * x * x.transpose();
+      }
+    }
+    void lookup(std::size_t, const eq::lookup_gradient& g) override {
+      const Eigen::MatrixXd rows = g.gradients.cast<double>();
+      embedding += rows.transpose() * rows;
+    }
+  } walk;
+  eq::walk_gradients(ready.weights, chunks, {}, walk); // one label a token, the same seed
   for (const char* matrix : {"blk.0.attn_v.weight", "blk.1.ffn_down.weight", "token_embd.weight"}) {
+    std::vector<double> expected;
+    double sum = 0;
+    for (const auto& [sequence, list] : walk.of.at(matrix))
+      for (const double x : list) expected.push_back(x), sum += x;
     const auto list = weights.of(matrix);
-    ASSERT_EQ(list.size(), total) << matrix;
-    EXPECT_GT(*std::min_element(list.begin(), list.end()), 0) << matrix;
+    ASSERT_EQ(list.size(), expected.size()) << matrix;
+    for (std::size_t i = 0; i < list.size(); ++i)
+      EXPECT_NEAR(list[i], expected[i] * static_cast<double>(list.size()) / sum, 1e-4 * list[i]);
   }
   EXPECT_TRUE(weights.of("blk.0.attn_norm.weight").empty());
   // Tied: lookups, and what the output matrix reads.
-  EXPECT_EQ(weights.embedding_gram().rows(), 64);
-  EXPECT_GT(weights.embedding_gram().trace(), 0);
+  const Eigen::MatrixXd gram = weights.embedding_gram().selfadjointView<Eigen::Lower>();
+  EXPECT_TRUE(gram.isApprox(walk.embedding, 1e-4));
 }
 
 TEST_F(layer_encoding, gives_the_same_bytes_on_any_threads) {
@@ -192,18 +296,14 @@ TEST_F(layer_encoding, gives_the_same_bytes_on_any_threads) {
 TEST_F(layer_encoding, scales_cancel) {
   for (const int biases : {0, 1, 2}) { // none, those of q, k and v, all
     toy_options o;
-    o.hidden = 64, o.feed_forward = 96, o.kv_heads = 2, o.words = 258, o.biases = biases != 0;
+    o.biases = biases != 0;
     if (biases == 2) o.other_biases = {"attn_output", "ffn_gate", "ffn_up", "ffn_down"};
-    o.change_keys = [&](eq::gguf_metadata& keys) {
-      for (const auto& item : source.metadata)
-        if (item.key.starts_with("tokenizer.")) keys.set_entry(item);
-    };
     o.change_tensor = [](eq::tensor_info& t, std::vector<float>& values) {
       if (t.name.ends_with("norm.weight"))
         for (std::size_t i = 0; i < values.size(); i += 7) values[i] *= 20; // outliers
       return true;
     };
-    write_toy(model, o);
+    write_toy(model, speaking(o));
     source = eq::open_model(model);
     options.type = format::q8_0;
     const auto divergence = [&](const char* method) {
@@ -238,12 +338,7 @@ TEST_F(layer_encoding, scales_cancel_in_every_architecture) {
     SCOPED_TRACE(row.name);
     toy_options o;
     o.architecture = row.name, o.biases = row.qkv_bias;
-    o.hidden = 64, o.feed_forward = 96, o.kv_heads = 2, o.words = 258;
-    o.change_keys = [&](eq::gguf_metadata& keys) {
-      for (const auto& item : source.metadata)
-        if (item.key.starts_with("tokenizer.")) keys.set_entry(item);
-    };
-    write_toy(folder / "toy.gguf", o);
+    write_toy(folder / "toy.gguf", speaking(o));
     const auto tokens = open().text;
     const auto toy = eq::open_model(folder / "toy.gguf");
     options.type = format::q8_0;
@@ -276,17 +371,13 @@ TEST_F(layer_encoding, biases_are_scaled_like_their_rows) {
   toy_options o;
   o.hidden = 64, o.feed_forward = 96, o.kv_heads = 4, o.words = 258, o.biases = true;
   o.other_biases = {"ffn_up", "ffn_gate"};
-  o.change_keys = [&](eq::gguf_metadata& keys) {
-    for (const auto& item : source.metadata)
-      if (item.key.starts_with("tokenizer.")) keys.set_entry(item);
-  };
   o.change_tensor = [](eq::tensor_info& t, std::vector<float>& values) {
     if (t.name.ends_with("ffn_up.weight") || t.name.ends_with("attn_v.weight"))
       for (std::size_t i = 0; i < values.size(); ++i) // some rows with large outputs
         if (i / 64 % 9 == 0) values[i] *= 8;
     return true;
   };
-  write_toy(model, o);
+  write_toy(model, speaking(o));
   source = eq::open_model(model);
   options.keep = {};
   const auto exact = open();

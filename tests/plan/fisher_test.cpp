@@ -115,12 +115,8 @@ TEST_F(plans, inner_products_follow_their_definition) {
 /// An embedding that is not the output matrix is looked up alone: its rows cost by their tokens.
 TEST_F(plans, an_embedding_of_its_own_is_weighed_too) {
   toy_options o;
-  o.hidden = 64, o.feed_forward = 96, o.words = 258, o.own_output = true;
-  o.change_keys = [&](eq::gguf_metadata& keys) {
-    for (const auto& item : source.metadata)
-      if (item.key.starts_with("tokenizer.")) keys.set_entry(item);
-  };
-  write_toy(folder / "own.gguf", o);
+  o.own_output = true;
+  write_toy(folder / "own.gguf", speaking(o));
   const eq::model_weights weights(eq::read_gguf(folder / "own.gguf"));
   const auto layers =
       eq::analyze_by_gradients(weights, open().text, three, {.sequences = 3, .tokens = 40});
@@ -132,6 +128,59 @@ TEST_F(plans, an_embedding_of_its_own_is_weighed_too) {
       EXPECT_GT(c.weight_error, 0) << layer->name;
       EXPECT_GT(c.output_error, 0) << layer->name;
     }
+}
+
+/// Log ratios of 0.2 and -0.2 have a variance of 0.08: of 25 samples that is the noise itself, of
+/// 100 it is four times the noise, 0.02, so that three quarters of each difference are kept.
+TEST(fisher, estimates_are_drawn_together_as_far_as_noise_explains) {
+  const double expected[] = {1, 4, 1};
+  const double up = std::exp(0.2), down = std::exp(-0.2);
+  std::vector<double> estimates{up, 4 * down, 0};
+  eq::plan::detail::draw_together(estimates, expected, 25);
+  EXPECT_NEAR(estimates[0], 1, 1e-12);
+  EXPECT_NEAR(estimates[1], 4, 1e-12);
+  EXPECT_EQ(estimates[2], 0);
+  estimates = {up, 4 * down, 0};
+  eq::plan::detail::draw_together(estimates, expected, 100);
+  EXPECT_NEAR(estimates[0], std::exp(0.15), 1e-12);
+  EXPECT_NEAR(estimates[1], 4 * std::exp(-0.15), 1e-12);
+  estimates = {up};
+  eq::plan::detail::draw_together(estimates, std::span(expected).first(1), 25);
+  EXPECT_EQ(estimates[0], up);
+}
+
+/// What rounding each column costs once all later ones have adapted to it, which is its Schur
+/// complement in the Gram matrix of them, over its own diagonal.
+double share_left(const eq::calibrated_model& ready, const std::string& name) {
+  struct summing : eq::gradient_visitor {
+    std::string name;
+    Eigen::MatrixXd gram;
+    void matrix(std::size_t, const eq::matrix_gradient& g) override {
+      if (g.name != name) return;
+      if (gram.size() == 0) gram = Eigen::MatrixXd::Zero(g.inputs.cols(), g.inputs.cols());
+      const Eigen::MatrixXd x = g.inputs.cast<double>();
+      for (Eigen::Index i = 0; i < g.gradients.rows(); ++i) {
+        const Eigen::Index t = i % x.rows();
+        gram += double{g.gradients.row(i).squaredNorm()} * x.row(t).transpose() * x.row(t);
+      }
+    }
+  } walk;
+  walk.name = name;
+  eq::walk_gradients(ready.weights, eq::gradient_sequences(ready.text, 4, 50), {.samples = 3},
+                     walk);
+  const eq::gptq_columns columns(walk.gram); // for the damping and the order
+  const auto& h = columns.gram();
+  const auto& order = columns.order();
+  double left = 0;
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    const std::vector<Eigen::Index> later(order.begin() + static_cast<std::ptrdiff_t>(i) + 1,
+                                          order.end());
+    const Eigen::MatrixXd others = h(later, later);
+    const Eigen::VectorXd mixed = h(later, order[i]);
+    left += h(order[i], order[i]);
+    if (!later.empty()) left -= mixed.dot(others.llt().solve(mixed));
+  }
+  return left / h.trace();
 }
 
 /// What GPTQ leaves is a share of what rounding does.
@@ -146,6 +195,9 @@ TEST_F(plans, errors_that_adapt_are_smaller) {
     EXPECT_LT(share, 1) << rounded[i].name;
     EXPECT_GT(share, 0.01) << rounded[i].name;
     EXPECT_NEAR(*adapted[i].candidates[2].kl, share * *rounded[i].candidates[2].kl, 1e-9);
+    if (rounded[i].name == "blk.1.ffn_down.weight") {
+      EXPECT_NEAR(share, share_left(ready, rounded[i].name), 1e-4);
+    }
   }
 }
 

@@ -15,19 +15,25 @@ using eq::format;
 /// Candidates that fit the toy's rows, from small to large.
 inline constexpr format three[] = {format::q4_0, format::q5_0, format::q8_0};
 
-/// A toy of two layers whose words are the 256 bytes, `<s>` and `</s>`; its rows fit every format.
-inline fs::path write_speaker(const fs::path& path, format type = format::f32) {
+/// A toy whose words are the 256 bytes, `<s>` and `</s>`; its rows fit formats of blocks of 32.
+inline toy_options speaking(toy_options o) {
   auto vocabulary = byte_level({});
   const auto begin = vocabulary.add("<s>", eq::token_type::control);
   const auto end = vocabulary.add("</s>", eq::token_type::control);
-  toy_options o;
-  o.words = 258, o.hidden = 64, o.feed_forward = 96, o.type = type;
-  o.change_keys = [&](eq::gguf_metadata& keys) {
-    for (const auto& item : vocabulary.keys()) keys.set_entry(item);
-    keys.set("tokenizer.ggml.bos_token_id", static_cast<std::uint32_t>(begin));
-    keys.set("tokenizer.ggml.eos_token_id", static_cast<std::uint32_t>(end));
+  eq::gguf_metadata words = vocabulary.keys();
+  words.set("tokenizer.ggml.bos_token_id", static_cast<std::uint32_t>(begin));
+  words.set("tokenizer.ggml.eos_token_id", static_cast<std::uint32_t>(end));
+  o.words = 258, o.hidden = 64, o.feed_forward = 96;
+  o.change_keys = [words](eq::gguf_metadata& keys) {
+    for (const auto& item : words) keys.set_entry(item);
   };
-  write_toy(path, o);
+  return o;
+}
+
+inline fs::path write_speaker(const fs::path& path, format type = format::f32) {
+  toy_options o;
+  o.type = type;
+  write_toy(path, speaking(o));
   return path;
 }
 

@@ -105,20 +105,17 @@ void expert_encoder::for_each_expert(layer_walk& walk, std::size_t first, std::s
 
 inline matrix_f expert_encoder::middle(const matrix_f& x, std::size_t expert, const matrix_f& gate,
                                        const matrix_f& up) const {
-  const auto bias = [&](const biased_weight& w) {
-    return model::detail::bias_of(w, expert, rows_of(w));
-  };
   matrix_f y = x * gate.transpose(), u = x * up.transpose();
-  for (Eigen::Index t = 0; t < y.rows(); ++t)
-    for (Eigen::Index i = 0; i < y.cols(); ++i) {
-      const auto at = static_cast<std::size_t>(i);
-      const auto gate_bias = bias(layer_.feed_forward_inputs[0]);
-      const auto up_bias = bias(layer_.feed_forward_inputs[1]);
-      y(t, i) = model::detail::gate_derivatives(weights_.shape().architecture->activation,
-                                                y(t, i) + (gate_bias.empty() ? 0 : gate_bias[at]),
-                                                u(t, i) + (up_bias.empty() ? 0 : up_bias[at]))
-                    .value;
-    }
+  const auto add_bias = [&](const biased_weight& w, matrix_f& outputs) {
+    const auto bias = model::detail::bias_of(w, expert, rows_of(w));
+    if (!bias.empty())
+      outputs.rowwise() += Eigen::Map<const Eigen::RowVectorXf>(bias.data(), outputs.cols());
+  };
+  add_bias(layer_.feed_forward_inputs[0], y);
+  add_bias(layer_.feed_forward_inputs[1], u);
+  const auto activation = weights_.shape().architecture->activation;
+  for (Eigen::Index i = 0; i < y.size(); ++i)
+    y.data()[i] = model::detail::gate_derivatives(activation, y.data()[i], u.data()[i]).value;
   return y;
 }
 
@@ -149,11 +146,8 @@ template <class> void expert_encoder::encode(layer_walk& walk) {
     const std::size_t last = std::min(shape_.experts, first + together);
     std::vector<Eigen::MatrixXd> grams(last - first);
     const auto add = [&](std::size_t expert, const matrix_f& x, const Eigen::VectorXf& weights) {
-      auto& gram = grams[expert - first];
-      if (gram.size() == 0) gram = Eigen::MatrixXd::Zero(x.cols(), x.cols());
-      const serial_products one;
-      gram.selfadjointView<Eigen::Lower>().rankUpdate(
-          x.transpose().cast<double>() * weights.cast<double>().cwiseSqrt().asDiagonal());
+      add_to_gram(grams[expert - first],
+                  x.transpose().cast<double>() * weights.cast<double>().cwiseSqrt().asDiagonal());
     };
     for_each_expert(walk, first, last, add);
     for (std::size_t e = first; e < last; ++e)

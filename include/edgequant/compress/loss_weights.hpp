@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../model/gradient_walk.hpp"
+#include "../quantizer/gptq_columns.hpp"
 
 #include <map>
 
@@ -60,11 +61,11 @@ public:
       list[begin + (g.tokens.empty() ? t : g.tokens[t])] += own[t];
     if (!is_output || weights_.embedding().name != g.name) return;
     const Eigen::Map<const Eigen::VectorXf> w(own.data(), static_cast<Eigen::Index>(count));
-    add_to_embedding(g.inputs.transpose().cast<double>() *
-                     w.cast<double>().cwiseSqrt().asDiagonal());
+    add_to_gram(result_.embedding_gram_,
+                g.inputs.transpose().cast<double>() * w.cast<double>().cwiseSqrt().asDiagonal());
   }
   void lookup(std::size_t, const lookup_gradient& g) override {
-    add_to_embedding(g.gradients.transpose().cast<double>());
+    add_to_gram(result_.embedding_gram_, g.gradients.transpose().cast<double>());
   }
 
   /// Once all texts are through: weights of a mean of 1.
@@ -79,13 +80,6 @@ public:
   }
 
 private:
-  void add_to_embedding(const Eigen::MatrixXd& columns) {
-    const serial_products one;
-    auto& sum = result_.embedding_gram_;
-    if (sum.size() == 0) sum = Eigen::MatrixXd::Zero(columns.rows(), columns.rows());
-    sum.selfadjointView<Eigen::Lower>().rankUpdate(columns);
-  }
-
   const model_weights& weights_;
   loss_weights& result_;
   std::vector<std::size_t> first_tokens_;

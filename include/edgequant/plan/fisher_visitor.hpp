@@ -11,6 +11,28 @@ namespace edgequant::inline EDGEQUANT_ABI {
 
 namespace plan::detail {
 
+/// Estimates of one matrix in several formats, each from so many samples, which gives it a relative
+/// variance of 2 over their number: the log ratio to what it is expected to be proportional to is
+/// drawn towards the mean of all, but for the share of its variance beyond that noise (empirical
+/// Bayes, Efron and Morris 1973). Estimates that are not positive stay.
+inline void draw_together(std::span<double> estimates, std::span<const double> expected,
+                          std::size_t samples) {
+  std::vector<double> ratios;
+  for (std::size_t f = 0; f < estimates.size(); ++f)
+    if (estimates[f] > 0 && expected[f] > 0) ratios.push_back(std::log(estimates[f] / expected[f]));
+  if (ratios.size() < 2) return;
+  const double count = static_cast<double>(ratios.size());
+  const double mean = std::accumulate(ratios.begin(), ratios.end(), 0.0) / count;
+  double variance = 0;
+  for (const double r : ratios) variance += (r - mean) * (r - mean) / (count - 1);
+  const double noise = 2 / static_cast<double>(samples);
+  const double kept = variance > noise ? (variance - noise) / variance : 0;
+  for (std::size_t f = 0; f < estimates.size(); ++f)
+    if (estimates[f] > 0 && expected[f] > 0)
+      estimates[f] =
+          expected[f] * std::exp(mean + kept * (std::log(estimates[f] / expected[f]) - mean));
+}
+
 /// Rows that are handled together.
 inline constexpr std::size_t fisher_rows = 64;
 
@@ -54,7 +76,6 @@ private:
   };
 
   void open(const named_weight& w);
-  void add_to_gram(weighed_matrix& m, const Eigen::MatrixXd& columns) const;
   void set_share(weighed_matrix& m) const;
   void measure(weighed_matrix& m);
   void set_divergences(weighed_matrix& m) const;
@@ -78,14 +99,6 @@ private:
   std::vector<weighed_matrix*> now_; ///< whose candidates are in memory
   bool looked_up_ = false;
 };
-
-template <class T>
-void fisher_visitor<T>::add_to_gram(weighed_matrix& m, const Eigen::MatrixXd& columns) const {
-  if (!options_.adapted) return;
-  const serial_products one;
-  if (m.gram.size() == 0) m.gram = Eigen::MatrixXd::Zero(columns.rows(), columns.rows());
-  m.gram.template selfadjointView<Eigen::Lower>().rankUpdate(columns);
-}
 
 template <class T> void fisher_visitor<T>::set_share(weighed_matrix& m) const {
   if (m.gram.size() == 0) return;
@@ -154,8 +167,9 @@ template <class T> void fisher_visitor<T>::matrix(std::size_t sequence, const ma
   Eigen::VectorXd token_weights = Eigen::VectorXd::Zero(tokens);
   for (Eigen::Index i = 0; i < g.gradients.rows(); ++i)
     token_weights[i % tokens] += double{g.gradients.row(i).squaredNorm()};
-  add_to_gram(m, g.inputs.transpose().template cast<double>() *
-                     token_weights.cwiseSqrt().asDiagonal());
+  if (options_.adapted)
+    add_to_gram(m.gram, g.inputs.transpose().template cast<double>() *
+                            token_weights.cwiseSqrt().asDiagonal());
   for (Eigen::Index c = 0; c < columns; ++c)
     m.input_squares[static_cast<std::size_t>(c)] += double{g.inputs.col(c).squaredNorm()};
   m.seen += static_cast<std::size_t>(tokens);
@@ -182,7 +196,7 @@ template <class T> void fisher_visitor<T>::lookup(std::size_t sequence, const lo
       }
     }
   });
-  add_to_gram(m, g.gradients.transpose().template cast<double>());
+  if (options_.adapted) add_to_gram(m.gram, g.gradients.transpose().template cast<double>());
   looked_up_ = true;
   for (std::size_t t = 0; t < tokens; ++t)
     for (std::size_t f = 0; f < m.types.size(); ++f)
@@ -237,29 +251,11 @@ template <class T> void fisher_visitor<T>::measure(weighed_matrix& m) {
   if (types != 0) m.layer.sensitivity = m.layer.measured().output_error;
 }
 
-/// A candidate's own estimate has a relative variance of 2 over the samples; what it says beyond
-/// that of how it differs from the tensor's others is kept (empirical Bayes, Efron and Morris
-/// 1973).
 template <class T> void fisher_visitor<T>::set_divergences(weighed_matrix& m) const {
-  std::vector<double> ratios;
-  for (std::size_t f = 0; f < m.types.size(); ++f) {
-    auto& c = m.layer.candidates[f];
-    c.kl = fisher_estimate::of(m.changes[f]).value;
-    if (*c.kl > 0 && f < m.expected.size() && m.expected[f] > 0)
-      ratios.push_back(std::log(*c.kl / m.expected[f]));
-  }
-  if (ratios.size() < 2) return;
-  const double count = static_cast<double>(ratios.size());
-  const double mean = std::accumulate(ratios.begin(), ratios.end(), 0.0) / count;
-  double variance = 0;
-  for (const double r : ratios) variance += (r - mean) * (r - mean) / (count - 1);
-  const double noise = 2 / static_cast<double>(samples());
-  const double kept = variance > noise ? (variance - noise) / variance : 0;
-  for (std::size_t f = 0; f < m.types.size(); ++f) {
-    auto& c = m.layer.candidates[f];
-    if (*c.kl > 0 && m.expected[f] > 0)
-      c.kl = m.expected[f] * std::exp(mean + kept * (std::log(*c.kl / m.expected[f]) - mean));
-  }
+  std::vector<double> own;
+  for (const auto& c : m.changes) own.push_back(fisher_estimate::of(c).value);
+  draw_together(own, m.expected, samples());
+  for (std::size_t f = 0; f < own.size(); ++f) m.layer.candidates[f].kl = own[f];
 }
 
 template <class T>

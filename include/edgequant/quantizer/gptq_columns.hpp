@@ -4,6 +4,7 @@
 #pragma once
 
 #include "../core/matrix.hpp"
+#include "../system/parallel_for.hpp"
 
 #include <Eigen/Cholesky>
 
@@ -14,6 +15,13 @@
 namespace edgequant::inline EDGEQUANT_ABI {
 
 using row_major_d = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+/// Adds inputs, a column each, to the lower triangle of their Gram matrix, which may be empty yet.
+template <class = void> void add_to_gram(Eigen::MatrixXd& gram, const Eigen::MatrixXd& inputs) {
+  const serial_products one;
+  if (gram.size() == 0) gram = Eigen::MatrixXd::Zero(inputs.rows(), inputs.rows());
+  gram.selfadjointView<Eigen::Lower>().rankUpdate(inputs);
+}
 
 /// What the Gram matrix of the inputs says of the columns; matrices with the same inputs share it.
 class gptq_columns {
