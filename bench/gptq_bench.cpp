@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// GPTQ of n x n matrices into q4_0 on one thread, and how it grows with n. All others without it:
+// GPTQ of n x n matrices on one thread, and how it grows with n. All others without it:
 // --benchmark_filter=-gptq
 //   factorise  seconds for the columns' order and factor, which matrices with the same inputs share
 //   encode     seconds for the matrix itself
@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <random>
+#include <string>
 
 namespace eq = edgequant;
 
@@ -32,7 +33,7 @@ Eigen::MatrixXd correlated_gram(Eigen::Index n) {
   return gram;
 }
 
-void gptq(benchmark::State& state) {
+void gptq(benchmark::State& state, eq::format type) {
   using clock = std::chrono::steady_clock;
   using seconds = std::chrono::duration<double>;
   const eq::serial_products one_thread;
@@ -40,13 +41,13 @@ void gptq(benchmark::State& state) {
   const auto rows = static_cast<std::size_t>(n);
   const Eigen::MatrixXd gram = correlated_gram(n);
   const eq::matrix_f weights = random_matrix(n, n, 4);
-  std::vector<std::byte> bytes(rows * eq::row_bytes(eq::format::q4_0, rows));
+  std::vector<std::byte> bytes(rows * eq::row_bytes(type, rows));
   seconds factorise{}, encode{};
   for (auto _ : state) {
     const auto start = clock::now();
     const eq::gptq_columns columns(gram);
     const auto ready = clock::now();
-    (void)eq::gptq_encode(eq::format::q4_0, weights.data(), rows, columns, {.threads = 1}, "bench",
+    (void)eq::gptq_encode(type, weights.data(), rows, columns, {.threads = 1}, "bench",
                           bytes.data());
     encode += clock::now() - ready;
     factorise += ready - start;
@@ -57,11 +58,13 @@ void gptq(benchmark::State& state) {
 }
 
 const bool registered = [] {
-  for (const std::int64_t n : {256, 512, 1024, 2048, 4096}) {
-    auto* run = benchmark::RegisterBenchmark("gptq/q4_0", gptq)->Arg(n);
-    run->Unit(benchmark::kSecond)->UseRealTime();
-    if (n > small) run->Iterations(1);
-  }
+  for (const auto type : {eq::format::q4_0, eq::format::q4_k, eq::format::iq4_xs})
+    for (const std::int64_t n : {512, 1024, 2048, 4096}) {
+      const std::string name = "gptq/" + std::string(eq::name_of(type));
+      auto* run = benchmark::RegisterBenchmark(name.c_str(), gptq, type)->Arg(n);
+      run->Unit(benchmark::kSecond)->UseRealTime();
+      if (n > small) run->Iterations(1);
+    }
   return true;
 }();
 

@@ -168,17 +168,15 @@ double share_left(const eq::calibrated_model& ready, const std::string& name) {
   walk.name = name;
   eq::walk_gradients(ready.weights, eq::gradient_sequences(ready.text, 4, 50), {.samples = 3},
                      walk);
-  const eq::gptq_columns columns(walk.gram); // for the damping and the order
-  const auto& h = columns.gram();
-  const auto& order = columns.order();
+  const eq::gptq_columns columns(walk.gram);               // for the damping and the order
+  const Eigen::MatrixXd h = columns.gram().cast<double>(); // in the order of rounding
   double left = 0;
-  for (std::size_t i = 0; i < order.size(); ++i) {
-    const std::vector<Eigen::Index> later(order.begin() + static_cast<std::ptrdiff_t>(i) + 1,
-                                          order.end());
-    const Eigen::MatrixXd others = h(later, later);
-    const Eigen::VectorXd mixed = h(later, order[i]);
-    left += h(order[i], order[i]);
-    if (!later.empty()) left -= mixed.dot(others.llt().solve(mixed));
+  for (Eigen::Index i = 0; i < h.rows(); ++i) {
+    const Eigen::Index later = h.rows() - i - 1;
+    const Eigen::MatrixXd others = h.bottomRightCorner(later, later);
+    const Eigen::VectorXd mixed = h.col(i).tail(later);
+    left += h(i, i);
+    if (later > 0) left -= mixed.dot(others.llt().solve(mixed));
   }
   return left / h.trace();
 }

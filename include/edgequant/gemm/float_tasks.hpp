@@ -71,33 +71,17 @@ public:
     return row_tasks_ * ((x_->count() + task_vectors - 1) / task_vectors);
   }
   void run(std::size_t task) const {
-    constexpr std::size_t height = gemm::float_tile_rows<simd::native>,
-                          width = gemm::float_tile_panels<simd::native>;
-    constexpr std::size_t part = gemm::float_tile_depth;
     const std::size_t first = task / row_tasks_ * task_vectors;
     const std::size_t begin = task % row_tasks_ * task_rows;
     const std::size_t last = std::min(x_->count(), first + task_vectors);
     const std::size_t rows = std::min(task_rows, w_->rows - begin), length = w_->columns;
     const std::size_t stride = (last - first + 15) / 16 * 16;
     static thread_local std::vector<float> memory;
-    memory.resize(task_rows * (part + stride));
-    float *floats = memory.data(), *sums = floats + task_rows * part;
-    const auto* values = reinterpret_cast<const Value*>(w_->data) + begin * length;
-    for (std::size_t k = 0; k < length; k += part) {
-      const std::size_t columns = std::min(part, length - k);
-      for (std::size_t r = 0; r < rows; ++r)
-        gemm::to_floats(values + r * length + k, columns, floats + r * part);
-      const auto multiply = [&](std::size_t v, auto panels) {
-        const float* x = x_->interleaved(first + v) + k * 16;
-        for (std::size_t r = 0; r < rows; r += height)
-          gemm::multiply_float_tile<height, panels()>(floats + r * part, columns, x, length * 16,
-                                                      k > 0, sums + r * stride + v, stride);
-      };
-      std::size_t v = 0;
-      for (; first + v + (width - 1) * 16 < last; v += width * 16)
-        multiply(v, std::integral_constant<std::size_t, width>{});
-      for (; first + v < last; v += 16) multiply(v, std::integral_constant<std::size_t, 1>{});
-    }
+    memory.resize(task_rows * (gemm::float_tile_depth + stride));
+    float *floats = memory.data(), *sums = floats + task_rows * gemm::float_tile_depth;
+    gemm::multiply_float_rows(reinterpret_cast<const Value*>(w_->data) + begin * length, length,
+                              rows, length, x_->interleaved(first), length * 16, last - first,
+                              floats, sums, stride);
     gemm::transpose(sums, rows, last - first, stride, y_ + first * w_->rows + begin, w_->rows);
   }
 

@@ -71,4 +71,38 @@ void multiply_float_tile(const float* rows, std::size_t length, const float* pan
   }
 }
 
+/// `rows` rounded up to whole tiles: how many rows multiply_float_rows() writes.
+[[nodiscard]] constexpr std::size_t whole_float_tiles(std::size_t rows) noexcept {
+  constexpr std::size_t height = float_tile_rows<simd::native>;
+  return (rows + height - 1) / height * height;
+}
+
+/// sums[whole_float_tiles(rows)][stride] = row r times token t, for rows of `length` values that
+/// begin `row_stride` apart. `panels` is as multiply_float_tile() takes it, for `tokens` tokens,
+/// rounded up to whole panels. `floats` is scratch memory: [whole_float_tiles(rows)]
+/// [float_tile_depth]. A sum depends on nothing but its row and its token.
+template <class Value>
+void multiply_float_rows(const Value* values, std::size_t row_stride, std::size_t rows,
+                         std::size_t length, const float* panels, std::size_t panel_stride,
+                         std::size_t tokens, float* floats, float* sums,
+                         std::size_t stride) noexcept {
+  constexpr std::size_t height = float_tile_rows<simd::native>,
+                        width = float_tile_panels<simd::native>, part = float_tile_depth;
+  for (std::size_t k = 0; k < length; k += part) {
+    const std::size_t columns = std::min(part, length - k);
+    for (std::size_t r = 0; r < rows; ++r)
+      to_floats(values + r * row_stride + k, columns, floats + r * part);
+    const auto multiply = [&](std::size_t t, auto count) {
+      const float* x = panels + t / 16 * panel_stride + k * 16;
+      for (std::size_t r = 0; r < rows; r += height)
+        multiply_float_tile<height, count()>(floats + r * part, columns, x, panel_stride, k > 0,
+                                             sums + r * stride + t, stride);
+    };
+    std::size_t t = 0;
+    for (; t + (width - 1) * 16 < tokens; t += width * 16)
+      multiply(t, std::integral_constant<std::size_t, width>{});
+    for (; t < tokens; t += 16) multiply(t, std::integral_constant<std::size_t, 1>{});
+  }
+}
+
 } // namespace edgequant::inline EDGEQUANT_ABI::gemm

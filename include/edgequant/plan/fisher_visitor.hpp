@@ -103,8 +103,8 @@ private:
 template <class T> void fisher_visitor<T>::set_share(weighed_matrix& m) const {
   if (m.gram.size() == 0) return;
   const gptq_columns columns(m.gram);
-  const Eigen::ArrayXd own = columns.factor().diagonal().array();
-  m.share = own.square().inverse().sum() / columns.gram().diagonal().sum();
+  m.share = columns.factor().diagonal().cast<double>().squaredNorm() /
+            columns.gram().diagonal().cast<double>().sum();
   m.gram.resize(0, 0);
 }
 

@@ -3,196 +3,277 @@
 /// as that lowers the output error.
 #pragma once
 
-#include "gptq_job.hpp"
+#include "gptq_panel.hpp"
 
-#include <utility>
+namespace edgequant::inline EDGEQUANT_ABI::quantizer::detail {
 
-namespace edgequant::inline EDGEQUANT_ABI {
+/// The columns of one block of a panel. A step that takes `x` off the residual of column i changes
+/// the error by x (x gram(i, i) - 2 slope(i)).
+template <class T> struct gptq_panel<T>::block_of_gram {
+  std::size_t first, length;
+  const float* gram; ///< [length][gram_stride]
+  std::size_t gram_stride;
+  float* slopes; ///< [length][stride]: the Gram matrix times the residuals
+  std::size_t stride;
+  float* residuals; ///< [length][16]
+  double* errors;   ///< [16]
+  bool moved = false;
 
-namespace quantizer::detail {
-
-/// Moves single codes, steps and halves as long as that lowers the error of their row.
-template <class T> void gptq_job<T>::descend() {
-  shifts_.resize(static_cast<std::size_t>(weights_.cols()));
-  std::vector<char> moved(shifts_.size(), 1);
-  for (unsigned pass = 0; pass < options_.passes; ++pass) {
-    const std::vector<char> before = std::exchange(moved, std::vector<char>(shifts_.size()));
-    for (Eigen::Index b = 0; b < inputs_.size() / length_; ++b) {
-      bool any = false;
-      for (std::size_t r = 0; r < shifts_.size(); ++r) {
-        shifts_[r].clear();
-        if (!before[r]) continue;
-        const auto row = static_cast<Eigen::Index>(r);
-        move_halves(row, b);
-        for (Eigen::Index g = b * groups_; g < (b + 1) * groups_; ++g) {
-          move_scale(row, g);
-          move_minimum(row, g);
-          move_codes(row, g);
-        }
-        if (!shifts_[r].empty()) moved[r] = 1, any = true;
-      }
-      if (!any) continue;
-      apply_updates(b, 0, b * length_);
-      apply_updates(b, (b + 1) * length_, inputs_.size());
-    }
+  [[nodiscard]] float at(std::size_t i, std::size_t k) const { return gram[i * gram_stride + k]; }
+  [[nodiscard]] f32 slope(std::size_t i) const { return S::load(slopes + i * stride); }
+  void shift(std::size_t i, f32 x) {
+    float* own = residuals + i * lanes;
+    S::store(own, S::sub(S::load(own), x));
+    add_multiples(gram + i * gram_stride, S::sub(S::broadcast(0.0f), x), length, slopes, stride);
   }
-}
+  /// Of the rows, each along a direction that has `count` columns, place(k), with value(k): asks
+  /// step(row, curvature, slope) how far to go, and goes.
+  template <class Place, class Value, class Step>
+  void move_along(std::size_t rows, std::size_t count, Place place, Value value, Step step) {
+    f32 curvature = S::broadcast(0.0f), descent = curvature;
+    for (std::size_t k = 0; k < count; ++k) {
+      const float* row = gram + place(k) * gram_stride;
+      f32 others = S::broadcast(0.0f);
+      for (std::size_t m = 0; m < k; ++m)
+        others = S::multiply_add(S::broadcast(row[place(m)]), value(m), others);
+      const f32 own = S::mul(S::broadcast(row[place(k)]), value(k));
+      curvature = S::multiply_add(value(k), S::add(own, S::add(others, others)), curvature);
+      descent = S::multiply_add(value(k), slope(place(k)), descent);
+    }
+    float curvatures[lanes], descents[lanes], steps[lanes] = {};
+    S::store(curvatures, curvature), S::store(descents, descent);
+    bool any = false;
+    for (std::size_t r = 0; r < rows; ++r) {
+      if (!(curvatures[r] > 0)) continue;
+      const double c = curvatures[r], d = descents[r], x = step(r, c, d);
+      if (x == 0) continue;
+      steps[r] = static_cast<float>(x);
+      errors[r] += x * (x * c - 2 * d);
+      any = moved = true;
+    }
+    if (!any) return;
+    for (std::size_t k = 0; k < count; ++k) shift(place(k), S::mul(S::load(steps), value(k)));
+  }
+};
 
-/// Adds `step` to one value. Of gram_residual_ only the rows of its block follow at once; the
-/// others do in apply_updates().
-template <class T> void gptq_job<T>::shift(Eigen::Index row, Eigen::Index column, double step) {
-  const Eigen::Index first = column / length_ * length_;
-  residual_(column, row) -= step;
-  gram_residual_.col(row).segment(first, length_) -=
-      step * inputs_.gram().col(column).segment(first, length_);
-  shifts_[static_cast<std::size_t>(row)].push_back({column - first, step});
-}
-
-/// Subtracts the steps of block b, times their Gram columns, from gram_residual_ of columns begin
-/// to end: lazy batched updates, as GPTQ has them. Each entry takes the steps in their order, so
-/// that this gives what single updates would; the Gram matrix, which no cache holds, is read once
-/// for all rows.
 template <class T>
-void gptq_job<T>::apply_updates(Eigen::Index b, Eigen::Index begin, Eigen::Index end) {
-  constexpr Eigen::Index most = 64; // a part of a block's Gram columns that L1 or L2 holds
-  Eigen::MatrixXd gram;
-  for (; begin < end; begin += most) {
-    const Eigen::Index count = std::min(most, end - begin);
-    gram = inputs_.gram().block(begin, b * length_, count, length_);
-    for (std::size_t r = 0; r < shifts_.size(); ++r) {
-      auto to = gram_residual_.col(static_cast<Eigen::Index>(r)).segment(begin, count);
-      const auto& s = shifts_[r];
-      const auto column = [&](std::size_t k) { return gram.col(s[k].column); };
-      std::size_t k = 0;
-      for (; k + 4 <= s.size(); k += 4) // one load and one store for four steps
-        to = to - s[k].step * column(k) - s[k + 1].step * column(k + 1) -
-             s[k + 2].step * column(k + 2) - s[k + 3].step * column(k + 3);
-      for (; k < s.size(); ++k) to -= s[k].step * column(k);
-    }
-  }
+bool gptq_panel<T>::descend(std::size_t begin, std::size_t end, float* slopes, std::size_t stride) {
+  return descend(begin, end, of_.gram(begin) + begin, of_.columns, slopes, stride, errors_);
 }
 
-template <class T> void gptq_job<T>::move_codes(Eigen::Index row, Eigen::Index g) {
-  const double scale = scales_(g, row);
-  if (scale == 0) return;
-  for (Eigen::Index c = g * group_; c < (g + 1) * group_; ++c) {
+/// The same for columns that have just been rounded, with the error that they have when all later
+/// ones adapt to them.
+template <class T> void gptq_panel<T>::descend_on_adapted(std::size_t begin, std::size_t end) {
+  float* entries = adapted_.data(); // of R^T times the residuals
+  std::copy(sums_.begin(), sums_.end(), entries);
+  for (std::size_t i = begin; i < end; ++i)
+    add_multiples(of_.factor(i) + i, residual(i), end - i, entries + (i - begin) * lanes, lanes);
+  std::fill(slopes_.begin(), slopes_.end(), 0.0f);
+  for (std::size_t i = begin; i < end; ++i)
+    add_multiples(of_.factor(i) + begin, load(adapted_, i - begin), i - begin + 1, slopes_.data(),
+                  lanes);
+  double changes[lanes] = {}; // the errors are summed up from the residuals as they become
+  (void)descend(begin, end, of_.step_gram(begin), of_.step, slopes_.data(), lanes, changes);
+}
+
+/// gram[i * gram_stride + k]: of columns begin + i and begin + k.
+template <class T>
+bool gptq_panel<T>::descend(std::size_t begin, std::size_t end, const float* gram,
+                            std::size_t gram_stride, float* slopes, std::size_t stride,
+                            double* errors) {
+  constexpr int rounds = 2; // cheap beside the product that the slopes come from
+  bool moved = false, more = true;
+  for (int round = 0; round < rounds && more; ++round) {
+    more = false;
+    for (std::size_t first = begin; first < end; first += of_.length) {
+      const std::size_t at_first = first - begin, behind = at_first + of_.length;
+      std::copy_n(residuals_ + first * lanes, of_.length * lanes, adapted_.data());
+      block_of_gram block{first,
+                          of_.length,
+                          gram + at_first * gram_stride + at_first,
+                          gram_stride,
+                          slopes + at_first * stride,
+                          stride,
+                          residuals_ + first * lanes,
+                          errors};
+      if (!move_all(block, round == 0)) continue;
+      more = moved = true;
+      for (std::size_t i = at_first; i < behind; ++i) { // the slopes of the other blocks
+        const f32 change = S::sub(residual(begin + i), load(adapted_, i - at_first));
+        const float* row = gram + i * gram_stride;
+        add_multiples(row, change, at_first, slopes, stride);
+        add_multiples(row + behind, change, end - begin - behind, slopes + behind * stride, stride);
+      }
+    }
+  }
+  return moved;
+}
+
+template <class T> bool gptq_panel<T>::move_all(block_of_gram& block, bool halves) {
+  if (halves) move_halves(block); // costs as much as all else; a second time gains next to nothing
+  for (std::size_t g = block.first / of_.group; g < (block.first + of_.length) / of_.group; ++g) {
+    move_scales(block, g);
+    move_minimums(block, g);
+    move_codes(block, g);
+  }
+  return block.moved;
+}
+
+template <class T> void gptq_panel<T>::move_codes(block_of_gram& block, std::size_t g) {
+  const f32 scale = load(scales_, g), inverse = load(inverses_, g), zero = S::broadcast(0.0f);
+  f32 changes = zero;
+  bool any = false;
+  for (std::size_t k = 0; k < of_.group; ++k) {
+    const std::size_t i = of_.place[g * of_.group + k], own = i - block.first;
     // The error is a parabola in the code, with its vertex here; codes between it and the present
     // one are better too.
-    const double vertex = codes_(c, row) + gram_residual_(c, row) / (inputs_.gram()(c, c) * scale);
-    const double code = nearest_code(vertex);
-    if (code == codes_(c, row) || !std::isfinite(vertex)) continue;
-    shift(row, c, (code - codes_(c, row)) * scale);
-    codes_(c, row) = code;
+    const f32 slope = block.slope(own), code = load(codes_, i);
+    const float curvature = block.at(own, own);
+    const f32 away = S::mul(S::mul(slope, S::broadcast(1 / curvature)), inverse);
+    const f32 best = of_.nearest_code(S::add(code, away));
+    const f32 x = S::mul(S::sub(best, code), scale);
+    if (S::less(zero, S::abs(x)) == 0) continue;
+    const f32 half_change = S::sub(S::mul(x, S::broadcast(0.5f * curvature)), slope);
+    changes = S::multiply_add(S::add(x, x), half_change, changes);
+    S::store(at(codes_, i), best);
+    block.shift(own, x);
+    any = true;
   }
+  if (!any) return;
+  block.moved = true;
+  float sums[lanes];
+  S::store(sums, changes);
+  for (std::size_t r = 0; r < rows_; ++r) block.errors[r] += double{sums[r]};
 }
 
 /// The step whose scale is nearest, where steps are the numbers of a table or multiples of a half.
-template <class T> int gptq_job<T>::nearest_step(double scale, int from) const {
+template <class T> int gptq_panel<T>::nearest_step(double scale, int from) const {
+  const block_layout& f = of_.f;
   const auto off = [&](int step) {
-    return std::fabs(static_cast<double>(step_value(f_.unit, step)) - scale);
+    return std::fabs(static_cast<double>(step_value(f.unit, step)) - scale);
   };
-  if (has_half_)
+  if (of_.has_half)
     return static_cast<int>(
-        std::clamp<double>(std::nearbyint(scale), f_.lowest_step, f_.highest_step));
-  while (from < f_.highest_step && off(from + 1) < off(from)) ++from;
-  while (from > f_.lowest_step && off(from - 1) < off(from)) --from;
+        std::clamp<double>(std::nearbyint(scale), f.lowest_step, f.highest_step));
+  while (from < f.highest_step && off(from + 1) < off(from)) ++from;
+  while (from > f.lowest_step && off(from - 1) < off(from)) --from;
   return from;
 }
 
 /// Whether a change lowers a parabola in it that begins at 0 with minus twice the slope.
-[[nodiscard]] inline bool gains(double change, double curvature, double descent_slope) noexcept {
-  return change * (change * curvature - 2 * descent_slope) < 0;
+[[nodiscard]] inline bool gains(double change, double curvature, double slope) noexcept {
+  return change * (change * curvature - 2 * slope) < 0;
 }
 
-/// The best scale for the codes as they are, if what stores it is another one and better.
-template <class T> void gptq_job<T>::move_scale(Eigen::Index row, Eigen::Index g) {
-  const Eigen::VectorXd codes = codes_.col(row).segment(g * group_, group_);
-  const double curvature =
-      codes.dot(inputs_.gram().block(g * group_, g * group_, group_, group_) * codes);
-  const double descent_slope = codes.dot(gram_residual_.col(row).segment(g * group_, group_));
-  if (!(curvature > 0)) return;
-  const double wanted = scales_(g, row) + descent_slope / curvature;
-  encoded_block& block = block_of(row, g / groups_);
+/// The best scale for the codes as they are, if what stores it is another one and better: how much
+/// more it is.
+template <class T>
+double gptq_panel<T>::move_scale(std::size_t row, std::size_t g, double curvature, double slope) {
+  const std::size_t groups = of_.f.groups(), b = g / groups;
+  stored_scales& block = block_of(row, b);
   const stored_scales before = block;
-  if (!f_.has_steps()) {
+  const double from = scales_[g * lanes + row], wanted = from + slope / curvature;
+  if (!of_.f.has_steps()) {
     const auto stored =
-        store_scale<half>(static_cast<float>(wanted), static_cast<float>(-f_.lowest_code));
-    if (stored.inverse == 0 || !is_finite(stored.stored)) return;
+        store_scale<half>(static_cast<float>(wanted), static_cast<float>(-of_.f.lowest_code));
+    if (stored.inverse == 0 || !is_finite(stored.stored)) return 0;
     block.scale = static_cast<half>(stored.stored);
   } else {
-    const double unit = has_half_ ? static_cast<double>(static_cast<float>(block.scale)) : 1.0;
-    if (unit == 0 || !std::isfinite(wanted)) return;
-    auto& step = block.scale_steps[g % groups_];
+    const double unit = of_.has_half ? static_cast<double>(static_cast<float>(block.scale)) : 1.0;
+    if (unit == 0 || !std::isfinite(wanted)) return 0;
+    auto& step = block.scale_steps[g % groups];
     step = static_cast<std::int16_t>(nearest_step(wanted / unit, step));
   }
-  const double from = scales_(g, row);
-  take_scales(row, g / groups_);
-  const double change = scales_(g, row) - from;
-  if (!gains(change, curvature, descent_slope)) {
-    static_cast<stored_scales&>(block) = before;
-    return take_scales(row, g / groups_);
-  }
-  for (Eigen::Index i = 0; i < group_; ++i)
-    if (codes(i) != 0) shift(row, g * group_ + i, change * codes(i));
+  take_scales(row, b);
+  const double change = double{scales_[g * lanes + row]} - from;
+  if (gains(change, curvature, slope)) return change;
+  block = before;
+  take_scales(row, b);
+  return 0;
 }
 
-/// The same for the minimum, which all values of the group are less by.
-template <class T> void gptq_job<T>::move_minimum(Eigen::Index row, Eigen::Index g) {
-  if (!f_.has_minimum()) return;
-  const double curvature = inputs_.gram().block(g * group_, g * group_, group_, group_).sum();
-  const double descent_slope = -gram_residual_.col(row).segment(g * group_, group_).sum();
-  if (!(curvature > 0)) return;
-  const double wanted = minimums_(g, row) + descent_slope / curvature;
-  encoded_block& block = block_of(row, g / groups_);
+template <class T> void gptq_panel<T>::move_scales(block_of_gram& block, std::size_t g) {
+  const std::size_t* places = of_.place.data() + g * of_.group;
+  block.move_along(
+      rows_, of_.group, [&](std::size_t k) { return places[k] - block.first; },
+      [&](std::size_t k) { return load(codes_, places[k]); },
+      [&](std::size_t row, double curvature, double slope) {
+        return move_scale(row, g, curvature, slope);
+      });
+}
+
+/// The same for the minimum, which all values of the group are less by: how much less it is.
+template <class T>
+double gptq_panel<T>::move_minimum(std::size_t row, std::size_t g, double curvature, double slope) {
+  const std::size_t groups = of_.f.groups(), b = g / groups;
+  stored_scales& block = block_of(row, b);
   const stored_scales before = block;
-  if (!f_.has_steps()) {
+  const double from = minimums_[g * lanes + row], wanted = from - slope / curvature;
+  if (!of_.f.has_steps()) {
     block.minimum = static_cast<half>(static_cast<float>(wanted));
     if (!is_finite(static_cast<float>(block.minimum))) block.minimum = before.minimum;
   } else {
     const double unit = static_cast<float>(block.minimum);
-    if (unit == 0 || !std::isfinite(wanted)) return;
-    block.minimum_steps[g % groups_] = static_cast<std::uint8_t>(
-        std::clamp<double>(std::nearbyint(wanted / unit), f_.lowest_minimum, f_.highest_minimum));
+    if (unit == 0 || !std::isfinite(wanted)) return 0;
+    block.minimum_steps[g % groups] = static_cast<std::uint8_t>(std::clamp<double>(
+        std::nearbyint(wanted / unit), of_.f.lowest_minimum, of_.f.highest_minimum));
   }
-  const double from = minimums_(g, row);
-  take_scales(row, g / groups_);
-  const double change = minimums_(g, row) - from;
-  if (!gains(change, curvature, descent_slope)) {
-    static_cast<stored_scales&>(block) = before;
-    return take_scales(row, g / groups_);
-  }
-  for (Eigen::Index i = 0; i < group_; ++i) shift(row, g * group_ + i, -change);
+  take_scales(row, b);
+  const double change = from - double{minimums_[g * lanes + row]};
+  if (gains(change, curvature, slope)) return change;
+  block = before;
+  take_scales(row, b);
+  return 0;
 }
 
-/// The halves that all groups of a block share, each for the codes and steps as they are.
-template <class T> void gptq_job<T>::move_halves(Eigen::Index row, Eigen::Index b) {
-  if (!has_half_ || !f_.has_steps()) return;
-  const Eigen::Index first = b * length_;
-  const auto gram = inputs_.gram().block(first, first, length_, length_);
-  for (half encoded_block::*member : {&encoded_block::scale, &encoded_block::minimum}) {
-    const bool is_scale = member == &encoded_block::scale;
-    if (!is_scale && !f_.has_minimum()) continue;
-    encoded_block& block = block_of(row, b);
-    Eigen::VectorXd direction(length_); // values per unit of the half
-    for (Eigen::Index i = 0; i < length_; ++i) {
-      const auto g = static_cast<std::size_t>(i / group_);
-      direction(i) = is_scale ? codes_(first + i, row) * block.scale_steps[g]
-                              : -static_cast<double>(block.minimum_steps[g]);
+template <class T> void gptq_panel<T>::move_minimums(block_of_gram& block, std::size_t g) {
+  if (!of_.f.has_minimum()) return;
+  const std::size_t* places = of_.place.data() + g * of_.group;
+  block.move_along(
+      rows_, of_.group, [&](std::size_t k) { return places[k] - block.first; },
+      [](std::size_t) { return S::broadcast(1.0f); },
+      [&](std::size_t row, double curvature, double slope) {
+        return move_minimum(row, g, curvature, slope);
+      });
+}
+
+template <class T>
+double gptq_panel<T>::move_half(std::size_t row, std::size_t b, half stored_scales::*member,
+                                double curvature, double slope) {
+  stored_scales& block = block_of(row, b);
+  const double from = static_cast<float>(block.*member);
+  const auto moved = static_cast<half>(static_cast<float>(from + slope / curvature));
+  const double change = static_cast<double>(static_cast<float>(moved)) - from;
+  if (!is_finite(static_cast<float>(moved)) || !gains(change, curvature, slope)) return 0;
+  block.*member = moved;
+  take_scales(row, b);
+  return change;
+}
+
+/// The halves that all groups of a block share, each for the codes and steps as they are. What they
+/// move along is the values per unit of the half.
+template <class T> void gptq_panel<T>::move_halves(block_of_gram& block) {
+  if (!of_.has_half || !of_.f.has_steps()) return;
+  const std::size_t groups = of_.f.groups(), b = block.first / of_.length;
+  float steps[stored_scales::most_groups][lanes] = {};
+  for (half stored_scales::*member : {&stored_scales::scale, &stored_scales::minimum}) {
+    const bool is_scale = member == &stored_scales::scale;
+    if (!is_scale && !of_.f.has_minimum()) continue;
+    for (std::size_t r = 0; r < rows_; ++r)
+      for (std::size_t g = 0; g < groups; ++g)
+        steps[g][r] = is_scale ? static_cast<float>(block_of(r, b).scale_steps[g])
+                               : -static_cast<float>(block_of(r, b).minimum_steps[g]);
+    for (std::size_t i = 0; i < of_.length; ++i) {
+      const f32 step = S::load(steps[of_.group_of(block.first + i) - b * groups]);
+      S::store(at(direction_, i), is_scale ? S::mul(load(codes_, block.first + i), step) : step);
     }
-    const double curvature = direction.dot(gram * direction);
-    const double descent_slope = direction.dot(gram_residual_.col(row).segment(first, length_));
-    if (!(curvature > 0)) continue;
-    const double from = static_cast<float>(block.*member);
-    const auto moved = static_cast<half>(static_cast<float>(from + descent_slope / curvature));
-    const double step = static_cast<double>(static_cast<float>(moved)) - from;
-    if (!is_finite(static_cast<float>(moved)) || !gains(step, curvature, descent_slope)) continue;
-    block.*member = moved;
-    take_scales(row, b);
-    for (Eigen::Index i = 0; i < length_; ++i)
-      if (direction(i) != 0) shift(row, first + i, step * direction(i));
+    block.move_along(
+        rows_, of_.length, [](std::size_t k) { return k; },
+        [&](std::size_t k) { return load(direction_, k); },
+        [&](std::size_t row, double curvature, double slope) {
+          return move_half(row, b, member, curvature, slope);
+        });
   }
 }
 
-} // namespace quantizer::detail
-
-} // namespace edgequant::inline EDGEQUANT_ABI
+} // namespace edgequant::inline EDGEQUANT_ABI::quantizer::detail
