@@ -23,8 +23,7 @@ struct gradient_sums {
     for (Eigen::Index t = 0; t < tokens; ++t)
       for (Eigen::Index r = 0; r < g.gradients.cols(); ++r)
         for (Eigen::Index c = 0; c < g.inputs.cols(); ++c)
-          sum[(g.first_row + static_cast<std::size_t>(r)) * columns +
-              static_cast<std::size_t>(c)] +=
+          sum[g.row(static_cast<std::size_t>(r)) * columns + static_cast<std::size_t>(c)] +=
               double{g.gradients(static_cast<Eigen::Index>(sample) * tokens + t, r)} *
               double{g.inputs(t, c)};
   }
@@ -91,7 +90,9 @@ protected:
     const matrix_f logits = back.logits(now());
     matrix_f both(2 * tokens, c.cols());
     both << c, 2 * c;
-    matrix_f gradient = back.run_output(now(), logits, both, taps);
+    std::vector<std::size_t> rows(weights.vocabulary());
+    std::iota(rows.begin(), rows.end(), std::size_t{0});
+    matrix_f gradient = back.run_output(now(), logits, rows, both, taps);
     for (auto s = steps.rbegin(); s != steps.rend(); ++s)
       back.run_sublayer(s->layer, s->part, s->x, gradient, taps);
     back.run_embedding(text, gradient, taps);
@@ -234,8 +235,12 @@ TEST_F(backward, drawn_labels_follow_the_model) {
   const eq::model_weights weights(eq::read_gguf(folder / "toy.gguf"));
   struct moments : eq::gradient_visitor {
     matrix_f seen;
+    std::vector<std::size_t> rows;
     void matrix(std::size_t, const eq::matrix_gradient& g) override {
-      if (seen.size() == 0) seen = g.gradients;
+      if (seen.size() != 0) return;
+      seen = g.gradients;
+      for (std::size_t i = 0; i < static_cast<std::size_t>(seen.cols()); ++i)
+        rows.push_back(g.row(i));
     }
   } walk;
   const std::vector<std::vector<std::int32_t>> texts{{1, 5, 7}};
@@ -248,7 +253,8 @@ TEST_F(backward, drawn_labels_follow_the_model) {
     for (const double l : logits[static_cast<std::size_t>(t)]) all += std::exp(l);
     for (Eigen::Index w = 0; w < walk.seen.cols(); ++w) {
       const double p =
-          std::exp(logits[static_cast<std::size_t>(t)][static_cast<std::size_t>(w)]) / all;
+          std::exp(logits[static_cast<std::size_t>(t)][walk.rows[static_cast<std::size_t>(w)]]) /
+          all;
       double mean = 0, square = 0;
       for (Eigen::Index s = 0; s < samples; ++s) {
         const double g = walk.seen(s * 3 + t, w);
@@ -259,6 +265,63 @@ TEST_F(backward, drawn_labels_follow_the_model) {
       EXPECT_NEAR(square, p * (1 - p), 5 * std::sqrt(p / samples) + 1e-6);
     }
   }
+}
+
+TEST(unlikely_bound, keeps_all_but_a_mass) {
+  const auto bound = [](std::initializer_list<double> p, double mass) {
+    const std::vector<double> list(p);
+    return eq::model::detail::unlikely_bound(
+        Eigen::Map<const Eigen::VectorXd>(list.data(), static_cast<Eigen::Index>(list.size())),
+        mass);
+  };
+  EXPECT_EQ(bound({0.5, 0.25, 0.25}, 0.1), 0.25); // by powers of 2: 0.25 to 0.5 would be too much
+  EXPECT_EQ(bound({0.9, 0.06, 0.03, 0.01}, 0.011), 0x1p-6);
+  EXPECT_EQ(bound({0.9, 0.06, 0.03, 0.01}, 0.05), 0x1p-5); // not all below 0.0625: that is 0.1
+  EXPECT_EQ(bound({1, 0, 0}, 0.001), 1);                   // nothing is lost with the zeros
+  EXPECT_EQ(bound({0.5, 0.5}, 0), 0.5);
+  EXPECT_EQ(bound({1, 1e-30}, 0), 0); // no mass may be lost
+}
+
+// An output matrix far from flat: of each token at most 2^-10 is left out, and what is told is
+// that of the whole softmax.
+TEST_F(backward, unlikely_rows_are_left_out) {
+  toy_options o;
+  o.own_output = true;
+  o.change_tensor = [](eq::tensor_info& t, std::vector<float>& values) {
+    if (t.name == "output.weight")
+      for (float& v : values) v *= 60;
+    return true;
+  };
+  write_toy(folder / "toy.gguf", o);
+  const eq::model_weights weights(eq::read_gguf(folder / "toy.gguf"));
+  struct collecting : eq::gradient_visitor {
+    std::vector<std::size_t> rows;
+    matrix_f gradients;
+    void matrix(std::size_t, const eq::matrix_gradient& g) override {
+      if (g.name != "output.weight") return;
+      for (std::size_t i = 0; i < static_cast<std::size_t>(g.gradients.cols()); ++i)
+        rows.push_back(g.row(i));
+      gradients = g.gradients;
+    }
+  } walk;
+  const std::vector<std::vector<std::int32_t>> texts{{1, 5}};
+  eq::walk_gradients(weights, texts, {.labels = eq::gradient_labels::text}, walk);
+  const auto words = static_cast<std::size_t>(o.words);
+  ASSERT_LT(walk.rows.size(), words);
+  ASSERT_TRUE(std::is_sorted(walk.rows.begin(), walk.rows.end()));
+  ASSERT_NE(std::find(walk.rows.begin(), walk.rows.end(), 5u), walk.rows.end()); // the label
+  plain_network network(folder / "toy.gguf");
+  const auto logits = network.each(texts[0])[0];
+  const double largest = *std::max_element(logits.begin(), logits.end());
+  double all = 0, told = 0;
+  for (const double l : logits) all += std::exp(l - largest);
+  for (std::size_t i = 0; i < walk.rows.size(); ++i) {
+    const double p = std::exp(logits[walk.rows[i]] - largest) / all;
+    told += p;
+    EXPECT_NEAR(double{walk.gradients(0, static_cast<Eigen::Index>(i))},
+                (walk.rows[i] == 5 ? 1 : 0) - p, 1e-4);
+  }
+  EXPECT_GE(told, 1 - 0x1p-10);
 }
 
 } // namespace

@@ -73,9 +73,12 @@ TEST_F(plans, inner_products_follow_their_definition) {
     }
     void matrix(std::size_t sequence, const eq::matrix_gradient& g) override {
       const Eigen::Index n = g.inputs.rows();
-      for (Eigen::Index s = 0; s < 2; ++s)
-        sum(2 * sequence + static_cast<std::size_t>(s), g.name) +=
-            g.gradients.middleRows(s * n, n).transpose() * g.inputs;
+      for (Eigen::Index s = 0; s < 2; ++s) {
+        auto& all = sum(2 * sequence + static_cast<std::size_t>(s), g.name);
+        const eq::matrix_f own = g.gradients.middleRows(s * n, n).transpose() * g.inputs;
+        for (Eigen::Index r = 0; r < own.rows(); ++r)
+          all.row(static_cast<Eigen::Index>(g.row(static_cast<std::size_t>(r)))) += own.row(r);
+      }
     }
     void lookup(std::size_t sequence, const eq::lookup_gradient& g) override {
       for (std::size_t s = 0; s < 2; ++s)

@@ -225,8 +225,9 @@ TEST(report_page, shows_divergence_where_it_was_measured) {
 
 TEST(report_page, loads_nothing) {
   const auto page = llama(3).page();
-  for (const char* part : {"http", "src=", "href=", "url(", "@import", "<script", "<link", "<img"})
+  for (const char* part : {"http", "src=", "href=", "url(", "@import", "<link", "<img"})
     EXPECT_EQ(page.find(part), std::string::npos) << part;
+  EXPECT_EQ(count(page, "<script"), 1u); // of the table
 }
 
 TEST(report_page, escapes_whatever_comes_from_files) {
@@ -241,13 +242,54 @@ TEST(report_page, escapes_whatever_comes_from_files) {
   details.method = hostile;
   const auto page = eq::report_page(run.report, details);
   EXPECT_EQ(markup_check(page).problem(), "");
-  EXPECT_EQ(page.find("<script"), std::string::npos);
+  EXPECT_EQ(count(page, "<script"), 1u);
   EXPECT_EQ(page.find('\xff'), std::string::npos);
   EXPECT_EQ(page.find('\x01'), std::string::npos);
   const std::string shown = "&quot;&gt;&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;"
                             "\xef\xbf\xbd\xef\xbf\xbd";
   for (const char* name : {"sensitivity", "precision", "tensors", "notes"})
     EXPECT_GE(count(section(page, name), shown), 1u) << name;
+}
+
+TEST(report_page, table_has_layers_in_their_order_and_numbers_to_sort_by) {
+  sample_run run;
+  for (const char* name : {"blk.10.attn_q.weight", "blk.2.ffn_up.weight", "blk.2.attn_q.weight",
+                           "output.weight", "blk.1.attn_q.weight"})
+    run.add(name, 1);
+  run.choose();
+  const auto table = section(run.page(), "tensors");
+  std::size_t last = 0;
+  for (const char* name : {"output.weight", "blk.1.attn_q.weight", "blk.2.attn_q.weight",
+                           "blk.2.ffn_up.weight", "blk.10.attn_q.weight"}) {
+    const auto at = table.find("<code>" + std::string(name));
+    EXPECT_GT(at, last) << name;
+    last = at;
+  }
+  // Each cell of a row of five, of eight columns, has its number; what sorts is clicked at.
+  const auto body =
+      table.substr(table.find("<tbody>"), table.find("</tbody>") - table.find("<tbody>"));
+  EXPECT_EQ(count(body, " data-v=\""), 5u * 8);
+  EXPECT_EQ(count(body, "<td"), 5u * 8);
+  EXPECT_EQ(count(table, "<th"), 8u + 1); // and <thead>
+  EXPECT_EQ(count(table, "<button>"), 8u);
+  EXPECT_EQ(count(body, "data-v=\"2048.000000\">"), 5u);
+}
+
+TEST(report_page, says_what_hurts_most_and_why) {
+  auto run = llama(4);
+  run.layers.back().kurtosis = 40; // blk.3.ffn_down
+  for (auto& c : run.layers.back().candidates) *c.kl = 30;
+  run.layers[3].candidates.clear(); // blk.0.attn_v is not estimated
+  const auto shown = section(run.page(), "loss");
+  EXPECT_EQ(count(shown, "<code>"), 12u); // of 28
+  EXPECT_NE(shown.find("these 12 of 28 make"), std::string::npos);
+  const auto first = shown.find("<code>");
+  EXPECT_EQ(shown.substr(first, 36), "<code>blk.3.ffn_down.weight</code><s");
+  EXPECT_EQ(count(shown, "feed-forward, last layer, outliers (kurtosis 40.0), "), 1u);
+  EXPECT_EQ(count(shown, "blk.0.attn_v"), 0u);
+  for (auto& layer : run.layers)
+    for (auto& c : layer.candidates) c.kl.reset();
+  EXPECT_EQ(section(run.page(), "loss"), "");
 }
 
 TEST(report_page, marks_the_chosen_point) {
@@ -293,8 +335,9 @@ TEST(report_page, prefers_measured_output_errors) {
   for (auto& t : run.report.tensors)
     if (t.name == "blk.0.attn_q.weight") t.output_error = 0.03125;
   const auto table = section(eq::report_page(run.report, run.details()), "tensors");
-  EXPECT_EQ(count(table, "<td class=\"n\">3.12\u00a0%</td>"), 1u); // half to even
-  EXPECT_EQ(count(table, "<td class=\"n guess\">"), 7u); // six other matrices and the embedding
+  EXPECT_EQ(count(table, "<td class=\"n\" data-v=\"3.125000\">3.12\u00a0%</td>"),
+            1u);                                         // half to even
+  EXPECT_EQ(count(table, "<td class=\"n guess\" "), 7u); // six other matrices and the embedding
   const auto& embedding = run.layers[0];                 // plain rounding in the format that it got
   for (const auto& c : embedding.candidates)
     EXPECT_EQ(count(table.substr(0, table.find("blk.0")),

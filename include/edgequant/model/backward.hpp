@@ -28,6 +28,14 @@ struct matrix_gradient {
   const matrix_f& gradients; ///< [samples * tokens][rows]: all tokens of a sample, then the next's
   /// Of the text; empty: tokens 0, 1, ... of what is run. Experts see some of them.
   std::span<const std::size_t> tokens = {};
+  /// Of the tensor, ascending: those whose gradients are told, all others' are zero. Empty:
+  /// first_row and those behind it.
+  std::span<const std::size_t> rows = {};
+
+  /// The row of the tensor that column `i` of the gradients belongs to.
+  [[nodiscard]] std::size_t row(std::size_t i) const noexcept {
+    return rows.empty() ? first_row + i : rows[i];
+  }
 };
 
 /// Rows of the embedding that were looked up, and the gradients of what they gave.
@@ -60,10 +68,11 @@ public:
                     const gradient_taps& taps);
   /// The logits of vectors that came out of the last layer, [tokens][vocabulary].
   [[nodiscard]] matrix_f logits(const matrix_f& x);
-  /// Returns the gradient of such vectors for that of their logits, which is used up. `logits` are
-  /// those of logits(x).
+  /// Returns the gradient of such vectors for that of the logits of `rows`, ascending, where those
+  /// of all others are zero; it is used up. `logits` are those of logits(x).
   [[nodiscard]] matrix_f run_output(const matrix_f& x, const matrix_f& logits,
-                                    matrix_f& logit_gradient, const gradient_taps& taps);
+                                    std::span<const std::size_t> rows, matrix_f& logit_gradient,
+                                    const gradient_taps& taps);
 
   /// Of what came out of the embedding.
   void run_embedding(std::span<const std::int32_t> tokens, matrix_f& gradient,
@@ -236,20 +245,31 @@ template <class T> matrix_f backward_pass<T>::logits(const matrix_f& x) {
 
 template <class T>
 matrix_f backward_pass<T>::run_output(const matrix_f& x, const matrix_f& logits,
-                                      matrix_f& logit_gradient, const gradient_taps& taps) {
+                                      std::span<const std::size_t> rows, matrix_f& logit_gradient,
+                                      const gradient_taps& taps) {
   if (const float cap = shape_->logit_softcap; cap != 0)
     for (Eigen::Index i = 0; i < logit_gradient.rows(); ++i)
-      logit_gradient.row(i).array() *= 1 - (logits.row(i % logits.rows()).array() / cap).square();
+      for (Eigen::Index k = 0; k < logit_gradient.cols(); ++k) {
+        const auto row = static_cast<Eigen::Index>(rows[static_cast<std::size_t>(k)]);
+        const float share = logits(i % logits.rows(), row) / cap;
+        logit_gradient(i, k) *= 1 - share * share;
+      }
   if (shape_->logit_divisor != 1) logit_gradient /= shape_->logit_divisor;
   const matrix_f n = normalized(x, weights_->output_norm());
   const named_weight& w = weights_->output();
-  if (taps.matrix) taps.matrix({w.name, 0, n, logit_gradient});
+  if (taps.matrix) taps.matrix({w.name, 0, n, logit_gradient, {}, rows});
   matrix_f gradient = matrix_f::Zero(logit_gradient.rows(), x.cols());
-  for (std::size_t first = 0; first < w.view.rows; first += backward_output_rows) {
-    const std::size_t rows = std::min(backward_output_rows, w.view.rows - first);
-    const matrix_f part = logit_gradient.middleCols(static_cast<Eigen::Index>(first),
-                                                    static_cast<Eigen::Index>(rows));
-    add_product(part, values(w, first, rows), gradient);
+  for (std::size_t first = 0; first < rows.size(); first += backward_output_rows) {
+    const auto part = rows.subspan(first, std::min(backward_output_rows, rows.size() - first));
+    const auto begin = static_cast<Eigen::Index>(first);
+    const auto count = static_cast<Eigen::Index>(part.size());
+    matrix_f own(count, x.cols());
+    parallel_for(part.size(), threads_, [&](std::size_t i) {
+      const auto view = rows_of(w.view, part[i], 1);
+      decode_row(view.type, view.data,
+                 {own.row(static_cast<Eigen::Index>(i)).data(), view.columns});
+    });
+    add_product(logit_gradient.middleCols(begin, count), own, gradient);
   }
   norm_backwards(x, weights_->output_norm(), "output_norm.weight", gradient, taps);
   return gradient;

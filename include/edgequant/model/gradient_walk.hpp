@@ -7,6 +7,7 @@
 #include "backward.hpp"
 #include "text_chunks.hpp"
 
+#include <cmath>
 #include <random>
 
 namespace edgequant::inline EDGEQUANT_ABI {
@@ -61,9 +62,21 @@ gradient_sequences(const calibration_text& text, std::size_t count, std::size_t 
 
 namespace model::detail {
 
-/// Tokens whose logits are in memory together: about 64 MiB of them, for each sample as much again.
+/// Tokens whose logits are in memory together: up to 256 MiB of them.
 [[nodiscard]] inline Eigen::Index gradient_output_tokens(std::size_t vocabulary) noexcept {
-  return static_cast<Eigen::Index>(std::clamp<std::size_t>((1 << 24) / vocabulary, 16, 256));
+  return static_cast<Eigen::Index>(std::clamp<std::size_t>((1 << 26) / vocabulary, 16, 256));
+}
+
+/// A bound for probabilities: those below it are, together, at most `mass`.
+template <class = void>
+[[nodiscard]] double unlikely_bound(const Eigen::VectorXd& probabilities, double mass) {
+  constexpr int lowest = -64; // exponents
+  double sums[1 - lowest] = {};
+  const auto exponent = [&](double p) { return p > 0 ? std::max(lowest, std::ilogb(p)) : lowest; };
+  for (const double p : probabilities) sums[std::min(0, exponent(p)) - lowest] += p;
+  int e = lowest;
+  for (double sum = sums[0]; sum <= mass && e < 0; sum += sums[e - lowest]) ++e;
+  return e == lowest ? 0 : std::ldexp(1.0, e);
 }
 
 template <class T> class gradient_walk {
@@ -76,18 +89,34 @@ public:
 
   void run() {
     const std::size_t layers = weights_.layers().size();
-    steps_ = (1 + back_steps) * layers + 2 * back_steps;
+    for (std::size_t layer = 0; layer < layers; ++layer) total_ += (1 + way_back) * cost_of(layer);
+    total_ += sequences_.size() * output_cost();
     run_forward();
     run_output();
     for (std::size_t layer = layers; layer-- > 0;) run_layer(layer);
     run_embedding();
-    tell("");
+    tell("", 0);
   }
 
 private:
-  static constexpr std::size_t back_steps = 4; ///< what a layer's way back costs of its way forth
-  void tell(const std::string& item, std::size_t cost = back_steps) {
-    if (listener_) listener_({"gradients", item, std::min(done_, steps_), steps_, "steps"});
+  static constexpr std::size_t way_back = 4; ///< what a layer's way back costs of its way forth
+  /// Weights that are multiplied.
+  [[nodiscard]] std::size_t cost_of(std::size_t layer) const {
+    std::size_t sum = 0;
+    layer_weights::for_each_matrix(weights_.layers()[layer], [&](const named_weight& w) {
+      sum += sequences_.size() * w.view.rows * w.view.columns;
+    });
+    return sum;
+  }
+  /// For one sequence; of its way back few rows are left.
+  [[nodiscard]] std::size_t output_cost() const {
+    return 2 * weights_.output().view.rows * weights_.output().view.columns;
+  }
+  void tell(const std::string& item, std::size_t cost) {
+    constexpr std::size_t million = 1000000;
+    if (listener_)
+      listener_({"gradients", item, done_ / million, std::max<std::size_t>(1, total_ / million),
+                 "million weights"});
     done_ += cost;
   }
   [[nodiscard]] Eigen::Index tokens(std::size_t sequence) const {
@@ -106,8 +135,9 @@ private:
   void run_output();
   void run_layer(std::size_t layer);
   void run_embedding();
-  void set_gradients(std::size_t sequence, Eigen::Index first, const matrix_f& logits,
-                     matrix_f& gradient) const;
+  [[nodiscard]] std::vector<std::size_t> set_gradients(std::size_t sequence, Eigen::Index first,
+                                                       const matrix_f& logits,
+                                                       matrix_f& gradient) const;
 
   const model_weights& weights_;
   std::span<const std::vector<std::int32_t>> sequences_;
@@ -116,7 +146,7 @@ private:
   const progress_callback& listener_;
   transformer forward_;
   backward_pass<> back_;
-  std::size_t done_ = 0, steps_ = 0;
+  std::size_t done_ = 0, total_ = 0;                    ///< weights that are multiplied
   std::vector<std::vector<std::vector<float>>> before_; ///< [layers][sequences][tokens][hidden]
   std::vector<std::vector<float>> last_;                ///< [sequences]: behind the last layer
   std::vector<matrix_f> gradients_;                     ///< [sequences][samples * tokens][hidden]
@@ -132,7 +162,7 @@ template <class T> void gradient_walk<T>::run_forward() {
   kv_sequence cache(pool);
   cache.extend(longest);
   for (std::size_t layer = 0; layer < weights_.layers().size(); ++layer) {
-    tell("layer " + std::to_string(layer), 1);
+    tell("layer " + std::to_string(layer), cost_of(layer));
     before_.push_back(last_);
     for (auto& x : last_)
       for (const auto part : {sublayer::attention, sublayer::feed_forward})
@@ -140,45 +170,76 @@ template <class T> void gradient_walk<T>::run_forward() {
   }
 }
 
-/// Of log p(label), for the tokens from `first` on that the logits belong to.
+/// Of log p(label), for the tokens from `first` on that the logits belong to: with respect to the
+/// logits of the rows that are returned. What a token's gradient does to the hidden vector is the
+/// mean row of the output matrix less the label's; the rows that are left out have a thousandth of
+/// the weight in that mean, and there are many of them.
 template <class T>
-void gradient_walk<T>::set_gradients(std::size_t sequence, Eigen::Index first,
-                                     const matrix_f& logits, matrix_f& gradient) const {
-  const Eigen::Index count = logits.rows();
+std::vector<std::size_t> gradient_walk<T>::set_gradients(std::size_t sequence, Eigen::Index first,
+                                                         const matrix_f& logits,
+                                                         matrix_f& gradient) const {
+  constexpr double left_out = 0x1p-10;
+  const Eigen::Index count = logits.rows(), words = logits.cols();
   const auto samples = static_cast<Eigen::Index>(options_.samples);
-  gradient.resize(samples * count, logits.cols());
-  parallel_for(static_cast<std::size_t>(count), options_.threads, [&](std::size_t i) {
-    const auto row = static_cast<Eigen::Index>(i);
-    Eigen::VectorXd p = logits.row(row).template cast<double>();
+  const bool is_text = options_.labels == gradient_labels::text;
+  std::vector<double> sums(static_cast<std::size_t>(count));
+  std::vector<std::vector<Eigen::Index>> likely(sums.size()), labels(sums.size());
+  parallel_for(sums.size(), options_.threads, [&](std::size_t i) {
+    Eigen::VectorXd p = logits.row(static_cast<Eigen::Index>(i)).template cast<double>();
     p = (p.array() - p.maxCoeff()).exp();
-    const double sum = p.sum();
-    const Eigen::Index token = first + row;
-    std::seed_seq seeds{options_.seed, std::uint64_t{sequence}, static_cast<std::uint64_t>(token)};
-    std::mt19937_64 random(seeds);
-    for (Eigen::Index s = 0; s < samples; ++s) {
-      auto g = gradient.row(s * count + row);
-      g = (p / -sum).transpose().template cast<float>();
-      if (options_.labels == gradient_labels::text) {
-        if (token + 1 == tokens(sequence))
-          g.setZero();
-        else
-          g[sequences_[sequence][static_cast<std::size_t>(token) + 1]] += 1;
-        continue;
+    sums[i] = p.sum();
+    const std::size_t token = static_cast<std::size_t>(first) + i;
+    const double bound = unlikely_bound(p / sums[i], left_out) * sums[i];
+    for (Eigen::Index r = 0; r < words; ++r)
+      if (p[r] >= bound) likely[i].push_back(r);
+    if (is_text) {
+      if (token + 1 < sequences_[sequence].size())
+        labels[i].push_back(sequences_[sequence][token + 1]);
+    } else {
+      std::seed_seq seeds{options_.seed, std::uint64_t{sequence}, std::uint64_t{token}};
+      std::mt19937_64 random(seeds);
+      for (Eigen::Index s = 0; s < samples; ++s) {
+        double left = static_cast<double>(random() >> 11) * 0x1p-53 * sums[i];
+        Eigen::Index label = 0;
+        while (label + 1 < words && left >= p[label]) left -= p[label++];
+        labels[i].push_back(label);
       }
-      double left = static_cast<double>(random() >> 11) * 0x1p-53 * sum;
-      Eigen::Index label = 0;
-      while (label + 1 < p.size() && left >= p[label]) left -= p[label++];
-      g[label] += 1;
     }
   });
+  std::vector<bool> is_used(static_cast<std::size_t>(words));
+  for (const auto* lists : {&likely, &labels})
+    for (const auto& list : *lists)
+      for (const Eigen::Index r : list) is_used[static_cast<std::size_t>(r)] = true;
+  std::vector<std::size_t> rows;
+  for (std::size_t r = 0; r < is_used.size(); ++r)
+    if (is_used[r]) rows.push_back(r);
+  gradient.resize(samples * count, static_cast<Eigen::Index>(rows.size()));
+  parallel_for(sums.size(), options_.threads, [&](std::size_t i) {
+    const auto row = logits.row(static_cast<Eigen::Index>(i));
+    const double largest = double{row.maxCoeff()};
+    for (Eigen::Index s = 0; s < samples; ++s) {
+      auto g = gradient.row(s * count + static_cast<Eigen::Index>(i));
+      if (labels[i].empty()) { // the last token of a text
+        g.setZero();
+        continue;
+      }
+      const Eigen::Index label = labels[i][static_cast<std::size_t>(s)];
+      for (std::size_t k = 0; k < rows.size(); ++k) {
+        const auto r = static_cast<Eigen::Index>(rows[k]);
+        const double p = std::exp(double{row[r]} - largest) / sums[i];
+        g[static_cast<Eigen::Index>(k)] = static_cast<float>((r == label ? 1 : 0) - p);
+      }
+    }
+  });
+  return rows;
 }
 
 template <class T> void gradient_walk<T>::run_output() {
-  tell(weights_.output().name);
   const named_weight* output = &weights_.output();
   visitor_.begin({&output, 1});
   const auto samples = static_cast<Eigen::Index>(options_.samples);
   for (std::size_t i = 0; i < sequences_.size(); ++i) {
+    tell(weights_.output().name, output_cost());
     const matrix_f x = as_matrix(last_[i]);
     matrix_f& gradient = gradients_.emplace_back(samples * x.rows(), x.cols());
     const Eigen::Index together = gradient_output_tokens(weights_.vocabulary());
@@ -186,8 +247,8 @@ template <class T> void gradient_walk<T>::run_output() {
       const Eigen::Index count = std::min(together, x.rows() - first);
       const matrix_f part = x.middleRows(first, count), logits = back_.logits(part);
       matrix_f logit_gradient;
-      set_gradients(i, first, logits, logit_gradient);
-      const matrix_f g = back_.run_output(part, logits, logit_gradient, taps(i));
+      const auto rows = set_gradients(i, first, logits, logit_gradient);
+      const matrix_f g = back_.run_output(part, logits, rows, logit_gradient, taps(i));
       for (Eigen::Index s = 0; s < samples; ++s)
         gradient.middleRows(s * x.rows() + first, count) = g.middleRows(s * count, count);
     }
@@ -196,7 +257,7 @@ template <class T> void gradient_walk<T>::run_output() {
 }
 
 template <class T> void gradient_walk<T>::run_layer(std::size_t layer) {
-  tell("layer " + std::to_string(layer));
+  tell("layer " + std::to_string(layer), way_back * cost_of(layer));
   std::size_t longest = 1;
   for (const auto& text : sequences_) longest = std::max(longest, text.size());
   kv_pool pool = forward_.make_pool(kv_format::f32, longest);
@@ -223,7 +284,7 @@ template <class T> void gradient_walk<T>::run_layer(std::size_t layer) {
 }
 
 template <class T> void gradient_walk<T>::run_embedding() {
-  tell(weights_.embedding().name);
+  tell(weights_.embedding().name, 0);
   const named_weight* embedding = &weights_.embedding();
   visitor_.begin({&embedding, 1});
   for (std::size_t i = 0; i < sequences_.size(); ++i)

@@ -50,7 +50,9 @@ public:
   void end() override {
     for (auto* m : now_) {
       measure(*m);
-      m->bytes.clear();
+      for (auto& bytes : m->bytes) bytes.clear();
+      for (const std::size_t row : m->rows) m->places[row] = 0;
+      m->rows.clear();
       // A tied embedding is still to be looked up.
       const bool is_open = m->w.name == weights_.embedding().name && m->seen != 0 && !looked_up_;
       if (!is_open) set_share(*m);
@@ -64,7 +66,9 @@ private:
   struct weighed_matrix {
     named_weight w;
     std::vector<format> types;
-    std::vector<std::vector<std::byte>> bytes;     ///< of each type
+    std::vector<std::size_t> rows;                 ///< those with gradients, as they came
+    std::vector<std::size_t> places;               ///< of each row among them, from 1 on; 0: none
+    std::vector<std::vector<std::byte>> bytes;     ///< of each type: those rows
     std::vector<fisher_estimate::changes> changes; ///< of each type
     std::vector<double> input_squares;             ///< [columns], summed over tokens
     std::vector<double> gradient_squares;          ///< [rows], likewise
@@ -76,6 +80,7 @@ private:
   };
 
   void open(const named_weight& w);
+  template <class RowOf> void encode_rows(weighed_matrix& m, std::size_t all, RowOf row_of) const;
   void set_share(weighed_matrix& m) const;
   void measure(weighed_matrix& m);
   void set_divergences(weighed_matrix& m) const;
@@ -83,12 +88,13 @@ private:
   [[nodiscard]] double per_token(std::size_t sequence) const {
     return 1 / std::sqrt(static_cast<double>(sequences_[sequence].size()));
   }
-  static void decode_rows(format type, const std::byte* data, std::size_t first, std::size_t rows,
-                          matrix_f& values) {
+  /// Row i of `values` is row row_of(i) of the encoded ones.
+  template <class RowOf>
+  static void decode_rows(format type, const std::byte* data, RowOf row_of, matrix_f& values) {
     const auto columns = static_cast<std::size_t>(values.cols());
     const std::size_t bytes = row_bytes(type, columns);
-    for (std::size_t r = 0; r < rows; ++r)
-      decode_row(type, data + (first + r) * bytes, {values.data() + r * columns, columns});
+    for (std::size_t r = 0; r < static_cast<std::size_t>(values.rows()); ++r)
+      decode_row(type, data + row_of(r) * bytes, {values.data() + r * columns, columns});
   }
 
   const model_weights& weights_;
@@ -123,16 +129,48 @@ template <class T> void fisher_visitor<T>::open(const named_weight& w) {
   for (const format type : candidates_) {
     if (view.columns % info_of(type).block_length != 0) continue;
     m.types.push_back(type);
-    m.bytes.push_back(encode_matrix(type, scale_rule::mse, values, w.name, options_.threads));
+    m.bytes.emplace_back();
     m.changes.emplace_back(samples());
-    m.layer.candidates.push_back({type, m.bytes.back().size(), 0, 0, 0, std::nullopt});
+    m.layer.candidates.push_back(
+        {type, view.rows * row_bytes(type, view.columns), 0, 0, 0, std::nullopt});
   }
+  m.places.resize(view.rows);
   m.input_squares.resize(view.columns);
   m.gradient_squares.resize(view.rows);
 }
 
+/// Encodes those of rows row_of(0) to row_of(all - 1) that are not yet: of an output matrix of
+/// 262,144 rows a text uses a few.
+template <class T>
+template <class RowOf>
+void fisher_visitor<T>::encode_rows(weighed_matrix& m, std::size_t all, RowOf row_of) const {
+  const std::size_t before = m.rows.size(), columns = m.w.view.columns;
+  for (std::size_t i = 0; i < all; ++i)
+    if (auto& place = m.places[row_of(i)]; place == 0) {
+      m.rows.push_back(row_of(i));
+      place = m.rows.size();
+    }
+  const std::size_t count = m.rows.size() - before;
+  for (std::size_t f = 0; f < m.types.size(); ++f)
+    m.bytes[f].resize(m.rows.size() * row_bytes(m.types[f], columns));
+  const std::size_t parts = (count + fisher_rows - 1) / fisher_rows;
+  parallel_for(parts * m.types.size(), options_.threads, [&](std::size_t task) {
+    const std::size_t f = task / parts, first = before + task % parts * fisher_rows;
+    const std::size_t size = row_bytes(m.types[f], columns);
+    row_encoder encode(m.types[f], scale_rule::mse, m.w.name);
+    std::vector<float> values(columns);
+    for (std::size_t i = first; i < std::min(first + fisher_rows, m.rows.size()); ++i) {
+      const auto view = rows_of(m.w.view, m.rows[i], 1);
+      decode_row(view.type, view.data, values);
+      encode(values, {}, m.rows[i] * columns, m.bytes[f].data() + i * size);
+    }
+  });
+}
+
 template <class T> void fisher_visitor<T>::matrix(std::size_t sequence, const matrix_gradient& g) {
   auto& m = all_.find(g.name)->second;
+  encode_rows(m, static_cast<std::size_t>(g.gradients.cols()),
+              [&](std::size_t i) { return g.row(i); });
   const auto rows = static_cast<std::size_t>(g.gradients.cols());
   const std::size_t parts = (rows + fisher_rows - 1) / fisher_rows, types = m.types.size();
   const Eigen::Index tokens = g.inputs.rows(), columns = g.inputs.cols();
@@ -147,16 +185,19 @@ template <class T> void fisher_visitor<T>::matrix(std::size_t sequence, const ma
       gradients.middleRows(s * h, h).noalias() =
           g.gradients.block(s * tokens, at, tokens, h).transpose() * g.inputs;
     matrix_f exact(h, columns), error(h, columns);
-    decode_rows(m.w.view.type, m.w.view.data, g.first_row + first, height, exact);
+    const auto row_of = [&](std::size_t r) { return g.row(first + r); };
+    decode_rows(m.w.view.type, m.w.view.data, row_of, exact);
     for (std::size_t f = 0; f < types; ++f) {
-      decode_rows(m.types[f], m.bytes[f].data(), g.first_row + first, height, error);
+      decode_rows(
+          m.types[f], m.bytes[f].data(), [&](std::size_t r) { return m.places[row_of(r)] - 1; },
+          error);
       error -= exact;
       for (Eigen::Index s = 0; s < count; ++s)
         sums[(part * types + f) * options_.samples + static_cast<std::size_t>(s)] =
             double{error.cwiseProduct(gradients.middleRows(s * h, h)).sum()};
     }
     for (Eigen::Index r = 0; r < h; ++r)
-      m.gradient_squares[g.first_row + first + static_cast<std::size_t>(r)] +=
+      m.gradient_squares[row_of(static_cast<std::size_t>(r))] +=
           double{g.gradients.col(at + r).squaredNorm()};
   });
   for (std::size_t part = 0; part < parts; ++part)
@@ -179,14 +220,15 @@ template <class T> void fisher_visitor<T>::lookup(std::size_t sequence, const lo
   auto& m = all_.find(g.name)->second;
   const std::size_t columns = m.w.view.columns, tokens = g.tokens.size();
   std::vector<double> sums(tokens * m.types.size() * options_.samples);
+  const auto row_of = [&](std::size_t t) { return static_cast<std::size_t>(g.tokens[t]); };
+  encode_rows(m, tokens, row_of);
   parallel_for(tokens, options_.threads, [&](std::size_t t) {
-    const auto row = static_cast<std::size_t>(g.tokens[t]);
     std::vector<float> exact(columns), rounded(columns);
-    decode_row(m.w.view.type, m.w.view.data + row * row_bytes(m.w.view.type, columns), exact);
+    const auto view = rows_of(m.w.view, row_of(t), 1);
+    decode_row(view.type, view.data, exact);
     for (std::size_t f = 0; f < m.types.size(); ++f) {
-      std::vector<std::byte> bytes(row_bytes(m.types[f], columns));
-      row_encoder(m.types[f], scale_rule::mse, g.name)(exact, {}, row * columns, bytes.data());
-      decode_row(m.types[f], bytes.data(), rounded);
+      const std::size_t place = m.places[row_of(t)] - 1;
+      decode_row(m.types[f], m.bytes[f].data() + place * row_bytes(m.types[f], columns), rounded);
       for (std::size_t s = 0; s < options_.samples; ++s) {
         const float* gradient = g.gradients.row(static_cast<Eigen::Index>(s * tokens + t)).data();
         double sum = 0;
@@ -205,9 +247,10 @@ template <class T> void fisher_visitor<T>::lookup(std::size_t sequence, const lo
             per_token(sequence) * sums[(t * m.types.size() + f) * options_.samples + s];
 }
 
-/// Errors of the candidates: of the weights, and with columns and rows weighed.
+/// Errors of the candidates in the rows that have gradients: of the weights, and with columns and
+/// rows weighed.
 template <class T> void fisher_visitor<T>::measure(weighed_matrix& m) {
-  const std::size_t rows = m.w.view.rows, columns = m.w.view.columns;
+  const std::size_t rows = m.rows.size(), columns = m.w.view.columns;
   const std::size_t parts = (rows + fisher_rows - 1) / fisher_rows, types = m.types.size();
   const auto width = static_cast<Eigen::Index>(columns);
   const Eigen::Map<const Eigen::RowVectorXd> squares(m.input_squares.data(), width);
@@ -218,10 +261,12 @@ template <class T> void fisher_visitor<T>::measure(weighed_matrix& m) {
   parallel_for(parts, options_.threads, [&](std::size_t part) {
     const std::size_t first = part * fisher_rows, height = std::min(fisher_rows, rows - first);
     matrix_f exact(static_cast<Eigen::Index>(height), width), error(exact);
-    decode_rows(m.w.view.type, m.w.view.data, first, height, exact);
+    decode_rows(
+        m.w.view.type, m.w.view.data, [&](std::size_t r) { return m.rows[first + r]; }, exact);
     for (std::size_t f = 0; f <= types; ++f) {
       if (f < types) {
-        decode_rows(m.types[f], m.bytes[f].data(), first, height, error);
+        decode_rows(
+            m.types[f], m.bytes[f].data(), [&](std::size_t r) { return first + r; }, error);
         error -= exact;
       }
       sums& s = all[part * (types + 1) + f];
@@ -230,7 +275,7 @@ template <class T> void fisher_visitor<T>::measure(weighed_matrix& m) {
         const Eigen::RowVectorXd square = row.template cast<double>().array().square();
         const double column = square.dot(squares);
         s.weight += square.sum(), s.column += column;
-        s.both += column * m.gradient_squares[first + r];
+        s.both += column * m.gradient_squares[m.rows[first + r]];
       }
     }
   });

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-/// The style sheet of the report page: light and dark, on screens of any width, and on paper.
+/// The style sheet of the report page: light and dark, on screens of any width, and on paper; and
+/// the script that sorts its table.
 #pragma once
 
 #include "../config.hpp"
@@ -77,6 +78,8 @@ gap:4px 12px;align-items:center;margin:14px 0 0}
 .bars b{font-weight:400;font-size:13px;text-align:right}
 .bar{display:block;background:var(--grid);border-radius:3px}
 .bar i{display:block;height:12px;min-width:1px;border-radius:3px}
+.reasons{grid-template-columns:minmax(0,max-content) minmax(60px,1fr) max-content minmax(0,2fr)}
+.reasons b+span{font-size:13px;color:var(--soft)}
 .chip{display:inline-block;border-radius:4px;padding:0 6px;font-size:12px;line-height:18px;
 min-width:44px;text-align:center}
 .legend,.names{list-style:none;margin:0 0 14px;padding:0}
@@ -86,6 +89,10 @@ min-width:44px;text-align:center}
 .names .chip{text-indent:0}
 table{border-collapse:collapse;width:100%;font-size:13px}
 th{font-weight:500;color:var(--soft);text-align:left;vertical-align:bottom}
+th button{font:inherit;color:inherit;background:none;border:0;padding:0;cursor:pointer}
+th[aria-sort] button{color:var(--ink)}
+th[aria-sort=ascending] button::after{content:" \2191"}
+th[aria-sort=descending] button::after{content:" \2193"}
 th,td{padding:5px 12px 5px 0;border-bottom:1px solid var(--line);white-space:nowrap}
 td:last-child,th:last-child{padding-right:0}
 tbody tr:hover{background:var(--grid)}
@@ -100,6 +107,21 @@ min-width:0;height:auto}figure,li,tr{break-inside:avoid}h2,h3{break-after:avoid}
 .panels{grid-template-columns:repeat(4,1fr)}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 )css";
+
+/// A click on a column's head sorts the rows by the numbers that their cells have as data-v; a
+/// second one turns them round.
+inline constexpr std::string_view sort_script = R"js(
+for (const button of document.querySelectorAll("#tensors th button")) button.onclick = function () {
+  const head = button.parentNode, body = document.querySelector("#tensors tbody");
+  const index = head.cellIndex, up = head.getAttribute("aria-sort") === "descending";
+  for (const other of head.parentNode.children) other.removeAttribute("aria-sort");
+  head.setAttribute("aria-sort", up ? "ascending" : "descending");
+  const value = function (row) { return parseFloat(row.cells[index].dataset.v); };
+  const rows = Array.from(body.rows);
+  rows.sort(function (a, b) { return (up ? 1 : -1) * (value(a) - value(b)); });
+  body.append(...rows);
+};
+)js";
 
 } // namespace report::detail
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "html_frontier.hpp"
+#include "html_loss.hpp"
 #include "html_precision.hpp"
 #include "html_sensitivity.hpp"
 #include "html_style.hpp"
@@ -18,11 +19,13 @@ struct report_details {
   std::string method = {}; ///< how matrices were rounded, as a person names it
 };
 
-/// A page in HTML: totals, the plan and its proof, sensitivities by layer, the frontier of file
-/// size against loss, the format of every tensor, a table of all, and the notes. Style and
-/// drawings are within it; there is no script, and nothing is loaded. It depends on the arguments
-/// alone. Names may hold any bytes: they are escaped, with U+FFFD for what is no UTF-8. Numbers
-/// that are not finite are shown as a dash. Errors of pareto_frontier() for the groups of a plan.
+/// A page in HTML: totals, the plan and its proof, the tensors that hurt most, sensitivities by
+/// layer, the frontier of file size against loss, the format of every tensor, a table of all,
+/// layers in their order, which sorts by a click on a column's head, and the notes. Style,
+/// drawings and the few lines of script for the table are within it; nothing is loaded. It depends
+/// on the arguments alone. Names may hold any bytes: they are escaped, with U+FFFD for what is no
+/// UTF-8. Numbers that are not finite are shown as a dash. Errors of pareto_frontier() for the
+/// groups of a plan.
 [[nodiscard]] std::string report_page(const compress_report& report,
                                       const report_details& details = {});
 
@@ -99,27 +102,63 @@ namespace report::detail {
          "</dl>\n";
 }
 
-/// A cell whose numbers line up; `kind` is a further class.
-[[nodiscard]] inline std::string number_cell(const std::string& text, std::string_view kind = "") {
-  return "<td class=\"n" + std::string(kind) + "\">" + text + "</td>";
+/// A cell whose numbers line up and which sorts by `value`, what is missing as the least; `kind` is
+/// a further class.
+[[nodiscard]] inline std::string number_cell(const std::string& text, double value,
+                                             std::string_view kind = "") {
+  return "<td class=\"n" + std::string(kind) + "\" data-v=\"" +
+         (std::isfinite(value) ? figure_text(value, 6) : "-1e9") + "\">" + text + "</td>";
+}
+
+[[nodiscard]] inline std::string total_cell(const std::string& text) {
+  return "<td class=\"n\">" + text + "</td>";
+}
+
+/// A column's head, to be clicked at.
+[[nodiscard]] inline std::string head_cell(std::string_view text, std::string_view attributes) {
+  return "<th" + std::string(attributes) + "><button>" + std::string(text) + "</button></th>";
 }
 
 /// Columns that not every report can fill.
 struct table_columns {
-  bool sqnr = false, output_error = false;
+  bool sqnr = false, output_error = false, loss = false;
 };
 
-[[nodiscard]] inline std::string table_row(const html_tensor& t, table_columns columns) {
+[[nodiscard]] inline std::string table_row(const html_tensor& t, std::size_t place,
+                                           table_columns columns) {
+  constexpr double missing = std::numeric_limits<double>::quiet_NaN();
   const tensor_report& r = *t.report;
-  std::string html = "<tr><td><code>" + html_line(r.name) + "</code></td>" +
-                     number_cell(format_shape(r.dims)) + "<td>" +
+  std::string html = "<tr><td data-v=\"" + std::to_string(place) + "\"><code>" + html_line(r.name) +
+                     "</code></td>" +
+                     number_cell(format_shape(r.dims), static_cast<double>(t.values())) +
+                     "<td data-v=\"" + std::to_string(static_cast<std::uint32_t>(r.type)) + "\">" +
                      std::string(name_of(r.source_type)) + " \u2192 " + format_chip(r.type) +
-                     "</td>" + number_cell(figure_text(t.bits(), 2));
-  if (columns.sqnr) html += number_cell(sqnr_cell(r.error));
+                     "</td>" + number_cell(figure_text(t.bits(), 2), t.bits());
+  if (columns.sqnr)
+    html +=
+        number_cell(sqnr_cell(r.error),
+                    r.error.sums().count == 0 ? missing : std::min(r.error.figures().sqnr_db, 1e9));
   if (columns.output_error)
     html += number_cell(t.output_error ? percent_text(*t.output_error) : std::string(no_number),
+                        t.output_error ? 100 * *t.output_error : missing,
                         t.output_error && !t.measured ? " guess" : "");
-  return html + number_cell(grouped_text(r.bytes_after)) + "</tr>\n";
+  if (columns.loss)
+    html += number_cell(loss_of(t) ? short_text(*loss_of(t)) : std::string(no_number),
+                        loss_of(t) ? 1e6 * *loss_of(t) : missing);
+  return html + number_cell(grouped_text(r.bytes_after), static_cast<double>(r.bytes_after)) +
+         "</tr>\n";
+}
+
+/// What stands outside of layers as in the file, then layer by layer, roles in their order.
+[[nodiscard]] inline std::vector<html_tensor> in_natural_order(std::span<const html_tensor> from) {
+  std::vector<html_tensor> tensors(from.begin(), from.end());
+  const auto key = [](const html_tensor& t) {
+    return t.place ? std::tuple(1, t.place->layer, role_rank(t.place->role))
+                   : std::tuple(0, std::uint32_t{0}, std::size_t{0});
+  };
+  std::stable_sort(tensors.begin(), tensors.end(),
+                   [&](const auto& a, const auto& b) { return key(a) < key(b); });
+  return tensors;
 }
 
 [[nodiscard]] inline std::string table_section(const compress_report& report,
@@ -129,24 +168,31 @@ struct table_columns {
   for (const auto& t : tensors) {
     columns.sqnr = columns.sqnr || t.report->error.sums().count != 0;
     columns.output_error = columns.output_error || t.output_error;
+    columns.loss = columns.loss || loss_of(t);
     rounded = rounded || (t.output_error && !t.measured);
   }
   std::string html = "<section id=\"tensors\">\n<h2>Tensors</h2>\n";
   if (rounded)
     html += "<p class=\"axis\">Output errors in this colour are those of plain rounding on the "
             "calibration text.</p>\n";
-  html += "<div class=\"scroll\"><table>\n<thead><tr><th>name</th><th class=\"n\">shape</th>"
-          "<th>format</th><th class=\"n\">bits per weight</th>";
-  if (columns.sqnr) html += "<th class=\"n\">SQNR, dB</th>";
-  if (columns.output_error) html += "<th class=\"n\">output error</th>";
-  html += "<th class=\"n\">bytes</th></tr></thead>\n<tbody>\n";
-  for (const auto& t : tensors) html += table_row(t, columns);
+  constexpr std::string_view number = " class=\"n\"";
+  html += "<div class=\"scroll\"><table>\n<thead><tr>" +
+          head_cell("name", " aria-sort=\"ascending\"") + head_cell("shape", number) +
+          head_cell("format", "") + head_cell("bits per weight", number);
+  if (columns.sqnr) html += head_cell("SQNR, dB", number);
+  if (columns.output_error) html += head_cell("output error", number);
+  if (columns.loss) html += head_cell("divergence, nats", number);
+  html += head_cell("bytes", number) + "</tr></thead>\n<tbody>\n";
+  const auto rows = in_natural_order(tensors);
+  for (std::size_t i = 0; i < rows.size(); ++i) html += table_row(rows[i], i, columns);
   html += "</tbody>\n<tfoot><tr><td>all</td><td></td><td></td>" +
-          number_cell(figure_text(bits_each(report.bytes_after, report.values), 2));
-  if (columns.sqnr) html += number_cell(sqnr_cell(report.error));
+          total_cell(figure_text(bits_each(report.bytes_after, report.values), 2));
+  if (columns.sqnr) html += total_cell(sqnr_cell(report.error));
   if (columns.output_error) html += "<td></td>";
-  return html + number_cell(grouped_text(report.bytes_after)) +
-         "</tr></tfoot>\n</table></div>\n</section>\n";
+  if (columns.loss) html += "<td></td>";
+  return html + total_cell(grouped_text(report.bytes_after)) +
+         "</tr></tfoot>\n</table></div>\n<script>" + std::string(sort_script) +
+         "</script>\n</section>\n";
 }
 
 [[nodiscard]] inline std::string notes_section(const std::vector<std::string>& notes) {
@@ -169,7 +215,8 @@ inline std::string report_page(const compress_report& report, const report_detai
       report::detail::html_heading(report) + "<section id=\"summary\">\n" +
       report::detail::total_facts(report, details.method);
   if (details.plan != nullptr) html += report::detail::plan_facts(*details.plan, details.measure);
-  html += "</section>\n" + report::detail::sensitivity_section(tensors);
+  html += "</section>\n" + report::detail::loss_section(tensors) +
+          report::detail::sensitivity_section(tensors);
   if (details.plan != nullptr)
     html +=
         report::detail::frontier_section(*details.plan, report::detail::loss_name(details.measure));
