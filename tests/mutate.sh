@@ -65,6 +65,15 @@ mutate "-128 allowed at 8 bits" kernel/quantize.hpp 'Bits == 8 ? -127' 'Bits == 
 mutate "infinity taken for a number" kernel/absmax.hpp 'if (absmax_bits<S>(values) < infinity_bits)' 'if (absmax_bits<S>(values) <= infinity_bits)'
 mutate "ties of the mse rule to the negative" quantizer/weighted_group.hpp 'a.scale > b.scale' 'a.scale < b.scale'
 
+rooms=quantizer
+mutate "GPTQ without compensation" quantizer/gptq_panel.hpp 'S::broadcast(1 / row[i])' 'S::broadcast(0.0f)'
+mutate "later blocks of a step do not follow" quantizer/gptq_panel.hpp 'residual(i), end - behind, sums, stride)' 'residual(i), 0, sums, stride)'
+mutate "later steps of GPTQ do not see earlier ones" quantizer/gptq_job.hpp 'whole_rows ? of_.columns : begin' 'whole_rows ? of_.columns : 0'
+mutate "slopes of other blocks stay in the descent" quantizer/gptq_descent.hpp 'add_multiples(row, change, at_first, slopes, stride);' ''
+mutate "gains of scales are not counted" quantizer/gptq_descent.hpp 'errors[r] += x * (x * c - 2 * d);' ''
+mutate "halves never move" quantizer/gptq_descent.hpp 'if (halves) move_halves(block);' ''
+mutate "the sweep does not descend" quantizer/gptq_panel.hpp 'if (of_.descends) descend_on_adapted(begin, end);' ''
+mutate "GPTQ never gives way to rounding" quantizer/gptq_job.hpp 'return !(by_gptq[p].error(r) <= rounded[p].error(r));' 'return p > r + 1000;'
 rooms=gemm
 mutate "wrong offset of q4_0 panels" gemm/activation_group.hpp 'S::first_sum - 8 * sum' 'S::first_sum - 7 * sum'
 mutate "codes of a panel without their offset" gemm/panel.hpp 'words[k] ^= flip;' 'words[k] ^= 0;'
@@ -118,9 +127,11 @@ mutate "norms of Gemma stay less one" model/checkpoint_tensors.hpp 'x += 1;' 'x 
 mutate "experts in the order of others" model/model_source.hpp 'stack[row / rows]' 'stack[stack.size() - 1 - row / rows]'
 mutate "the first half of a chunk is scored too" model/evaluate.hpp 'header.context / 2}' '0}'
 mutate "codes of log probabilities are cut off" io/logit_file.hpp 'std::nearbyint(' 'std::trunc('
+mutate "too many rows of the output left out" model/gradient_walk.hpp 'constexpr double left_out = 0x1p-10;' 'constexpr double left_out = 0x1p-3;'
 rooms=plan
 mutate "each token of a sequence squared alone" plan/fisher.hpp '1 / std::sqrt(static_cast<double>(sequences_[sequence].size()))' '1.0'
 mutate "a tied embedding pays for one use" plan/fisher.hpp 'sum += double{rounded[c] - exact[c]}' 'sum += 0 * double{rounded[c] - exact[c]}'
+mutate "rows of the output mixed up" plan/fisher_visitor.hpp '[&](std::size_t i) { return g.row(i); }' '[&](std::size_t i) { return i; }'
 rooms=compress
 mutate "all tokens count alike in a Gram matrix" compress/residual_compensation.hpp 'if (!w.empty())' 'if (false)'
 mutate "experts all in the codes of the first" compress/expert_encoding.hpp 'static_cast<std::ptrdiff_t>(expert * t.bytes.size())' 'static_cast<std::ptrdiff_t>(0 * t.bytes.size())'
