@@ -80,7 +80,7 @@ mutate "codes of a panel without their offset" gemm/panel.hpp 'words[k] ^= flip;
 mutate "the last panel stores past its rows" gemm/streamed_product.hpp 'if (end - row >= 16)' 'if (end - row >= 15)'
 mutate "a last panel taken for a whole tile" gemm/product_tasks.hpp 'std::min(height, rows - row), y_' 'height, y_'
 mutate "a part of the columns starts from zero" gemm/product_tasks.hpp 'g > 0' 'false'
-mutate "a part of plain numbers starts from zero" gemm/float_tasks.hpp 'k > 0' 'false'
+mutate "a part of plain numbers starts from zero" gemm/float_tile.hpp 'panel_stride, k > 0,' 'panel_stride, false,'
 mutate "rows of a block become columns of another" gemm/transpose.hpp 'to + c * to_stride + r' 'to + c * to_stride + (r ^ 4)'
 if grep -qw amx_int8 /proc/cpuinfo; then
   mutate "a tile product of the group behind" gemm/matrix_tile.hpp 'begin(tile, g + 2)' 'begin(tile, g + 3)'
@@ -129,8 +129,8 @@ mutate "the first half of a chunk is scored too" model/evaluate.hpp 'header.cont
 mutate "codes of log probabilities are cut off" io/logit_file.hpp 'std::nearbyint(' 'std::trunc('
 mutate "too many rows of the output left out" model/gradient_walk.hpp 'constexpr double left_out = 0x1p-10;' 'constexpr double left_out = 0x1p-3;'
 rooms=plan
-mutate "each token of a sequence squared alone" plan/fisher.hpp '1 / std::sqrt(static_cast<double>(sequences_[sequence].size()))' '1.0'
-mutate "a tied embedding pays for one use" plan/fisher.hpp 'sum += double{rounded[c] - exact[c]}' 'sum += 0 * double{rounded[c] - exact[c]}'
+mutate "each token of a sequence squared alone" plan/fisher_visitor.hpp '1 / std::sqrt(static_cast<double>(sequences_[sequence].size()))' '1.0'
+mutate "a tied embedding pays for one use" plan/fisher_visitor.hpp 'sum += double{rounded[c] - exact[c]}' 'sum += 0 * double{rounded[c] - exact[c]}'
 mutate "rows of the output mixed up" plan/fisher_visitor.hpp '[&](std::size_t i) { return g.row(i); }' '[&](std::size_t i) { return i; }'
 rooms=compress
 mutate "all tokens count alike in a Gram matrix" compress/residual_compensation.hpp 'if (!w.empty())' 'if (false)'

@@ -218,7 +218,8 @@ TEST_F(layer_encoding, an_output_matrix_by_gptq_is_better_than_rounded) {
   o.own_output = true;
   write_toy(folder / "toy.gguf", speaking(o));
   const auto text = open().text;
-  options = {}, options.type = format::q8_0, options.keep = {eq::parse_keep("^output\\.weight=q4_0")};
+  options = {}, options.type = format::q8_0,
+  options.keep = {eq::parse_keep("^output\\.weight=q4_0")};
   const auto formats = eq::planned_formats(eq::open_model(folder / "toy.gguf"), options);
   eq::model_weights weights(eq::read_gguf(folder / "toy.gguf"));
   eq::encoded_tensors encoded;
@@ -239,6 +240,31 @@ TEST_F(layer_encoding, an_output_matrix_by_gptq_is_better_than_rounded) {
 }
 
 /// How much tokens count, from the gradients themselves; chunk by chunk, BOS included.
+TEST_F(layer_encoding, matrices_that_have_their_format_stay) {
+  toy_options o;
+  o.type = format::q8_0;
+  write_toy(folder / "toy.gguf", speaking(o));
+  const auto source = eq::open_model(folder / "toy.gguf");
+  const auto text = open().text;
+  options = {}, options.type = format::q4_0, options.keep = {eq::parse_keep("ffn_down=q8_0")};
+  eq::model_weights weights(eq::read_gguf(folder / "toy.gguf"));
+  eq::encoded_tensors encoded;
+  eq::encode_layers(weights, text, eq::planned_formats(source, options),
+                    {.gptq = true, .options = {.threads = 1}}, encoded);
+  constexpr const char* down = "blk.1.ffn_down.weight";
+  EXPECT_NE(encoded.find("blk.1.ffn_up.weight"), nullptr);
+  EXPECT_EQ(encoded.find(down), nullptr);
+  options.encoded = &encoded;
+  (void)eq::compress(source, folder / "out.gguf", options);
+  const auto bytes_in = [&](const char* file) {
+    const eq::model_weights of(eq::read_gguf(folder / file));
+    const auto view = of.find_matrix(down);
+    return std::vector<std::byte>(view.data,
+                                  view.data + view.rows * eq::row_bytes(view.type, view.columns));
+  };
+  EXPECT_EQ(bytes_in("toy.gguf"), bytes_in("out.gguf"));
+}
+
 TEST_F(layer_encoding, loss_weights_are_squares_of_gradients) {
   auto ready = open();
   ready.text.context = 40; // several chunks

@@ -133,6 +133,24 @@ TEST_F(plans, an_embedding_of_its_own_is_weighed_too) {
     }
 }
 
+/// A matrix of a file that is quantized already costs nothing in its own format.
+TEST_F(plans, a_matrix_may_stay_as_it_is) {
+  toy_options o;
+  o.type = format::q5_0;
+  write_toy(folder / "coded.gguf", speaking(o));
+  const eq::model_weights weights(eq::read_gguf(folder / "coded.gguf"));
+  std::size_t seen = 0;
+  for (const auto& layer :
+       eq::analyze_by_gradients(weights, open().text, three, {.sequences = 2, .tokens = 40})) {
+    if (weights.find_matrix(layer.name).type != format::q5_0) continue;
+    ++seen;
+    EXPECT_EQ(layer.candidates[1].weight_error, 0) << layer.name;
+    EXPECT_EQ(*layer.candidates[1].kl, 0) << layer.name;
+    EXPECT_GT(*layer.candidates[0].kl, 0) << layer.name;
+  }
+  EXPECT_GE(seen, 14u);
+}
+
 /// Log ratios of 0.2 and -0.2 have a variance of 0.08: of 25 samples that is the noise itself, of
 /// 100 it is four times the noise, 0.02, so that three quarters of each difference are kept.
 TEST(fisher, estimates_are_drawn_together_as_far_as_noise_explains) {

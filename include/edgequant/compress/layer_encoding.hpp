@@ -253,12 +253,25 @@ inline void sublayer_encoder::install() {
     }
 }
 
+/// Without those that matrices have already, whose codes stay: a second rounding could only lose.
+/// Where AWQ scales columns, values change and are encoded anew.
+inline named_formats changed_formats(const model_weights& weights, named_formats formats,
+                                     const layer_method& method) {
+  if (method.awq) return formats;
+  std::erase_if(formats, [&](const auto& item) {
+    return is_block_format(item.second) && weights.has_matrix(item.first) &&
+           weights.find_matrix(item.first).type == item.second;
+  });
+  return formats;
+}
+
 } // namespace compression::detail
 
 template <class>
 void encode_layers(model_weights& weights, const calibration_text& text,
-                   const named_formats& formats, const layer_method& method,
+                   const named_formats& all_formats, const layer_method& method,
                    encoded_tensors& encoded, const progress_callback& listener) {
+  const named_formats formats = compression::detail::changed_formats(weights, all_formats, method);
   const std::size_t context = chunk_context(weights, text);
   const unsigned threads = method.options.threads;
   const model_weights exact(weights.file());

@@ -161,6 +161,10 @@ void fisher_visitor<T>::encode_rows(weighed_matrix& m, std::size_t all, RowOf ro
     std::vector<float> values(columns);
     for (std::size_t i = first; i < std::min(first + fisher_rows, m.rows.size()); ++i) {
       const auto view = rows_of(m.w.view, m.rows[i], 1);
+      if (m.types[f] == view.type) { // stays as it is
+        std::memcpy(m.bytes[f].data() + i * size, view.data, size);
+        continue;
+      }
       decode_row(view.type, view.data, values);
       encode(values, {}, m.rows[i] * columns, m.bytes[f].data() + i * size);
     }
