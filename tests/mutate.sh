@@ -67,13 +67,13 @@ mutate "ties of the mse rule to the negative" quantizer/weighted_group.hpp 'a.sc
 
 rooms=quantizer
 mutate "GPTQ without compensation" quantizer/gptq_panel.hpp 'S::broadcast(1 / row[i])' 'S::broadcast(0.0f)'
-mutate "later blocks of a step do not follow" quantizer/gptq_panel.hpp 'residual(i), end - behind, sums, stride)' 'residual(i), 0, sums, stride)'
-mutate "later steps of GPTQ do not see earlier ones" quantizer/gptq_job.hpp 'whole_rows ? of_.columns : begin' 'whole_rows ? of_.columns : 0'
+mutate "later blocks of a step do not follow" quantizer/gptq_panel.hpp 'residual(i), end - next, sums, stride)' 'residual(i), 0, sums, stride)'
+mutate "later steps of GPTQ do not see earlier ones" quantizer/gptq_job.hpp 'whole_rows ? setting_.columns : begin' 'whole_rows ? setting_.columns : 0'
 mutate "slopes of other blocks stay in the descent" quantizer/gptq_descent.hpp 'add_multiples(row, change, at_first, slopes, stride);' ''
 mutate "gains of scales are not counted" quantizer/gptq_descent.hpp 'errors[r] += x * (x * c - 2 * d);' ''
 mutate "halves never move" quantizer/gptq_descent.hpp 'if (halves) move_halves(block);' ''
-mutate "the sweep does not descend" quantizer/gptq_panel.hpp 'if (of_.descends) descend_on_adapted(begin, end);' ''
-mutate "GPTQ never gives way to rounding" quantizer/gptq_job.hpp 'return !(by_gptq[p].error(r) <= rounded[p].error(r));' 'return p > r + 1000;'
+mutate "the sweep does not descend" quantizer/gptq_panel.hpp 'if (setting_.descends) descend_on_adapted(begin, end);' ''
+mutate "GPTQ never gives way to rounding" quantizer/gptq_job.hpp 'return !(swept[p].error(r) <= rounded[p].error(r));' 'return p > r + 1000;'
 rooms=gemm
 mutate "wrong offset of q4_0 panels" gemm/activation_group.hpp 'S::first_sum - 8 * sum' 'S::first_sum - 7 * sum'
 mutate "codes of a panel without their offset" gemm/panel.hpp 'words[k] ^= flip;' 'words[k] ^= 0;'
@@ -122,7 +122,7 @@ mutate "gradients of norms without their second term" model/gradient_formulas.hp
 mutate "gradients of attention without the sum of its softmax" model/backward_attention.hpp '(score_gradient.row(t).array() - mean)' 'score_gradient.row(t).array()'
 mutate "gradients pass a cap unchanged" model/backward_attention.hpp 'score_gradient.array() *=' '(void)'
 mutate "gradients of routes without the sum of their softmax" model/backward_feed_forward.hpp '(weight_gradient.row(i).array() - mean)' 'weight_gradient.row(i).array()'
-mutate "the most likely label in place of a drawn one" model/gradient_walk.hpp 'left >= p[label]' 'p[label] < 1'
+mutate "the most likely label in place of a drawn one" model/gradient_walk.hpp 'if (left < own) break;' 'if (own == p.maxCoeff()) break;'
 mutate "norms of Gemma stay less one" model/checkpoint_tensors.hpp 'x += 1;' 'x += 0;'
 mutate "experts in the order of others" model/model_source.hpp 'stack[row / rows]' 'stack[stack.size() - 1 - row / rows]'
 mutate "the first half of a chunk is scored too" model/evaluate.hpp 'header.context / 2}' '0}'

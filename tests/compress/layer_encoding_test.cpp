@@ -154,6 +154,25 @@ TEST_F(layer_encoding, experts_by_gptq_are_nearer_to_the_original_than_rounded_o
   }
 }
 
+/// Where one of the three stays as it is, the others are encoded all the same.
+TEST_F(layer_encoding, experts_with_a_matrix_that_stays) {
+  toy_options o;
+  o.architecture = "qwen3moe", o.experts = 5, o.type = format::q8_0;
+  write_toy(folder / "toy.gguf", speaking(o));
+  for (const char* stays : {"ffn_gate_exps", "ffn_down_exps"}) {
+    options = {}, options.keep = {eq::parse_keep(std::string(stays) + "=q8_0")};
+    eq::model_weights weights(eq::read_gguf(folder / "toy.gguf"));
+    eq::encoded_tensors encoded;
+    eq::encode_layers(weights, open().text,
+                      eq::planned_formats(eq::open_model(folder / "toy.gguf"), options),
+                      {.gptq = true, .options = {.threads = 1}}, encoded);
+    for (const char* name : {"ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"})
+      EXPECT_EQ(encoded.find("blk.1." + std::string(name) + ".weight") == nullptr,
+                name == std::string(stays))
+          << name;
+  }
+}
+
 /// The first matrix of an expert as GPTQ has it on the tokens that the router sends there, each by
 /// its weight in the loss and the square of its weight among the token's experts.
 TEST_F(layer_encoding, an_expert_is_encoded_on_its_own_tokens) {
@@ -239,7 +258,7 @@ TEST_F(layer_encoding, an_output_matrix_by_gptq_is_better_than_rounded) {
   EXPECT_LT(divergence(t->bytes), 0.8 * divergence(rounded));
 }
 
-/// How much tokens count, from the gradients themselves; chunk by chunk, BOS included.
+/// A second rounding could only lose: the bytes of the file that was read are written.
 TEST_F(layer_encoding, matrices_that_have_their_format_stay) {
   toy_options o;
   o.type = format::q8_0;
@@ -265,6 +284,7 @@ TEST_F(layer_encoding, matrices_that_have_their_format_stay) {
   EXPECT_EQ(bytes_in("toy.gguf"), bytes_in("out.gguf"));
 }
 
+/// How much tokens count, from the gradients themselves; chunk by chunk, BOS included.
 TEST_F(layer_encoding, loss_weights_are_squares_of_gradients) {
   auto ready = open();
   ready.text.context = 40; // several chunks

@@ -324,4 +324,20 @@ TEST_F(backward, unlikely_rows_are_left_out) {
   EXPECT_GE(told, 1 - 0x1p-10);
 }
 
+TEST_F(backward, a_walk_refuses_what_it_cannot_tell) {
+  write_toy(folder / "toy.gguf", {});
+  const eq::model_weights weights(eq::read_gguf(folder / "toy.gguf"));
+  eq::gradient_visitor* nobody = nullptr;
+  const auto refusal = [&](std::vector<std::int32_t> tokens, const eq::gradient_options& o) {
+    const std::vector<std::vector<std::int32_t>> texts{std::move(tokens)};
+    return message_of([&] { eq::walk_gradients(weights, texts, o, *nobody); });
+  };
+  const std::string samples =
+      "samples: expected at least one, and one where the labels are the text's own";
+  EXPECT_EQ(refusal({1}, {.samples = 0}), samples);
+  EXPECT_EQ(refusal({1}, {.labels = eq::gradient_labels::text, .samples = 2}), samples);
+  EXPECT_EQ(refusal({1, 40}, {}), "text: token 40 of a vocabulary of 40");
+  EXPECT_EQ(refusal({-1}, {}), "text: token -1 of a vocabulary of 40");
+}
+
 } // namespace

@@ -152,7 +152,11 @@ inline void write_toy(const fs::path& path, const toy_options& o) {
   for (const auto& t : tensors) {
     const auto columns = static_cast<std::size_t>(t.info.dims[0]);
     std::vector<std::byte> row(eq::row_bytes(t.info.type, columns));
-    eq::row_encoder encode(t.info.type, eq::scale_rule::absmax, "toy");
+    // Formats of super-blocks know the rule mse alone.
+    const bool has_absmax =
+        !eq::find_layout(t.info.type) || eq::visit_block_format(t.info.type, [](auto) {});
+    eq::row_encoder encode(t.info.type, has_absmax ? eq::scale_rule::absmax : eq::scale_rule::mse,
+                           "toy");
     for (std::size_t at = 0; at < t.values.size(); at += columns) {
       encode(std::span(t.values).subspan(at, columns), {}, at, row.data());
       writer.write(row);

@@ -253,6 +253,39 @@ TEST(gptq, weights_that_cannot_be_stored_are_named) {
   EXPECT_EQ(refusal(), "w: value at index 100 is NaN");
 }
 
+TEST(gptq, scales_of_a_table_have_their_own_limit) { // nvfp4: 224 times 12
+  matrix w(2, 64, 1);
+  const Eigen::MatrixXd gram = Eigen::MatrixXd::Identity(64, 64);
+  w.values[100] = 2000;
+  EXPECT_NO_THROW((void)by_gptq(w, format::nvfp4, gram));
+  w.values[100] = 10000;
+  EXPECT_THROW((void)by_gptq(w, format::nvfp4, gram), eq::exception);
+}
+
+// Squares of such weights are beyond a float.
+TEST(gptq, errors_of_huge_weights_are_finite) {
+  const auto x = correlated_inputs(100, 64, 61);
+  const eq::gptq_columns columns(x.transpose() * x);
+  matrix w(4, 64, 62);
+  for (float& v : w.values) v *= 1e30f;
+  std::vector<std::byte> bytes(w.rows * eq::row_bytes(format::mxfp4, w.columns));
+  const double reported =
+      eq::gptq_encode(format::mxfp4, w.values.data(), w.rows, columns, {}, "w", bytes.data());
+  const Eigen::MatrixXd off = (w.view() - decoded(w, format::mxfp4, bytes)).cast<double>();
+  const double error = (off * in_order_of_tensor(columns)).cwiseProduct(off).sum();
+  EXPECT_NEAR(reported, error, 1e-4 * error);
+}
+
+TEST(gptq, columns_refuse_damping_that_is_none) {
+  for (const double damping : {-0.01, std::nan(""), std::numeric_limits<double>::infinity()})
+    EXPECT_THROW(eq::gptq_columns(Eigen::MatrixXd::Identity(32, 32), damping), eq::exception);
+  Eigen::MatrixXd none = 1e-300 * Eigen::MatrixXd::Identity(32, 32); // no Gram matrix of anything
+  none(5, 4) = 1e300;
+  const eq::gptq_columns columns(none);
+  EXPECT_EQ(columns.damping(), 0);
+  EXPECT_EQ(columns.gram(), eq::matrix_f(eq::matrix_f::Identity(32, 32)));
+}
+
 // Scales, minimums, halves and codebooks of every format: what the job believes to have stored is
 // what the bytes hold, and the output error is below that of rounding.
 TEST(gptq, serves_every_encodable_format) {

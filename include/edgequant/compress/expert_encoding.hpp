@@ -16,15 +16,12 @@ public:
       : weights_(weights), shape_(weights.shape().layers[layer]), layer_(weights.layers()[layer]),
         formats_(formats), method_(method), by_loss_(by_loss), encoded_(encoded) {}
 
-  /// Whether all three are still to be encoded, into formats with blocks.
+  /// Whether some of the three are still to be encoded, into formats with blocks.
   [[nodiscard]] bool is_open() const {
     if (shape_.experts == 0 || !method_.gptq) return false;
     const auto list = all();
-    return std::all_of(list.begin(), list.end(), [&](const biased_weight* w) {
-      const auto found = formats_.find(w->name);
-      return found != formats_.end() && is_block_format(found->second) &&
-             encoded_.find(w->name) == nullptr;
-    });
+    return std::any_of(list.begin(), list.end(),
+                       [&](const biased_weight* w) { return is_open(*w); });
   }
   /// The walk stands before the network.
   template <class = void> void encode(layer_walk& walk);
@@ -39,6 +36,11 @@ public:
 private:
   [[nodiscard]] std::vector<const biased_weight*> all() const {
     return {&layer_.feed_forward_inputs[0], &layer_.feed_forward_inputs[1], &layer_.down};
+  }
+  [[nodiscard]] bool is_open(const biased_weight& w) const {
+    const auto found = formats_.find(w.name);
+    return found != formats_.end() && is_block_format(found->second) &&
+           encoded_.find(w.name) == nullptr;
   }
   [[nodiscard]] std::size_t rows_of(const biased_weight& w) const {
     return w.view.rows / shape_.experts;
@@ -142,6 +144,15 @@ template <class> void expert_encoder::encode(layer_walk& walk) {
   const std::size_t columns = std::max(list[0]->view.columns, list[2]->view.columns);
   const std::size_t together =
       std::max<std::size_t>(1, (std::size_t{1} << 27) / (columns * columns));
+  // As the network will have them: encoded now, by an earlier run, or as they are.
+  const auto final_values = [&](std::size_t i, std::size_t expert) {
+    const auto* before = encoded_.find(list[i]->name);
+    if (before == nullptr && !is_open(*list[i])) return values(*list[i], expert);
+    const auto& of_all = before != nullptr ? before->bytes : bytes[i];
+    const format type = before != nullptr ? before->type : formats_.at(list[i]->name);
+    return decode_matrix(type, of_all.data() + expert * (of_all.size() / shape_.experts),
+                         rows_of(*list[i]), list[i]->view.columns, method_.options.threads);
+  };
   for (std::size_t first = 0; first < shape_.experts; first += together) {
     const std::size_t last = std::min(shape_.experts, first + together);
     std::vector<Eigen::MatrixXd> grams(last - first);
@@ -149,24 +160,22 @@ template <class> void expert_encoder::encode(layer_walk& walk) {
       add_to_gram(grams[expert - first],
                   x.transpose().cast<double>() * weights.cast<double>().cwiseSqrt().asDiagonal());
     };
-    for_each_expert(walk, first, last, add);
-    for (std::size_t e = first; e < last; ++e)
-      for (const std::size_t i : {0u, 1u})
+    const auto encode_open = [&](std::size_t i) {
+      for (std::size_t e = first; is_open(*list[i]) && e < last; ++e)
         encode_expert(*list[i], e, grams[e - first], bytes[i], lost[i]);
-    grams.assign(last - first, {});
-    const auto encoded_values = [&](std::size_t i, std::size_t expert) {
-      const std::size_t rows = rows_of(*list[i]), size = bytes[i].size() / shape_.experts;
-      return decode_matrix(formats_.at(list[i]->name), bytes[i].data() + expert * size, rows,
-                           list[i]->view.columns, method_.options.threads);
     };
+    if (is_open(*list[0]) || is_open(*list[1])) for_each_expert(walk, first, last, add);
+    encode_open(0), encode_open(1);
+    if (!is_open(*list[2])) continue;
+    grams.assign(last - first, {});
     for_each_expert(walk, first, last, [&](std::size_t expert, const matrix_f& x, const auto& w) {
-      add(expert, middle(x, expert, encoded_values(0, expert), encoded_values(1, expert)), w);
+      add(expert, middle(x, expert, final_values(0, expert), final_values(1, expert)), w);
     });
-    for (std::size_t e = first; e < last; ++e)
-      encode_expert(*list[2], e, grams[e - first], bytes[2], lost[2]);
+    encode_open(2);
   }
   for (std::size_t i = 0; i < 3; ++i)
-    encoded_.put(list[i]->name, {formats_.at(list[i]->name), std::move(bytes[i]), lost[i]});
+    if (is_open(*list[i]))
+      encoded_.put(list[i]->name, {formats_.at(list[i]->name), std::move(bytes[i]), lost[i]});
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI::compression::detail

@@ -17,7 +17,8 @@ namespace edgequant::inline EDGEQUANT_ABI {
 [[nodiscard]] layer_method parse_method(std::string_view name);
 
 /// Encodes the matrices of all layers, each in its format, and puts them into `encoded` under their
-/// names, with AWQ also the vectors that change. Tensors that have no format are left out; those
+/// names, with AWQ also the vectors that change. Tensors that have no format are left out, and
+/// those whose format the model's file has already, but with AWQ, where all are encoded anew; those
 /// that are there already are taken as they are. The weights end as the encoded ones, which must
 /// live as long as them. Memory: the encoded tensors, a sublayer in float, what compensation and
 /// gptq_columns say of its columns, and twice the hidden floats of every token.

@@ -284,10 +284,11 @@ template <class> void quantize_model_job::weigh_by_gradients(calibrated_model& m
       }
     if (complete) return;
   }
-  result_.layers =
-      analyze_by_gradients(model.weights, model.text, options_.candidates,
-                           {.adapted = method_.gptq && method_.guided, .threads = options_.threads},
-                           &products_, listener_);
+  result_.layers = analyze_by_gradients(model.weights, model.text, options_.candidates,
+                                        {.adapted = method_.gptq && method_.guided,
+                                         .keeps_codes = !method_.awq,
+                                         .threads = options_.threads},
+                                        &products_, listener_);
   for (const auto& layer : result_.layers)
     for (const auto& c : layer.candidates) known.put(key(layer, c), *c.kl);
 }

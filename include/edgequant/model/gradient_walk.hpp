@@ -40,8 +40,10 @@ public:
 };
 
 /// Tells the visitor the gradients of all sequences, each of at least one token and at most the
-/// model's context. Memory: the hidden floats of all tokens at each layer, and what backward_pass
-/// says; logits of some tokens.
+/// model's context. Of the output matrix those of likely rows and of labels are told.
+/// bad_argument for tokens beyond the vocabulary, and for a number of samples that the labels do
+/// not allow. Memory: the hidden floats of all tokens at each layer, what backward_pass says, and
+/// logits of some tokens: 256 MiB, and for each sample as much again where all rows are likely.
 template <class = void>
 void walk_gradients(const model_weights& weights,
                     std::span<const std::vector<std::int32_t>> sequences,
@@ -119,9 +121,6 @@ private:
                  "million weights"});
     done_ += cost;
   }
-  [[nodiscard]] Eigen::Index tokens(std::size_t sequence) const {
-    return static_cast<Eigen::Index>(sequences_[sequence].size());
-  }
   [[nodiscard]] gradient_taps taps(std::size_t sequence) {
     return {[this, sequence](const matrix_gradient& g) { visitor_.matrix(sequence, g); },
             [this, sequence](const lookup_gradient& g) { visitor_.lookup(sequence, g); }};
@@ -135,6 +134,9 @@ private:
   void run_output();
   void run_layer(std::size_t layer);
   void run_embedding();
+  struct token_loss; // of one token: its softmax, the likely rows, the labels
+  [[nodiscard]] token_loss loss_at(std::size_t sequence, std::size_t token,
+                                   Eigen::Ref<const Eigen::RowVectorXf> logits) const;
   [[nodiscard]] std::vector<std::size_t> set_gradients(std::size_t sequence, Eigen::Index first,
                                                        const matrix_f& logits,
                                                        matrix_f& gradient) const;
@@ -170,64 +172,81 @@ template <class T> void gradient_walk<T>::run_forward() {
   }
 }
 
-/// Of log p(label), for the tokens from `first` on that the logits belong to: with respect to the
-/// logits of the rows that are returned. What a token's gradient does to the hidden vector is the
-/// mean row of the output matrix less the label's; the rows that are left out have a thousandth of
-/// the weight in that mean, and there are many of them.
+template <class T> struct gradient_walk<T>::token_loss {
+  double largest = 0, sum = 0; ///< p(row) = exp(logit - largest) / sum
+  std::vector<std::size_t> likely;
+  std::vector<std::size_t> labels; ///< of the samples; none for the last token of a text
+
+  [[nodiscard]] double probability(float logit) const {
+    return std::exp(double{logit} - largest) / sum;
+  }
+};
+
+template <class T>
+auto gradient_walk<T>::loss_at(std::size_t sequence, std::size_t token,
+                               Eigen::Ref<const Eigen::RowVectorXf> logits) const -> token_loss {
+  constexpr double left_out = 0x1p-10;
+  token_loss loss;
+  loss.largest = double{logits.maxCoeff()};
+  Eigen::VectorXd p = (logits.transpose().template cast<double>().array() - loss.largest).exp();
+  loss.sum = p.sum();
+  p /= loss.sum;
+  const double bound = unlikely_bound(p, left_out);
+  const auto words = static_cast<std::size_t>(p.size());
+  for (std::size_t r = 0; r < words; ++r)
+    if (p[static_cast<Eigen::Index>(r)] >= bound) loss.likely.push_back(r);
+  if (options_.labels == gradient_labels::text) {
+    if (token + 1 < sequences_[sequence].size())
+      loss.labels.push_back(static_cast<std::size_t>(sequences_[sequence][token + 1]));
+    return loss;
+  }
+  std::seed_seq seeds{options_.seed, std::uint64_t{sequence}, std::uint64_t{token}};
+  std::mt19937_64 random(seeds);
+  for (std::size_t s = 0; s < options_.samples; ++s) {
+    double left = static_cast<double>(random() >> 11) * 0x1p-53;
+    std::size_t label = 0;
+    for (; label + 1 < words; ++label) {
+      const double own = p[static_cast<Eigen::Index>(label)];
+      if (left < own) break;
+      left -= own;
+    }
+    loss.labels.push_back(label);
+  }
+  return loss;
+}
+
+/// Of log p(label), for the tokens from `first` on that the logits belong to, with respect to the
+/// logits of the rows that are returned: 1 for the label, less the softmax. Rows that no token
+/// gives more than a little are left out, together at most 2^-10 of a token's softmax: what they
+/// would add to the gradient of the hidden vector is that share of a mean over many rows.
 template <class T>
 std::vector<std::size_t> gradient_walk<T>::set_gradients(std::size_t sequence, Eigen::Index first,
                                                          const matrix_f& logits,
                                                          matrix_f& gradient) const {
-  constexpr double left_out = 0x1p-10;
-  const Eigen::Index count = logits.rows(), words = logits.cols();
-  const auto samples = static_cast<Eigen::Index>(options_.samples);
-  const bool is_text = options_.labels == gradient_labels::text;
-  std::vector<double> sums(static_cast<std::size_t>(count));
-  std::vector<std::vector<Eigen::Index>> likely(sums.size()), labels(sums.size());
-  parallel_for(sums.size(), options_.threads, [&](std::size_t i) {
-    Eigen::VectorXd p = logits.row(static_cast<Eigen::Index>(i)).template cast<double>();
-    p = (p.array() - p.maxCoeff()).exp();
-    sums[i] = p.sum();
-    const std::size_t token = static_cast<std::size_t>(first) + i;
-    const double bound = unlikely_bound(p / sums[i], left_out) * sums[i];
-    for (Eigen::Index r = 0; r < words; ++r)
-      if (p[r] >= bound) likely[i].push_back(r);
-    if (is_text) {
-      if (token + 1 < sequences_[sequence].size())
-        labels[i].push_back(sequences_[sequence][token + 1]);
-    } else {
-      std::seed_seq seeds{options_.seed, std::uint64_t{sequence}, std::uint64_t{token}};
-      std::mt19937_64 random(seeds);
-      for (Eigen::Index s = 0; s < samples; ++s) {
-        double left = static_cast<double>(random() >> 11) * 0x1p-53 * sums[i];
-        Eigen::Index label = 0;
-        while (label + 1 < words && left >= p[label]) left -= p[label++];
-        labels[i].push_back(label);
-      }
-    }
+  const Eigen::Index count = logits.rows();
+  std::vector<token_loss> losses(static_cast<std::size_t>(count));
+  parallel_for(losses.size(), options_.threads, [&](std::size_t i) {
+    losses[i] = loss_at(sequence, static_cast<std::size_t>(first) + i,
+                        logits.row(static_cast<Eigen::Index>(i)));
   });
-  std::vector<bool> is_used(static_cast<std::size_t>(words));
-  for (const auto* lists : {&likely, &labels})
-    for (const auto& list : *lists)
-      for (const Eigen::Index r : list) is_used[static_cast<std::size_t>(r)] = true;
+  std::vector<bool> is_told(static_cast<std::size_t>(logits.cols()));
+  for (const auto& loss : losses)
+    for (const auto* list : {&loss.likely, &loss.labels})
+      for (const std::size_t r : *list) is_told[r] = true;
   std::vector<std::size_t> rows;
-  for (std::size_t r = 0; r < is_used.size(); ++r)
-    if (is_used[r]) rows.push_back(r);
-  gradient.resize(samples * count, static_cast<Eigen::Index>(rows.size()));
-  parallel_for(sums.size(), options_.threads, [&](std::size_t i) {
-    const auto row = logits.row(static_cast<Eigen::Index>(i));
-    const double largest = double{row.maxCoeff()};
-    for (Eigen::Index s = 0; s < samples; ++s) {
-      auto g = gradient.row(s * count + static_cast<Eigen::Index>(i));
-      if (labels[i].empty()) { // the last token of a text
-        g.setZero();
-        continue;
-      }
-      const Eigen::Index label = labels[i][static_cast<std::size_t>(s)];
-      for (std::size_t k = 0; k < rows.size(); ++k) {
-        const auto r = static_cast<Eigen::Index>(rows[k]);
-        const double p = std::exp(double{row[r]} - largest) / sums[i];
-        g[static_cast<Eigen::Index>(k)] = static_cast<float>((r == label ? 1 : 0) - p);
+  for (std::size_t r = 0; r < is_told.size(); ++r)
+    if (is_told[r]) rows.push_back(r);
+  gradient.resize(static_cast<Eigen::Index>(options_.samples) * count,
+                  static_cast<Eigen::Index>(rows.size()));
+  parallel_for(losses.size(), options_.threads, [&](std::size_t i) {
+    const token_loss& loss = losses[i];
+    const auto token = static_cast<Eigen::Index>(i);
+    for (std::size_t k = 0; k < rows.size(); ++k) {
+      const double p = loss.probability(logits(token, static_cast<Eigen::Index>(rows[k])));
+      for (std::size_t s = 0; s < options_.samples; ++s) {
+        const double g = loss.labels.empty() ? 0 : (rows[k] == loss.labels[s] ? 1 : 0) - p;
+        gradient(static_cast<Eigen::Index>(s) * count + token, static_cast<Eigen::Index>(k)) =
+            static_cast<float>(g);
       }
     }
   });
@@ -299,6 +318,15 @@ void walk_gradients(const model_weights& weights,
                     std::span<const std::vector<std::int32_t>> sequences,
                     const gradient_options& options, gradient_visitor& visitor,
                     const progress_callback& listener) {
+  if (options.samples == 0 || (options.labels == gradient_labels::text && options.samples != 1))
+    fail(error_code::bad_argument, "samples",
+         "expected at least one, and one where the labels are the text's own");
+  for (const auto& tokens : sequences)
+    for (const std::int32_t token : tokens)
+      if (token < 0 || static_cast<std::size_t>(token) >= weights.vocabulary())
+        fail(error_code::bad_argument, "text",
+             "token " + std::to_string(token) + " of a vocabulary of " +
+                 std::to_string(weights.vocabulary()));
   model::detail::gradient_walk<void>(weights, sequences, options, visitor, listener).run();
 }
 

@@ -23,6 +23,8 @@ struct fisher_options {
   /// error that this leaves, by the ratio of what each column adds once all later ones have adapted
   /// to it to what it adds when they do not.
   bool adapted = false;
+  /// A matrix stays as it is in the format that it has; false: it is rounded again, as AWQ does.
+  bool keeps_codes = true;
   unsigned threads = 0;
 };
 
@@ -50,11 +52,12 @@ private:
 
 /// Sensitivities of the matrices of all layers, of the embedding and of the output matrix, with the
 /// divergence of every candidate; matrices are rounded by the mse rule. A tied embedding pays for
-/// both of its uses. The divergence of a candidate is drawn towards what the tensor's other
-/// candidates say of it, as far as their differences are within the noise of the samples.
-/// `products`, if not null, receives the inner products. Errors of analyze_sensitivity();
-/// bad_argument for a text without tokens. Memory: the candidates of one sublayer, and what
-/// walk_gradients() says.
+/// both of its uses. Rows without gradients (words that are neither likely nor in the text, experts
+/// that no token comes to) are not rounded: weight errors are of the others. The divergence of a
+/// candidate is drawn towards what the tensor's other candidates say of it, as far as their
+/// differences are within the noise of the samples. `products`, if not null, receives the inner
+/// products. Errors of analyze_sensitivity(); bad_argument for a text without tokens. Memory: the
+/// candidates of one sublayer, and what walk_gradients() says.
 template <class = void>
 [[nodiscard]] std::vector<layer_sensitivity>
 analyze_by_gradients(const model_weights& weights, const calibration_text& text,

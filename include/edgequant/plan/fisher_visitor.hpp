@@ -4,34 +4,13 @@
 
 #include "../quantizer/gptq_columns.hpp"
 #include "fisher.hpp"
+#include "shrinkage.hpp"
 
-#include <numeric>
+#include <cstring>
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
 namespace plan::detail {
-
-/// Estimates of one matrix in several formats, each from so many samples, which gives it a relative
-/// variance of 2 over their number: the log ratio to what it is expected to be proportional to is
-/// drawn towards the mean of all, but for the share of its variance beyond that noise (empirical
-/// Bayes, Efron and Morris 1973). Estimates that are not positive stay.
-inline void draw_together(std::span<double> estimates, std::span<const double> expected,
-                          std::size_t samples) {
-  std::vector<double> ratios;
-  for (std::size_t f = 0; f < estimates.size(); ++f)
-    if (estimates[f] > 0 && expected[f] > 0) ratios.push_back(std::log(estimates[f] / expected[f]));
-  if (ratios.size() < 2) return;
-  const double count = static_cast<double>(ratios.size());
-  const double mean = std::accumulate(ratios.begin(), ratios.end(), 0.0) / count;
-  double variance = 0;
-  for (const double r : ratios) variance += (r - mean) * (r - mean) / (count - 1);
-  const double noise = 2 / static_cast<double>(samples);
-  const double kept = variance > noise ? (variance - noise) / variance : 0;
-  for (std::size_t f = 0; f < estimates.size(); ++f)
-    if (estimates[f] > 0 && expected[f] > 0)
-      estimates[f] =
-          expected[f] * std::exp(mean + kept * (std::log(estimates[f] / expected[f]) - mean));
-}
 
 /// Rows that are handled together.
 inline constexpr std::size_t fisher_rows = 64;
@@ -50,12 +29,9 @@ public:
   void end() override {
     for (auto* m : now_) {
       measure(*m);
-      for (auto& bytes : m->bytes) bytes.clear();
-      for (const std::size_t row : m->rows) m->places[row] = 0;
-      m->rows.clear();
+      m->coded = {};
       // A tied embedding is still to be looked up.
-      const bool is_open = m->w.name == weights_.embedding().name && m->seen != 0 && !looked_up_;
-      if (!is_open) set_share(*m);
+      if (m->w.name != weights_.embedding().name) set_share(*m);
     }
     now_.clear();
   }
@@ -63,12 +39,16 @@ public:
   [[nodiscard]] std::vector<layer_sensitivity> result(fisher_estimate* products);
 
 private:
+  /// Rows that have gradients, in the candidates: only as long as gradients come.
+  struct coded_rows {
+    std::vector<std::size_t> rows;             ///< of the tensor, as they came
+    std::vector<std::size_t> places;           ///< of each row of the tensor, from 1 on; 0: none
+    std::vector<std::vector<std::byte>> bytes; ///< of each candidate
+  };
   struct weighed_matrix {
     named_weight w;
     std::vector<format> types;
-    std::vector<std::size_t> rows;                 ///< those with gradients, as they came
-    std::vector<std::size_t> places;               ///< of each row among them, from 1 on; 0: none
-    std::vector<std::vector<std::byte>> bytes;     ///< of each type: those rows
+    coded_rows coded;
     std::vector<fisher_estimate::changes> changes; ///< of each type
     std::vector<double> input_squares;             ///< [columns], summed over tokens
     std::vector<double> gradient_squares;          ///< [rows], likewise
@@ -103,7 +83,6 @@ private:
   fisher_options options_;
   std::map<std::string, weighed_matrix, std::less<>> all_;
   std::vector<weighed_matrix*> now_; ///< whose candidates are in memory
-  bool looked_up_ = false;
 };
 
 template <class T> void fisher_visitor<T>::set_share(weighed_matrix& m) const {
@@ -129,12 +108,10 @@ template <class T> void fisher_visitor<T>::open(const named_weight& w) {
   for (const format type : candidates_) {
     if (view.columns % info_of(type).block_length != 0) continue;
     m.types.push_back(type);
-    m.bytes.emplace_back();
     m.changes.emplace_back(samples());
     m.layer.candidates.push_back(
         {type, view.rows * row_bytes(type, view.columns), 0, 0, 0, std::nullopt});
   }
-  m.places.resize(view.rows);
   m.input_squares.resize(view.columns);
   m.gradient_squares.resize(view.rows);
 }
@@ -144,29 +121,30 @@ template <class T> void fisher_visitor<T>::open(const named_weight& w) {
 template <class T>
 template <class RowOf>
 void fisher_visitor<T>::encode_rows(weighed_matrix& m, std::size_t all, RowOf row_of) const {
-  const std::size_t before = m.rows.size(), columns = m.w.view.columns;
+  const std::size_t before = m.coded.rows.size(), columns = m.w.view.columns;
+  m.coded.places.resize(m.w.view.rows), m.coded.bytes.resize(m.types.size());
   for (std::size_t i = 0; i < all; ++i)
-    if (auto& place = m.places[row_of(i)]; place == 0) {
-      m.rows.push_back(row_of(i));
-      place = m.rows.size();
+    if (auto& place = m.coded.places[row_of(i)]; place == 0) {
+      m.coded.rows.push_back(row_of(i));
+      place = m.coded.rows.size();
     }
-  const std::size_t count = m.rows.size() - before;
+  const std::size_t count = m.coded.rows.size() - before;
   for (std::size_t f = 0; f < m.types.size(); ++f)
-    m.bytes[f].resize(m.rows.size() * row_bytes(m.types[f], columns));
+    m.coded.bytes[f].resize(m.coded.rows.size() * row_bytes(m.types[f], columns));
   const std::size_t parts = (count + fisher_rows - 1) / fisher_rows;
   parallel_for(parts * m.types.size(), options_.threads, [&](std::size_t task) {
     const std::size_t f = task / parts, first = before + task % parts * fisher_rows;
     const std::size_t size = row_bytes(m.types[f], columns);
     row_encoder encode(m.types[f], scale_rule::mse, m.w.name);
     std::vector<float> values(columns);
-    for (std::size_t i = first; i < std::min(first + fisher_rows, m.rows.size()); ++i) {
-      const auto view = rows_of(m.w.view, m.rows[i], 1);
-      if (m.types[f] == view.type) { // stays as it is
-        std::memcpy(m.bytes[f].data() + i * size, view.data, size);
+    for (std::size_t i = first; i < std::min(first + fisher_rows, m.coded.rows.size()); ++i) {
+      const auto view = rows_of(m.w.view, m.coded.rows[i], 1);
+      if (options_.keeps_codes && m.types[f] == view.type) {
+        std::memcpy(m.coded.bytes[f].data() + i * size, view.data, size);
         continue;
       }
       decode_row(view.type, view.data, values);
-      encode(values, {}, m.rows[i] * columns, m.bytes[f].data() + i * size);
+      encode(values, {}, m.coded.rows[i] * columns, m.coded.bytes[f].data() + i * size);
     }
   });
 }
@@ -193,8 +171,8 @@ template <class T> void fisher_visitor<T>::matrix(std::size_t sequence, const ma
     decode_rows(m.w.view.type, m.w.view.data, row_of, exact);
     for (std::size_t f = 0; f < types; ++f) {
       decode_rows(
-          m.types[f], m.bytes[f].data(), [&](std::size_t r) { return m.places[row_of(r)] - 1; },
-          error);
+          m.types[f], m.coded.bytes[f].data(),
+          [&](std::size_t r) { return m.coded.places[row_of(r)] - 1; }, error);
       error -= exact;
       for (Eigen::Index s = 0; s < count; ++s)
         sums[(part * types + f) * options_.samples + static_cast<std::size_t>(s)] =
@@ -231,8 +209,9 @@ template <class T> void fisher_visitor<T>::lookup(std::size_t sequence, const lo
     const auto view = rows_of(m.w.view, row_of(t), 1);
     decode_row(view.type, view.data, exact);
     for (std::size_t f = 0; f < m.types.size(); ++f) {
-      const std::size_t place = m.places[row_of(t)] - 1;
-      decode_row(m.types[f], m.bytes[f].data() + place * row_bytes(m.types[f], columns), rounded);
+      const std::size_t place = m.coded.places[row_of(t)] - 1;
+      decode_row(m.types[f], m.coded.bytes[f].data() + place * row_bytes(m.types[f], columns),
+                 rounded);
       for (std::size_t s = 0; s < options_.samples; ++s) {
         const float* gradient = g.gradients.row(static_cast<Eigen::Index>(s * tokens + t)).data();
         double sum = 0;
@@ -243,7 +222,6 @@ template <class T> void fisher_visitor<T>::lookup(std::size_t sequence, const lo
     }
   });
   if (options_.adapted) add_to_gram(m.gram, g.gradients.transpose().template cast<double>());
-  looked_up_ = true;
   for (std::size_t t = 0; t < tokens; ++t)
     for (std::size_t f = 0; f < m.types.size(); ++f)
       for (std::size_t s = 0; s < options_.samples; ++s)
@@ -254,7 +232,7 @@ template <class T> void fisher_visitor<T>::lookup(std::size_t sequence, const lo
 /// Errors of the candidates in the rows that have gradients: of the weights, and with columns and
 /// rows weighed.
 template <class T> void fisher_visitor<T>::measure(weighed_matrix& m) {
-  const std::size_t rows = m.rows.size(), columns = m.w.view.columns;
+  const std::size_t rows = m.coded.rows.size(), columns = m.w.view.columns;
   const std::size_t parts = (rows + fisher_rows - 1) / fisher_rows, types = m.types.size();
   const auto width = static_cast<Eigen::Index>(columns);
   const Eigen::Map<const Eigen::RowVectorXd> squares(m.input_squares.data(), width);
@@ -266,11 +244,12 @@ template <class T> void fisher_visitor<T>::measure(weighed_matrix& m) {
     const std::size_t first = part * fisher_rows, height = std::min(fisher_rows, rows - first);
     matrix_f exact(static_cast<Eigen::Index>(height), width), error(exact);
     decode_rows(
-        m.w.view.type, m.w.view.data, [&](std::size_t r) { return m.rows[first + r]; }, exact);
+        m.w.view.type, m.w.view.data, [&](std::size_t r) { return m.coded.rows[first + r]; },
+        exact);
     for (std::size_t f = 0; f <= types; ++f) {
       if (f < types) {
         decode_rows(
-            m.types[f], m.bytes[f].data(), [&](std::size_t r) { return first + r; }, error);
+            m.types[f], m.coded.bytes[f].data(), [&](std::size_t r) { return first + r; }, error);
         error -= exact;
       }
       sums& s = all[part * (types + 1) + f];
@@ -279,7 +258,7 @@ template <class T> void fisher_visitor<T>::measure(weighed_matrix& m) {
         const Eigen::RowVectorXd square = row.template cast<double>().array().square();
         const double column = square.dot(squares);
         s.weight += square.sum(), s.column += column;
-        s.both += column * m.gradient_squares[m.rows[first + r]];
+        s.both += column * m.gradient_squares[m.coded.rows[first + r]];
       }
     }
   });

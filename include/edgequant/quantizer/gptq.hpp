@@ -42,7 +42,13 @@ namespace quantizer::detail {
 template <class = void>
 void require_scales(format type, const float* weights, std::size_t rows, std::size_t columns,
                     std::string_view name) {
-  constexpr float storable = 32768; // a half is, and no scale is above the largest weight
+  // Halves hold 32768, and a scale is at most the largest weight; else half of what the largest
+  // scale of the table gives the largest code can be stored.
+  const auto f = *find_layout(type);
+  const float storable =
+      f.unit == scale_unit::half_of_block
+          ? 32768.0f
+          : step_value(f.unit, f.highest_step) * static_cast<float>(f.highest_code) / 2;
   if (kernel::absmax_bits({weights, rows * columns}) < abs_bits(storable)) return;
   const bool has_absmax = visit_block_format(type, [](auto) {});
   const auto rule = has_absmax ? scale_rule::absmax : scale_rule::mse;

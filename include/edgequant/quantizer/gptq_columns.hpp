@@ -3,6 +3,7 @@
 /// of their Gram matrix.
 #pragma once
 
+#include "../core/exception.hpp"
 #include "../core/matrix.hpp"
 #include "../system/parallel_for.hpp"
 
@@ -40,14 +41,18 @@ template <class = void> void turn_back(const Eigen::MatrixXd& turned, matrix_f& 
 
 } // namespace quantizer::detail
 
+/// Columns of a tensor are sorted by importance within groups of so many.
+inline constexpr std::size_t gptq_sorted_columns = 32;
+
 /// What the Gram matrix of the inputs says of the columns; matrices with the same inputs share it.
 /// Rows and columns of what it holds are in the order in which GPTQ rounds them.
 class gptq_columns {
 public:
   /// `gram`: the lower triangle of X^T X, columns x columns, from any number of inputs, 0 included.
   /// A column that is never used counts like the average one. Damping is raised tenfold until the
-  /// factorisation succeeds; a matrix that is not finite, or all zeros, says nothing: every column
-  /// then counts the same.
+  /// factorisation succeeds. A matrix that is not finite, all zeros, or no Gram matrix of anything
+  /// says nothing: every column then counts the same. bad_argument for damping that is negative or
+  /// not finite.
   template <class = void> // compiled where it is called
   explicit gptq_columns(const Eigen::MatrixXd& gram, double damping = 0.01);
 
@@ -74,6 +79,8 @@ private:
 
 template <class>
 gptq_columns::gptq_columns(const Eigen::MatrixXd& gram, double damping) : damping_(damping) {
+  if (!(damping >= 0) || !std::isfinite(damping))
+    fail(error_code::bad_argument, "damping", "expected a number from 0 on");
   const Eigen::Index n = gram.rows();
   Eigen::VectorXd diagonal = gram.diagonal();
   double largest = n == 0 ? 0 : diagonal.maxCoeff(), mean = 1;
@@ -110,17 +117,23 @@ gptq_columns::gptq_columns(const Eigen::MatrixXd& gram, double damping) : dampin
     const bool positive = cholesky(turned).info() == Eigen::Success;
     if (positive) quantizer::detail::turn_back(turned, factor_);
     if (positive && factor_.allFinite() && (n == 0 || factor_.diagonal().minCoeff() > 0)) return;
-    damping_ = std::max(10 * damping_, 1e-4); // in the end the diagonal is all that counts
+    damping_ = std::max(10 * damping_, 1e-4);
+    // No off-diagonal entry of a Gram matrix is above the largest diagonal one, at most n here:
+    // with n^2 on the diagonal every one is positive.
+    if (!(damping_ > 10 * (1 + static_cast<double>(n) * static_cast<double>(n)))) continue;
+    says_something = false, damping_ = 0;
+    diagonal.setOnes();
+    sort_columns(diagonal);
   }
 }
 
 inline void gptq_columns::sort_columns(const Eigen::VectorXd& diagonal) {
   order_.resize(static_cast<std::size_t>(diagonal.size()));
   std::iota(order_.begin(), order_.end(), Eigen::Index{0});
-  for (std::size_t begin = 0; begin < order_.size(); begin += 32) {
+  for (std::size_t begin = 0; begin < order_.size(); begin += gptq_sorted_columns) {
     const auto first = order_.begin() + static_cast<std::ptrdiff_t>(begin);
     const auto last =
-        first + static_cast<std::ptrdiff_t>(std::min<std::size_t>(32, order_.size() - begin));
+        first + static_cast<std::ptrdiff_t>(std::min(gptq_sorted_columns, order_.size() - begin));
     std::stable_sort(first, last,
                      [&](Eigen::Index a, Eigen::Index b) { return diagonal[a] > diagonal[b]; });
   }

@@ -9,7 +9,7 @@ namespace edgequant::inline EDGEQUANT_ABI {
 
 struct gptq_options {
   double damping = 0.01; ///< share of the mean of the Gram matrix's diagonal that is added to it
-  unsigned passes = 2;   ///< of the descent, in the sweep and after it; 0: plain GPTQ
+  unsigned passes = 2;   ///< over all columns after the sweep; 0: plain GPTQ, without any descent
   unsigned threads = 0;  ///< 0: all
 };
 
@@ -19,7 +19,7 @@ namespace quantizer::detail {
 template <class = void> class gptq_job {
 public:
   gptq_job(const gptq_setting<>& setting, const gptq_options& options)
-      : of_(setting), options_(options), chooser_(setting.type, setting.f) {}
+      : setting_(setting), options_(options), chooser_(setting.type, setting.f) {}
 
   /// Encodes `weights`, [rows][columns]; errors[rows]: the squared output error of each.
   void run(const float* weights, std::size_t rows, std::byte* bytes, double* errors);
@@ -28,24 +28,25 @@ private:
   static constexpr std::size_t lanes = gptq_panel<>::lanes;
   using panels = std::vector<gptq_panel<>>;
 
-  [[nodiscard]] panels open(const float* weights, std::size_t rows);
+  [[nodiscard]] panels make_panels(const float* weights, std::size_t rows);
   template <class Body>
-  void for_each_step(const matrix_f& m, bool whole_rows, const panels& of, Body body);
+  void for_each_batch(const matrix_f& m, bool whole_rows, const panels& of, Body body);
 
-  const gptq_setting<>& of_;
+  const gptq_setting<>& setting_;
   const gptq_options& options_;
   block_scales<> chooser_;
+  gptq_scratch scratch_{setting_.batch};
   std::vector<float> residuals_; // [panels][columns][16]
-  std::vector<float> sums_;      // [step][panels][16]
+  std::vector<float> sums_;      // [batch][panels][16]
   std::vector<float> floats_;
 };
 
-template <class T> auto gptq_job<T>::open(const float* weights, std::size_t rows) -> panels {
+template <class T> auto gptq_job<T>::make_panels(const float* weights, std::size_t rows) -> panels {
   panels of;
-  residuals_.assign(ceil_divide(rows, lanes) * of_.columns * lanes, 0.0f);
+  residuals_.assign(ceil_divide(rows, lanes) * setting_.columns * lanes, 0.0f);
   for (std::size_t r = 0; r < rows; r += lanes)
-    of.emplace_back(of_, weights + r * of_.columns, std::min(lanes, rows - r),
-                    residuals_.data() + r * of_.columns);
+    of.emplace_back(setting_, scratch_, weights + r * setting_.columns, std::min(lanes, rows - r),
+                    residuals_.data() + r * setting_.columns);
   return of;
 }
 
@@ -54,16 +55,16 @@ template <class T> auto gptq_job<T>::open(const float* weights, std::size_t rows
 /// before `begin`. False from all panels ends it.
 template <class T>
 template <class Body>
-void gptq_job<T>::for_each_step(const matrix_f& m, bool whole_rows, const panels& of, Body body) {
-  const std::size_t stride = of.size() * lanes, height = gemm::whole_float_tiles(of_.step);
+void gptq_job<T>::for_each_batch(const matrix_f& m, bool whole_rows, const panels& of, Body body) {
+  const std::size_t stride = of.size() * lanes, height = gemm::whole_float_tiles(setting_.batch);
   sums_.resize(height * stride), floats_.resize(height * gemm::float_tile_depth);
-  for (std::size_t begin = 0; begin < of_.columns; begin += of_.step) {
-    const std::size_t end = std::min(of_.columns, begin + of_.step);
-    const std::size_t depth = whole_rows ? of_.columns : begin;
+  for (std::size_t begin = 0; begin < setting_.columns; begin += setting_.batch) {
+    const std::size_t end = std::min(setting_.columns, begin + setting_.batch);
+    const std::size_t depth = whole_rows ? setting_.columns : begin;
     if (depth == 0) std::fill(sums_.begin(), sums_.end(), 0.0f);
-    gemm::multiply_float_rows(m.data() + begin * of_.columns, of_.columns, end - begin, depth,
-                              residuals_.data(), of_.columns * lanes, stride, floats_.data(),
-                              sums_.data(), stride);
+    gemm::multiply_float_rows(m.data() + begin * setting_.columns, setting_.columns, end - begin,
+                              depth, residuals_.data(), setting_.columns * lanes, stride,
+                              floats_.data(), sums_.data(), stride);
     bool more = false;
     for (std::size_t p = 0; p < of.size(); ++p)
       more |= body(p, begin, end, sums_.data() + p * lanes);
@@ -73,38 +74,39 @@ void gptq_job<T>::for_each_step(const matrix_f& m, bool whole_rows, const panels
 
 template <class T>
 void gptq_job<T>::run(const float* weights, std::size_t rows, std::byte* bytes, double* errors) {
-  panels by_gptq = open(weights, rows);
-  const std::size_t stride = by_gptq.size() * lanes;
-  for_each_step(of_.inputs.factor(), false, by_gptq,
-                [&](auto p, auto begin, auto end, float* sums) {
-                  by_gptq[p].sweep(chooser_, begin, end, sums, stride);
-                  return true;
-                });
+  panels swept = make_panels(weights, rows);
+  const std::size_t stride = swept.size() * lanes;
+  for_each_batch(setting_.inputs.factor(), false, swept,
+                 [&](auto p, auto begin, auto end, float* sums) {
+                   swept[p].sweep(chooser_, begin, end, sums, stride);
+                   return true;
+                 });
   bool moved = true;
   for (unsigned pass = 0; pass < options_.passes && moved; ++pass) {
     moved = false;
-    for_each_step(of_.inputs.gram(), true, by_gptq, [&](auto p, auto begin, auto end, float* sums) {
-      moved |= by_gptq[p].descend(begin, end, sums, stride);
-      return true;
-    });
+    for_each_batch(setting_.inputs.gram(), true, swept,
+                   [&](auto p, auto begin, auto end, float* sums) {
+                     moved |= swept[p].descend(begin, end, sums, stride);
+                     return true;
+                   });
   }
   // Rounding, with the scales of the untouched weights, is followed until it is worse in each row.
-  panels rounded = open(weights, rows);
+  panels rounded = make_panels(weights, rows);
   const auto is_better = [&](std::size_t p, std::size_t r) { // also than what is not a number
-    return !(by_gptq[p].error(r) <= rounded[p].error(r));
+    return !(swept[p].error(r) <= rounded[p].error(r));
   };
-  for_each_step(of_.inputs.factor(), false, rounded,
-                [&](auto p, auto begin, auto end, float* sums) {
-                  rounded[p].round_plainly(chooser_, begin, end, sums, stride);
-                  bool open = false;
-                  for (std::size_t r = 0; r < rounded[p].rows(); ++r) open |= is_better(p, r);
-                  return open;
-                });
+  for_each_batch(setting_.inputs.factor(), false, rounded,
+                 [&](auto p, auto begin, auto end, float* sums) {
+                   rounded[p].round_plainly(chooser_, begin, end, sums, stride);
+                   bool open = false;
+                   for (std::size_t r = 0; r < rounded[p].rows(); ++r) open |= is_better(p, r);
+                   return open;
+                 });
   for (std::size_t p = 0, row = 0; p < rounded.size(); ++p)
     for (std::size_t r = 0; r < rounded[p].rows(); ++r, ++row) {
-      const auto& better = is_better(p, r) ? rounded[p] : by_gptq[p];
+      const auto& better = is_better(p, r) ? rounded[p] : swept[p];
       errors[row] = better.error(r);
-      better.store(r, bytes + row * row_bytes(of_.type, of_.columns));
+      better.store(r, bytes + row * row_bytes(setting_.type, setting_.columns));
     }
 }
 

@@ -16,7 +16,7 @@ namespace report::detail {
   return std::nullopt;
 }
 
-/// What may explain a tensor's loss: its place, its outliers, its size.
+/// What may explain a tensor's loss: its place, its outliers, its size. HTML.
 [[nodiscard]] inline std::string loss_reasons(const html_tensor& t, std::uint32_t last_layer,
                                               std::uint64_t all_values) {
   constexpr double many = 6; // twice the kurtosis of Gaussian weights
@@ -70,7 +70,7 @@ namespace report::detail {
             "\"><i style=\"width:" + figure_text(width, 1) +
             "%;background:" + fill_of(t.report->type) + "\"></i></span><b>" +
             percent_text(own / sum) + "</b><span>" + format_chip(t.report->type) + " " +
-            html_line(loss_reasons(t, last_layer, all_values)) + "</span>\n";
+            loss_reasons(t, last_layer, all_values) + "</span>\n";
   }
   return html + "</div>\n</section>\n";
 }

@@ -142,9 +142,10 @@ struct table_columns {
     html += number_cell(t.output_error ? percent_text(*t.output_error) : std::string(no_number),
                         t.output_error ? 100 * *t.output_error : missing,
                         t.output_error && !t.measured ? " guess" : "");
+  const auto loss = loss_of(t);
   if (columns.loss)
-    html += number_cell(loss_of(t) ? short_text(*loss_of(t)) : std::string(no_number),
-                        loss_of(t) ? 1e6 * *loss_of(t) : missing);
+    html += number_cell(loss ? short_text(*loss) : std::string(no_number),
+                        1e6 * loss.value_or(missing));
   return html + number_cell(grouped_text(r.bytes_after), static_cast<double>(r.bytes_after)) +
          "</tr>\n";
 }
