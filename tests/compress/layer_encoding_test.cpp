@@ -173,7 +173,7 @@ TEST_F(layer_encoding, experts_with_a_matrix_that_stays) {
   }
 }
 
-/// The first matrix of an expert as GPTQ has it on the tokens that the router sends there, each by
+/// The matrices of an expert as GPTQ has them on the tokens that the router sends there, each by
 /// its weight in the loss and the square of its weight among the token's experts.
 TEST_F(layer_encoding, an_expert_is_encoded_on_its_own_tokens) {
   toy_options o;
@@ -198,37 +198,65 @@ TEST_F(layer_encoding, an_expert_is_encoded_on_its_own_tokens) {
   const eq::matrix_f router = values(layer.router.view);
   const auto token_weights = by_loss.of("blk.0.ffn_down_exps.weight");
   constexpr std::size_t expert = 2;
-  const auto different = [&](bool weighed) {
-    Eigen::MatrixXd gram = Eigen::MatrixXd::Zero(64, 64);
-    std::size_t token = 0;
-    for (std::size_t chunk = 0; chunk < walk.chunks(); ++chunk) {
-      const auto x = walk.inputs(chunk, eq::sublayer_end::in);
-      for (std::size_t t = 0; t < x.size() / 64; ++t, ++token) {
-        const Eigen::VectorXf n = Eigen::Map<const Eigen::VectorXf>(x.data() + t * 64, 64);
-        const Eigen::VectorXf logits = router * n;
-        std::size_t larger = 0; // two experts a token
-        float sum = 0;
-        for (Eigen::Index e = 0; e < 5; ++e) larger += logits[e] > logits[expert];
-        if (larger > 1) continue;
-        Eigen::VectorXf sorted = logits;
-        std::sort(sorted.begin(), sorted.end(), std::greater<>());
-        sum = std::exp(sorted[0]) + std::exp(sorted[1]);
-        const double share = double{std::exp(logits[expert]) / sum};
-        const double w = weighed ? double{token_weights[token]} * share * share : 1;
-        gram += w * (n * n.transpose()).cast<double>();
-      }
+  struct seen {
+    Eigen::VectorXf x;
+    double weight;
+  };
+  std::vector<seen> tokens;
+  std::size_t token = 0;
+  for (std::size_t chunk = 0; chunk < walk.chunks(); ++chunk) {
+    const auto x = walk.inputs(chunk, eq::sublayer_end::in);
+    for (std::size_t t = 0; t < x.size() / 64; ++t, ++token) {
+      const Eigen::VectorXf n = Eigen::Map<const Eigen::VectorXf>(x.data() + t * 64, 64);
+      const Eigen::VectorXf logits = router * n;
+      std::size_t larger = 0; // two experts a token
+      for (Eigen::Index e = 0; e < 5; ++e) larger += logits[e] > logits[expert];
+      if (larger > 1) continue;
+      Eigen::VectorXf sorted = logits;
+      std::sort(sorted.begin(), sorted.end(), std::greater<>());
+      const float sum = std::exp(sorted[0]) + std::exp(sorted[1]);
+      const double share = double{std::exp(logits[expert]) / sum};
+      tokens.push_back({n, double{token_weights[token]} * share * share});
     }
-    const eq::gptq_columns columns(gram, method.options.damping);
-    const auto part = eq::rows_of(layer.feed_forward_inputs[0].view, expert * 96, 96);
-    const auto bytes = eq::gptq_matrix(format::q4_0, values(part), columns, method.options, "w");
-    const auto& all = encoded.find("blk.0.ffn_gate_exps.weight")->bytes;
+  }
+  // The share of bytes in which a matrix differs from GPTQ on such inputs.
+  const auto different = [&](const eq::biased_weight& w, bool weighed, const auto& input_of) {
+    const auto columns = static_cast<Eigen::Index>(w.view.columns);
+    Eigen::MatrixXd gram = Eigen::MatrixXd::Zero(columns, columns);
+    for (const auto& t : tokens) {
+      const Eigen::VectorXf n = input_of(t.x);
+      gram += (weighed ? t.weight : 1) * (n * n.transpose()).cast<double>();
+    }
+    const std::size_t rows = w.view.rows / 5;
+    const auto bytes =
+        eq::gptq_matrix(format::q4_0, values(eq::rows_of(w.view, expert * rows, rows)),
+                        eq::gptq_columns(gram, method.options.damping), method.options, "w");
+    const auto& all = encoded.find(w.name)->bytes;
     std::size_t count = 0;
     for (std::size_t i = 0; i < bytes.size(); ++i)
       count += bytes[i] != all[expert * bytes.size() + i];
     return static_cast<double>(count) / static_cast<double>(bytes.size());
   };
-  EXPECT_LT(different(true), 0.02); // sums in another order may move a code
-  EXPECT_GT(different(false), 0.05);
+  const auto& gate = layer.feed_forward_inputs[0];
+  const auto& up = layer.feed_forward_inputs[1];
+  const auto as_it_is = [](const Eigen::VectorXf& x) { return x; };
+  EXPECT_LT(different(gate, true, as_it_is), 0.02); // sums in another order may move a code
+  EXPECT_GT(different(gate, false, as_it_is), 0.05);
+  // The last matrix reads what the first two give, as they have been encoded.
+  const auto behind = [&](bool with_encoded) {
+    const auto matrix = [&](const eq::biased_weight& w) {
+      if (!with_encoded) return values(eq::rows_of(w.view, expert * 96, 96));
+      return values(eq::rows_of(
+          {format::q4_0, w.view.rows, w.view.columns, encoded.find(w.name)->bytes.data()},
+          expert * 96, 96));
+    };
+    return [g = matrix(gate), u = matrix(up)](const Eigen::VectorXf& x) {
+      const Eigen::ArrayXf y = (g * x).array();
+      return Eigen::VectorXf(y / (1 + (-y).exp()) * (u * x).array());
+    };
+  };
+  EXPECT_LT(different(layer.down, true, behind(true)), 0.02);
+  EXPECT_GT(different(layer.down, true, behind(false)), 0.05);
 }
 
 /// An output matrix of its own is encoded last.

@@ -327,10 +327,12 @@ TEST_F(backward, unlikely_rows_are_left_out) {
 TEST_F(backward, a_walk_refuses_what_it_cannot_tell) {
   write_toy(folder / "toy.gguf", {});
   const eq::model_weights weights(eq::read_gguf(folder / "toy.gguf"));
-  eq::gradient_visitor* nobody = nullptr;
+  struct final : eq::gradient_visitor {
+    void matrix(std::size_t, const eq::matrix_gradient&) override { ADD_FAILURE(); }
+  } nobody;
   const auto refusal = [&](std::vector<std::int32_t> tokens, const eq::gradient_options& o) {
     const std::vector<std::vector<std::int32_t>> texts{std::move(tokens)};
-    return message_of([&] { eq::walk_gradients(weights, texts, o, *nobody); });
+    return message_of([&] { eq::walk_gradients(weights, texts, o, nobody); });
   };
   const std::string samples =
       "samples: expected at least one, and one where the labels are the text's own";
