@@ -16,6 +16,9 @@ struct arguments {
   std::string method = "rtn", calibration, resume;
   std::string budget, candidates, sensitivity = "fisher", plan, plan_out;
   std::size_t calibration_tokens = 16384;
+  std::string tune;
+  double tune_minutes = 0;
+  std::size_t tune_steps = 64;
   std::vector<std::string> keep;
   std::string widen = "auto";
   unsigned threads = 0;
@@ -39,6 +42,9 @@ void describe(CLI::App& app, arguments& a) {
       "  quantize_model model-f16.gguf model-q8.gguf --format q8_0\n"
       "  quantize_model model-f16.gguf best.gguf --calibration text.txt --method gptq --budget "
       "5.0bpw\n"
+      "  quantize_model model-f16.gguf best.gguf --calibration text.txt --method gptq --budget "
+      "4.0bpw \\\n"
+      "    --tune text.txt --tune-minutes 20\n"
       "  quantize_model model-f16.gguf mixed.gguf --keep 'ffn_down=q8_0' --keep "
       "'blk\\.0\\.=f16'\n\n"
       "Exit status: 0, or 1 with one line on stderr and no output file.");
@@ -103,6 +109,26 @@ void describe(CLI::App& app, arguments& a) {
          "fit the rows of models with hidden sizes such as 896 or 960: this size, off, or auto:\n"
          "by up to 15 %, where the file becomes smaller or a budget is below 4.5 bits a weight")
       ->capture_default_str();
+  auto* tune =
+      app.add_option(
+             "--tune", a.tune,
+             "a text to tune on after encoding: scales, norms and single codes follow the gradient "
+             "of\n"
+             "the KL divergence from the original, and the best on the text's last tokens is "
+             "kept.\n"
+             "Memory: about 10 bytes a weight; a second of a core for some million weights and a "
+             "step")
+          ->check(given);
+  auto* minutes = app.add_option("--tune-minutes", a.tune_minutes,
+                                 "tune for about so long, in place of a number of steps")
+                      ->needs(tune)
+                      ->check(CLI::Range(0.1, 1e5));
+  app.add_option("--tune-steps", a.tune_steps,
+                 "of 2,048 tokens each; the same steps give the same bytes on any machine")
+      ->needs(tune)
+      ->excludes(minutes)
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 20));
   app.add_option("--plan-out", a.plan_out, "write the plan as JSON: formats, candidates, errors")
       ->needs(budget)
       ->check(given);
@@ -145,6 +171,9 @@ eq::quantize_model_options options_of(const arguments& a) {
   o.sensitivity = eq::parse_measure(a.sensitivity);
   o.plan = a.plan;
   o.plan_output = a.plan_out;
+  o.tune = a.tune;
+  o.tuning.minutes = a.tune_minutes;
+  o.tuning.steps = a.tune_minutes > 0 ? 0 : a.tune_steps;
   o.report = a.report;
   o.resume = a.resume;
   o.threads = a.threads;

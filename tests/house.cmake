@@ -1,5 +1,5 @@
 # The house rule: a room includes only itself and the rooms before it in this list.
-set(rooms core system format simd kernel gemm quantizer metric io text model plan report compress run advise)
+set(rooms core system format simd kernel gemm quantizer metric io text model train plan report compress run advise)
 file(GLOB_RECURSE headers RELATIVE ${INCLUDE_DIR} ${INCLUDE_DIR}/*.hpp)
 foreach(header IN LISTS headers)
   get_filename_component(room ${header} DIRECTORY)

@@ -122,12 +122,12 @@ mutate "gradients of norms without their second term" model/gradient_formulas.hp
 mutate "gradients of attention without the sum of its softmax" model/backward_attention.hpp '(score_gradient.row(t).array() - mean)' 'score_gradient.row(t).array()'
 mutate "gradients pass a cap unchanged" model/backward_attention.hpp 'score_gradient.array() *=' '(void)'
 mutate "gradients of routes without the sum of their softmax" model/backward_feed_forward.hpp '(weight_gradient.row(i).array() - mean)' 'weight_gradient.row(i).array()'
-mutate "the most likely label in place of a drawn one" model/gradient_walk.hpp 'if (left < own) break;' 'if (own == p.maxCoeff()) break;'
+mutate "the most likely label in place of a drawn one" model/label_loss.hpp 'if (left < own) break;' 'if (own == p.maxCoeff()) break;'
 mutate "norms of Gemma stay less one" model/checkpoint_tensors.hpp 'x += 1;' 'x += 0;'
 mutate "experts in the order of others" model/model_source.hpp 'stack[row / rows]' 'stack[stack.size() - 1 - row / rows]'
 mutate "the first half of a chunk is scored too" model/evaluate.hpp 'header.context / 2}' '0}'
 mutate "codes of log probabilities are cut off" io/logit_file.hpp 'std::nearbyint(' 'std::trunc('
-mutate "too many rows of the output left out" model/gradient_walk.hpp 'constexpr double left_out = 0x1p-10;' 'constexpr double left_out = 0x1p-3;'
+mutate "too many rows of the output left out" model/logit_loss.hpp 'constexpr double left_out = 0x1p-10;' 'constexpr double left_out = 0x1p-3;'
 rooms=plan
 mutate "each token of a sequence squared alone" plan/fisher_visitor.hpp '1 / std::sqrt(static_cast<double>(sequences_[sequence].size()))' '1.0'
 mutate "a tied embedding pays for one use" plan/fisher_visitor.hpp 'sum += double{rounded[c] - exact[c]}' 'sum += 0 * double{rounded[c] - exact[c]}'
@@ -138,6 +138,12 @@ mutate "experts all in the codes of the first" compress/expert_encoding.hpp 'sta
 mutate "the whole fused matrix feeds the writer" model/sublayer_matrices.hpp 'return readers.back()->view.rows - feeding_rows;' 'return 0;'
 mutate "what is added is compensated whole" compress/residual_compensation.hpp 'original.weights().shape().residual_scale' '1.0f'
 mutate "tokens before a norm count alike" compress/residual_compensation.hpp 'x *= weights.asDiagonal();' ''
+mutate "tuning keeps its last step" compress/tuning.hpp 'parameters_.restore(best_);' ''
+rooms=train
+mutate "a minimum learns with the wrong sign" train/stored_factors.hpp 'minimum -= alone' 'minimum += alone'
+mutate "codes follow gradients" train/code_moves.hpp 'scale < 0 ? push : -push' 'scale < 0 ? -push : push'
+mutate "the divergence of the reference from the model" train/divergence_loss.hpp 't.divergence = p.dot(difference)' 't.divergence = q.dot(difference)'
+mutate "steps as long as they like" train/adam.hpp 'if (decrease > most_decrease) rate' 'if (false) rate'
 
 echo "$missed defects that no test noticed"
 [ "$missed" -eq 0 ]

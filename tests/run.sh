@@ -51,7 +51,7 @@ for preset in "${presets[@]}"; do
   if [ "$preset" = debug ]; then
     rooms=$(sed -n 's/^set(EDGEQUANT_TEST_ROOMS "\(.*\)" CACHE.*/\1/p' tests/CMakeLists.txt)
     # Plans, tables and pages allocate little and compile slowly.
-    if [ "$bench" = OFF ]; then for room in plan report compress run advise; do rooms=${rooms/;$room/}; done; fi
+    if [ "$bench" = OFF ]; then for room in train plan report compress run advise; do rooms=${rooms/;$room/}; done; fi
     options+=("-DEDGEQUANT_TEST_ROOMS=$rooms")
   fi
   case $preset in release | debug) if [ "$(uname -m)" = x86_64 ]; then options+=("-DEDGEQUANT_EXPECT_ISA=$native"); fi ;; esac

@@ -35,6 +35,11 @@ struct calibrated_model {
                                                const calibration_options& options, unsigned threads,
                                                const progress_callback& listener = {});
 
+/// At most so many tokens of a UTF-8 text, from its beginning, in a model's vocabulary. Errors of
+/// tokenizer; bad_file for a vocabulary without BOS.
+[[nodiscard]] calibration_text read_tokens(const model_weights& weights,
+                                           const std::filesystem::path& file, std::size_t most);
+
 /// The files that a model was read from: a GGUF, or the folder of a checkpoint.
 [[nodiscard]] inline std::vector<std::filesystem::path> inputs_of(const model_source& source) {
   std::error_code error;
@@ -90,6 +95,20 @@ namespace compression::detail {
 
 } // namespace compression::detail
 
+inline calibration_text read_tokens(const model_weights& weights, const std::filesystem::path& file,
+                                    std::size_t most) {
+  const auto& metadata = weights.file().metadata;
+  const tokenizer words(metadata);
+  if (!words.bos()) fail(error_code::bad_file, metadata.place(), "the vocabulary has no BOS token");
+  auto text = read_text_file(file);
+  // A token is rarely longer than this; the rest of a large file need not be tokenized.
+  if (text.size() / 16 > most) text.resize(most * 16);
+  text.resize(text.size() - unfinished_bytes(text));
+  calibration_text result{words.encode(text), *words.bos()};
+  result.tokens.resize(std::min(result.tokens.size(), most));
+  return result;
+}
+
 inline calibrated_model open_calibrated(const model_source& source,
                                         const std::filesystem::path& input,
                                         const std::filesystem::path& output,
@@ -99,23 +118,17 @@ inline calibrated_model open_calibrated(const model_source& source,
       model_weights(compression::detail::runnable_file(source, input, output, threads, listener)),
       {}};
   if (options.text.empty()) return model;
-  const tokenizer words(model.weights.file().metadata);
-  if (!words.bos()) fail(error_code::bad_file, source.name, "the vocabulary has no BOS token");
-  auto text = read_text_file(options.text);
-  // A token is rarely longer than this; the rest of a large file need not be tokenized.
   const std::size_t wanted = options.tokens + options.held_out;
-  if (text.size() / 16 > wanted) text.resize(wanted * 16);
-  text.resize(text.size() - unfinished_bytes(text));
-  model.text = {words.encode(text), *words.bos(), options.context};
+  model.text = read_tokens(model.weights, options.text, wanted);
+  model.text.context = options.context;
   auto& tokens = model.text.tokens;
-  tokens.resize(std::min(tokens.size(), wanted));
   if (options.held_out != 0) {
     const std::size_t behind = tokens.size() - std::min(tokens.size(), options.tokens);
     const std::size_t count = std::min(options.held_out, std::max(behind, tokens.size() / 8));
     model.held_out.assign(tokens.end() - static_cast<std::ptrdiff_t>(count), tokens.end());
     tokens.resize(std::min(tokens.size() - count, options.tokens));
   }
-  if (model.text.tokens.empty())
+  if (tokens.empty())
     fail(error_code::bad_argument, place_of(options.text), "no tokens to calibrate with");
   return model;
 }

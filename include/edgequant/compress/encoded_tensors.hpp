@@ -36,6 +36,12 @@ public:
   }
   void put(const std::string& name, tensor t);
   [[nodiscard]] std::size_t size() const noexcept { return all_.size(); }
+  /// What changes from now on stays in memory.
+  void leave_folder() noexcept { folder_.reset(); }
+  /// Calls body(name, tensor) in the order of the names. Bytes may change, and do so in memory.
+  template <class Body> void for_each(Body body) {
+    for (auto& [name, t] : all_) body(name, t);
+  }
 
 private:
   /// Letters, digits, '.', '_' and '-' stay; other bytes become %XX.

@@ -155,7 +155,7 @@ inline void sublayer_encoder::divide_feeders(sublayer_end end, const shared_colu
   const auto divide = [&](const std::string& name, std::vector<float> values, std::size_t first) {
     for (std::size_t i = first; i < values.size(); ++i)
       values[i] /= factors[shared.of_row(i - first)];
-    weights_.replace_vector(layer_, name, values);
+    weights_.replace_vector(name, values);
     changed_[name] = std::move(values);
   };
   if (end == sublayer_end::in) return divide(matrices_.norm_name, *matrices_.norm, 0);
@@ -250,7 +250,7 @@ inline void sublayer_encoder::install() {
     if (const auto* t = encoded_.find(name)) {
       std::vector<float> values(t->bytes.size() / row_bytes(t->type, 1));
       decode_row(t->type, t->bytes.data(), values);
-      weights_.replace_vector(layer_, name, std::move(values));
+      weights_.replace_vector(name, std::move(values));
     }
 }
 

@@ -5,60 +5,15 @@
 
 #include "../model/widen.hpp"
 #include "../plan/fisher.hpp"
-#include "../plan/recipe.hpp"
 #include "../report/plan_json.hpp"
 #include "../report/report_page.hpp"
 #include "../report/report_text.hpp"
 #include "../system/separate_files.hpp"
-#include "calibrated_model.hpp"
 #include "compress.hpp"
 #include "plan_check.hpp"
+#include "quantize_options.hpp"
 
 namespace edgequant::inline EDGEQUANT_ABI {
-
-/// Whether the hidden size grows, so that blocks of 256 fit its rows.
-struct widening {
-  enum class choice : std::uint8_t {
-    automatic, ///< by up to 15 %, to a multiple of 256, where files become smaller
-    off,
-    size, ///< to `hidden`
-  };
-  choice when = choice::automatic;
-  std::uint64_t hidden = 0;
-};
-
-/// Reads `auto`, `off` or a hidden size; bad_argument for anything else.
-[[nodiscard]] widening parse_widening(std::string_view text);
-
-struct quantize_model_options {
-  format type = format::q4_0; ///< of the matrices, unless something below says otherwise
-  /// A ready-made mixture of formats: find_recipe(). It takes the place of `type`.
-  const recipe* mixture = nullptr;
-  scale_choice scale = scale_rule::mse; ///< of matrices that are rounded without GPTQ or AWQ
-  std::vector<keep_rule> keep = {};     ///< exceptions; stronger than a budget and a plan
-  layer_method method = {};             ///< how the layers' matrices are rounded: parse_method()
-  /// The text that gptq, awq and budgets need. Without them it says how much each column counts.
-  calibration_options calibration = {};
-
-  widening widen = {}; ///< grow the hidden size: see widen_model()
-
-  std::optional<file_budget> budget = {}; ///< the best formats for a file of at most this size
-  std::vector<format> candidates{std::begin(default_candidates), std::end(default_candidates)};
-  loss_measure sensitivity = loss_measure::fisher; ///< what the budget minimises
-  std::filesystem::path plan = {};                 ///< take the formats from such a file
-  std::filesystem::path plan_output = {};          ///< write the plan there, as JSON
-
-  std::filesystem::path report = {}; ///< write a page there if it ends in .html, else JSON
-  std::filesystem::path resume = {}; ///< a folder for what an interrupted run has finished
-  unsigned threads = 0;              ///< 0: all
-  bool dry_run = false;              ///< check and plan; write nothing
-};
-
-struct quantize_model_result {
-  compress_report report;
-  std::optional<budget_plan> plan;       ///< with a budget: the optimum, with its bound
-  std::vector<layer_sensitivity> layers; ///< what the budget weighed
-};
 
 /// Quantizes a model to `output`, which appears when it is complete.
 ///
@@ -74,16 +29,6 @@ template <class = void>
 [[nodiscard]] quantize_model_result
 quantize_model(const model_source& source, const std::filesystem::path& output,
                const quantize_model_options& options = {}, const progress_callback& listener = {});
-
-inline widening parse_widening(std::string_view text) {
-  if (text == "auto") return {};
-  if (text == "off") return {widening::choice::off};
-  const auto size = read_number(text);
-  if (size && *size >= 1 && *size <= 0x1p31 && *size == std::floor(*size))
-    return {widening::choice::size, static_cast<std::uint64_t>(*size)};
-  fail(error_code::bad_argument, "widening '" + escaped(text) + "'",
-       "expected auto, off or a hidden size such as 1024");
-}
 
 /// The name that parse_method() reads.
 [[nodiscard]] inline std::string name_of(const layer_method& method) {
@@ -127,6 +72,7 @@ private:
   template <class = void> void weigh_by_gradients(calibrated_model& model);
   template <class = void> void encode(calibrated_model& model);
   template <class = void> void judge(calibrated_model& model);
+  template <class = void> void tune_encoded(calibrated_model& model);
   void write_text(output_file& file, const std::string& text) const {
     file.write(std::as_bytes(std::span(text)));
     file.commit();
@@ -174,6 +120,7 @@ inline void quantize_model_job::check() const {
   std::vector<std::filesystem::path> inputs = inputs_of(source_);
   inputs.push_back(options_.calibration.text);
   inputs.push_back(options_.plan);
+  inputs.push_back(options_.tune);
   require_separate_files(outputs, inputs);
 }
 
@@ -350,6 +297,41 @@ template <class> void quantize_model_job::judge(calibrated_model& model) {
     type = planned_formats(source_, settings_).at(name);
 }
 
+/// What no method has encoded is rounded first, as compress() would round it.
+template <class> void quantize_model_job::tune_encoded(calibrated_model& model) {
+  encoded_.leave_folder();
+  const auto formats = planned_formats(source_, settings_);
+  for (const auto& [name, type] : formats) {
+    if (!model.weights.has_matrix(name) || !is_block_format(type)) continue;
+    const weight_view w = model.weights.find_matrix(name);
+    if (encoded_.find(name) == nullptr) {
+      const auto found = importance_.find(name);
+      const std::span<const float> importance =
+          found == importance_.end() ? std::span<const float>() : found->second;
+      const unsigned threads = options_.threads;
+      std::vector<std::byte> own(w.data, w.data + w.rows * row_bytes(w.type, w.columns));
+      encoded_.put(name, {type,
+                          type == w.type ? std::move(own)
+                                         : encode_matrix(type, settings_.scale,
+                                                         decode_matrix(w.type, w.data, w.rows,
+                                                                       w.columns, threads),
+                                                         name, threads, importance),
+                          {}});
+    }
+    model.weights.replace(name, {type, w.rows, w.columns, encoded_.find(name)->bytes.data()});
+  }
+  auto tuning = options_.tuning;
+  tuning.threads = options_.threads;
+  const auto text = read_tokens(model.weights, options_.tune, options_.tune_tokens);
+  result_.tuning = tune(model.weights, text, formats, tuning, encoded_, listener_);
+  const auto& curve = result_.tuning->curve;
+  notes_.push_back("tuning took the KL divergence on the last tokens of its text from " +
+                   general_text(curve.front().divergence, 4) + " to " +
+                   general_text(curve[result_.tuning->best].divergence, 4) + " nats, in " +
+                   counted(curve.back().steps, "step") + " and " +
+                   counted(result_.tuning->moves, "move") + " of codes");
+}
+
 inline std::string quantize_model_job::report_text() const {
   if (options_.report.extension() != ".html") return to_json(result_.report).dump(2) + "\n";
   report_details details{.layers = result_.layers, .method = name_of(method_)};
@@ -364,7 +346,8 @@ template <class> quantize_model_result quantize_model_job::run() {
   if (!options_.report.empty() && !options_.dry_run) report.emplace(options_.report);
   if (!options_.plan_output.empty() && !options_.dry_run) plan.emplace(options_.plan_output);
   take_plan();
-  if (by_text() || options_.budget || !options_.calibration.text.empty()) {
+  const bool tunes = !options_.tune.empty();
+  if (by_text() || options_.budget || !options_.calibration.text.empty() || tunes) {
     auto calibration = options_.calibration;
     if (options_.budget) calibration.held_out = held_out_tokens;
     auto model =
@@ -373,6 +356,7 @@ template <class> quantize_model_result quantize_model_job::run() {
     if (!model.text.tokens.empty() && !options_.dry_run) weigh_columns(model);
     if (by_text() && !options_.dry_run) encode(model);
     if (options_.budget && !options_.dry_run) judge(model);
+    if (tunes && !options_.dry_run) tune_encoded(model);
   }
   if (encoded_.size() != 0) settings_.encoded = &encoded_;
   note_requantized();

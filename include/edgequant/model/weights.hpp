@@ -43,8 +43,10 @@ public:
   /// Takes other values for a matrix, row by row in any format that can be multiplied; they must
   /// live as long as they are used. bad_argument if there is no such matrix of this shape.
   void replace(std::string_view name, const weight_view& view);
-  /// The same for a norm or a bias of a layer, by its whole name.
-  void replace_vector(std::size_t layer, std::string_view name, std::vector<float> values);
+  /// The same for a norm or a bias.
+  void replace_vector(std::string_view name, std::vector<float> values);
+  /// Calls body(name, values) for each norm and bias.
+  template <class Body> void for_each_vector(Body body) const { for_each_vector(*this, body); }
 
   [[nodiscard]] const gguf_file& file() const noexcept { return file_; }
   [[nodiscard]] const model_shape& shape() const noexcept { return shape_; }
@@ -66,6 +68,13 @@ private:
   template <class Self, class Body> static void for_each_matrix(Self& self, Body body) {
     for (auto& w : self.layers_) layer_weights::for_each_matrix(w, body);
     body(self.output_);
+  }
+  template <class Self, class Body> static void for_each_vector(Self& self, Body body) {
+    for (std::size_t i = 0; i < self.layers_.size(); ++i)
+      layer_weights::for_each_vector(self.layers_[i], [&](const std::string& ending, auto& values) {
+        body("blk." + std::to_string(i) + "." + ending, values);
+      });
+    body(std::string("output_norm.weight"), self.output_norm_);
   }
   [[noreturn]] void refuse_name(std::string_view name) const {
     fail(error_code::bad_argument, place_of(file_.metadata.place(), "tensor", name),
@@ -204,18 +213,14 @@ inline void model_weights::replace(std::string_view name, const weight_view& vie
   if (!found || !can_multiply(view.type) || view.layout != weight_layout::rows) refuse_name(name);
 }
 
-inline void model_weights::replace_vector(std::size_t layer, std::string_view name,
-                                          std::vector<float> values) {
+inline void model_weights::replace_vector(std::string_view name, std::vector<float> values) {
   bool found = false;
-  layer_weights::for_each_vector(
-      layers_.at(layer), [&](const std::string& ending, std::vector<float>& vector) {
-        if (name != "blk." + std::to_string(layer) + "." + ending || vector.size() != values.size())
-          return;
-        vector = std::move(values);
-        found = true;
-      });
-  if (found) return;
-  refuse_name(name);
+  for_each_vector(*this, [&](const std::string& own, std::vector<float>& vector) {
+    if (name != own || vector.size() != values.size()) return;
+    vector = std::move(values);
+    found = true;
+  });
+  if (!found) refuse_name(name);
 }
 
 inline const stored_tensor* model_weights::find(const std::string& name) {

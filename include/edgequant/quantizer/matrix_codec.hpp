@@ -8,11 +8,11 @@
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
-/// Rows one after the other, as in a file. Errors of row_encoder; `name` is for their messages.
-[[nodiscard]] inline std::vector<std::byte> encode_matrix(format type, const scale_choice& scale,
-                                                          Eigen::Ref<const matrix_f> values,
-                                                          std::string_view name,
-                                                          unsigned threads = 0) {
+/// Rows one after the other, as in a file. Errors of row_encoder, which also says what `importance`
+/// is; `name` is for their messages.
+[[nodiscard]] inline std::vector<std::byte>
+encode_matrix(format type, const scale_choice& scale, Eigen::Ref<const matrix_f> values,
+              std::string_view name, unsigned threads = 0, std::span<const float> importance = {}) {
   const auto rows = static_cast<std::size_t>(values.rows());
   const auto columns = static_cast<std::size_t>(values.cols());
   const std::size_t bytes_per_row = row_bytes(type, columns);
@@ -20,7 +20,7 @@ namespace edgequant::inline EDGEQUANT_ABI {
   parallel_for((rows + 15) / 16, threads, [&](std::size_t part) {
     row_encoder encode(type, scale, name);
     for (std::size_t r = part * 16; r < std::min(rows, part * 16 + 16); ++r)
-      encode({values.row(static_cast<Eigen::Index>(r)).data(), columns}, {}, r * columns,
+      encode({values.row(static_cast<Eigen::Index>(r)).data(), columns}, importance, r * columns,
              bytes.data() + r * bytes_per_row);
   });
   return bytes;
