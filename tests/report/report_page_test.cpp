@@ -279,7 +279,7 @@ TEST(report_page, says_what_hurts_most_and_why) {
   auto run = llama(4);
   run.layers.back().kurtosis = 40; // blk.3.ffn_down
   for (auto& c : run.layers.back().candidates) *c.kl = 30;
-  run.layers[3].candidates.clear(); // blk.0.attn_v is not estimated
+  run.layers[3].candidates.clear();                 // blk.0.attn_v is not estimated
   run.report.tensors.front().dims = {64, 1u << 20}; // beside it all others are small
   const auto shown = section(run.page(), "loss");
   EXPECT_EQ(count(shown, "<code>"), 12u); // of 28
