@@ -88,6 +88,7 @@ private:
   compress_options settings_;
   layer_method method_;
   encoded_tensors encoded_;
+  calibration_text tuning_text_;
   column_importance importance_;
   fisher_estimate products_;
   std::vector<std::string> notes_;
@@ -322,8 +323,7 @@ template <class> void quantize_model_job::tune_encoded(calibrated_model& model) 
   }
   auto tuning = options_.tuning;
   tuning.threads = options_.threads;
-  const auto text = read_tokens(model.weights, options_.tune, options_.tune_tokens);
-  result_.tuning = tune(model.weights, text, formats, tuning, encoded_, listener_);
+  result_.tuning = tune(model.weights, tuning_text_, formats, tuning, encoded_, listener_);
   const auto& curve = result_.tuning->curve;
   notes_.push_back("tuning took the KL divergence on the last tokens of its text from " +
                    general_text(curve.front().divergence, 4) + " to " +
@@ -352,6 +352,10 @@ template <class> quantize_model_result quantize_model_job::run() {
     if (options_.budget) calibration.held_out = held_out_tokens;
     auto model =
         open_calibrated(source_, source_.path, output_, calibration, options_.threads, listener_);
+    if (tunes) { // a wrong text costs no work either
+      tuning_text_ = read_tokens(model.weights, options_.tune, options_.tune_tokens);
+      (void)tuning_sequences(model.weights, tuning_text_, options_.tuning);
+    }
     if (options_.budget) plan_for(model);
     if (!model.text.tokens.empty() && !options_.dry_run) weigh_columns(model);
     if (by_text() && !options_.dry_run) encode(model);

@@ -59,6 +59,13 @@ template <class = void>
                                  const named_formats& formats, const tuning_options& options,
                                  encoded_tensors& encoded, const progress_callback& listener = {});
 
+/// What tune() cuts a text into: the last ones judge. Its errors, for who would know them before
+/// anything is encoded.
+template <class = void>
+[[nodiscard]] std::vector<std::vector<std::int32_t>>
+tuning_sequences(const model_weights& weights, const calibration_text& text,
+                 const tuning_options& options);
+
 namespace compression::detail {
 
 template <class T> class tuning_job {
@@ -158,9 +165,9 @@ template <class T> tuning_result tuning_job<T>::run() {
 } // namespace compression::detail
 
 template <class>
-tuning_result tune(model_weights& weights, const calibration_text& text,
-                   const named_formats& formats, const tuning_options& options,
-                   encoded_tensors& encoded, const progress_callback& listener) {
+std::vector<std::vector<std::int32_t>> tuning_sequences(const model_weights& weights,
+                                                        const calibration_text& text,
+                                                        const tuning_options& options) {
   if (options.steps == 0 && !(options.minutes > 0))
     fail(error_code::bad_argument, "tuning", "expected a number of steps or of minutes");
   const std::size_t length = std::min(options.sequence_tokens, weights.shape().context);
@@ -169,8 +176,15 @@ tuning_result tune(model_weights& weights, const calibration_text& text,
     fail(error_code::bad_argument, "tuning text",
          counted(text.tokens.size(), "token") + "; expected at least " +
              std::to_string(8 * (length - 1)));
-  return compression::detail::tuning_job<void>(weights, std::move(sequences), formats, options,
-                                               encoded, listener)
+  return sequences;
+}
+
+template <class>
+tuning_result tune(model_weights& weights, const calibration_text& text,
+                   const named_formats& formats, const tuning_options& options,
+                   encoded_tensors& encoded, const progress_callback& listener) {
+  return compression::detail::tuning_job<void>(weights, tuning_sequences(weights, text, options),
+                                               formats, options, encoded, listener)
       .run();
 }
 
