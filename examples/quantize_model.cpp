@@ -137,7 +137,7 @@ void describe(CLI::App& app, arguments& a) {
       ->check(given);
   app.add_option("--resume", a.resume,
                  "a folder for finished tensors and measured divergences: an interrupted run goes\n"
-                 "on from there (rtn, which measures nothing, begins again)")
+                 "on from there (rtn, which measures nothing, begins again, and so does tuning)")
       ->check(given);
   app.add_option("--threads", a.threads, "threads to use; 0: all")
       ->capture_default_str()
