@@ -139,6 +139,9 @@ mutate "the whole fused matrix feeds the writer" model/sublayer_matrices.hpp 're
 mutate "what is added is compensated whole" compress/residual_compensation.hpp 'original.weights().shape().residual_scale' '1.0f'
 mutate "tokens before a norm count alike" compress/residual_compensation.hpp 'x *= weights.asDiagonal();' ''
 mutate "tuning keeps its last step" compress/tuning.hpp 'parameters_.restore(best_);' ''
+mutate "one sequence outweighs all others" compress/tuned_parameters.hpp 'most_times_median = 2;' 'most_times_median = 1e9;'
+mutate "a tied embedding is pushed twice" compress/tuned_parameters.hpp 'output_is_done_ = true;' ''
+mutate "codes promise what they like" compress/tuned_parameters.hpp 'own > left || own > most_by_one * all' 'false'
 rooms=train
 mutate "a minimum learns with the wrong sign" train/stored_factors.hpp 'minimum -= alone' 'minimum += alone'
 mutate "codes follow gradients" train/code_moves.hpp 'scale < 0 ? push : -push' 'scale < 0 ? -push : push'

@@ -63,7 +63,7 @@ TEST_F(tuning, is_never_worse_on_its_held_out_tokens) {
   (void)run("plain.gguf");
   options.tune = data / "story.txt";
   options.tuning.steps = 2;
-  options.tuning.rate = -0.1, options.tuning.code_drift = 0;
+  options.tuning.learning_rate = -0.1, options.tuning.code_rate = 0;
   const auto result = run("tuned.gguf");
   EXPECT_EQ(result.tuning->best, 0u);
   EXPECT_TRUE(bytes_of("tuned.gguf") == bytes_of("plain.gguf"));
@@ -79,6 +79,23 @@ TEST_F(tuning, goes_with_gptq_and_formats_without_halves) {
   EXPECT_NE(result.report.notes.back().find("tuning took"), std::string::npos);
 }
 
+/// A plan is judged before it is tuned; with rtn nothing but the plan is encoded then.
+TEST_F(tuning, goes_with_a_budget_without_a_method) {
+  options.budget = eq::parse_budget("4.0bpw");
+  options.calibration = {data / "story.txt", 100};
+  options.candidates = {format::q3_k, format::q4_k};
+  for (const auto measure : {eq::loss_measure::fisher, eq::loss_measure::weight}) {
+    options.sensitivity = measure;
+    options.tuning.steps = 1;
+    const auto result = run("tuned.gguf");
+    options.tune.clear();
+    (void)run("plain.gguf");
+    options.tune = data / "story.txt";
+    EXPECT_LT(divergence("tuned.gguf"), 1.1 * divergence("plain.gguf"));
+    EXPECT_EQ(bytes_of("tuned.gguf").size(), bytes_of("plain.gguf").size());
+  }
+}
+
 TEST_F(tuning, minutes_end_it) {
   options.tuning.steps = 0, options.tuning.minutes = 1e-4;
   EXPECT_EQ(run("tuned.gguf").tuning->curve.back().steps, 1u);
@@ -86,6 +103,11 @@ TEST_F(tuning, minutes_end_it) {
 
 TEST_F(tuning, what_it_lacks_is_refused) {
   const auto refusal = [&] { return message_of([&] { (void)run("out.gguf"); }); };
+  options.tuning.sequence_tokens = 7;
+  EXPECT_EQ(refusal(), "tuning: sequences of 7 tokens; expected at least 8");
+  options.tuning.sequence_tokens = 32;
+  options.type = format::f16;
+  EXPECT_EQ(refusal(), "tuning: no matrix is in a block format that can be written");
   options.tuning.sequence_tokens = 256;
   EXPECT_NE(refusal().find("tuning text: "), std::string::npos);
   EXPECT_NE(refusal().find("expected at least 2040"), std::string::npos);

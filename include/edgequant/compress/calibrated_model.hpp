@@ -36,8 +36,8 @@ struct calibrated_model {
                                                const progress_callback& listener = {});
 
 /// At most so many tokens of a UTF-8 text, from its beginning, in a model's vocabulary. Errors of
-/// tokenizer; bad_file for a vocabulary without BOS.
-[[nodiscard]] calibration_text read_tokens(const model_weights& weights,
+/// tokenizer; bad_file, at `model`, for a vocabulary without BOS.
+[[nodiscard]] calibration_text read_tokens(const model_weights& weights, const std::string& model,
                                            const std::filesystem::path& file, std::size_t most);
 
 /// The files that a model was read from: a GGUF, or the folder of a checkpoint.
@@ -95,11 +95,10 @@ namespace compression::detail {
 
 } // namespace compression::detail
 
-inline calibration_text read_tokens(const model_weights& weights, const std::filesystem::path& file,
-                                    std::size_t most) {
-  const auto& metadata = weights.file().metadata;
-  const tokenizer words(metadata);
-  if (!words.bos()) fail(error_code::bad_file, metadata.place(), "the vocabulary has no BOS token");
+inline calibration_text read_tokens(const model_weights& weights, const std::string& model,
+                                    const std::filesystem::path& file, std::size_t most) {
+  const tokenizer words(weights.file().metadata);
+  if (!words.bos()) fail(error_code::bad_file, model, "the vocabulary has no BOS token");
   auto text = read_text_file(file);
   // A token is rarely longer than this; the rest of a large file need not be tokenized.
   if (text.size() / 16 > most) text.resize(most * 16);
@@ -119,7 +118,7 @@ inline calibrated_model open_calibrated(const model_source& source,
       {}};
   if (options.text.empty()) return model;
   const std::size_t wanted = options.tokens + options.held_out;
-  model.text = read_tokens(model.weights, options.text, wanted);
+  model.text = read_tokens(model.weights, source.name, options.text, wanted);
   model.text.context = options.context;
   auto& tokens = model.text.tokens;
   if (options.held_out != 0) {

@@ -42,6 +42,9 @@ public:
   template <class Body> void for_each(Body body) {
     for (auto& [name, t] : all_) body(name, t);
   }
+  template <class Body> void for_each(Body body) const {
+    for (const auto& [name, t] : all_) body(name, t);
+  }
 
 private:
   /// Letters, digits, '.', '_' and '-' stay; other bytes become %XX.

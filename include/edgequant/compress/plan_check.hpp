@@ -7,6 +7,7 @@
 #include "../model/evaluate.hpp"
 #include "../plan/budget.hpp"
 #include "calibrated_model.hpp"
+#include "encoded_weights.hpp"
 
 namespace edgequant::inline EDGEQUANT_ABI {
 
@@ -26,25 +27,24 @@ public:
     bool uniform_wins = false;
     std::string note; ///< one line: both divergences, and what is written
   };
-  /// Encodes the uniform format into `other` and measures both. `encoded` holds the plan's tensors
-  /// and model.weights their values. Nothing where there are too few held-out tokens.
+  /// Encodes the uniform format into `other` and measures both. `encoded` holds the plan's tensors.
+  /// Nothing where there are too few held-out tokens.
   template <class = void>
   [[nodiscard]] std::optional<verdict>
   compare(const encoded_tensors& encoded, const compress_options& uniform, encoded_tensors& other);
 
   /// KL divergence of the plan on the held-out tokens in nats a token, or nothing where there are
-  /// too few. `encoded` holds its tensors and model.weights their values.
+  /// too few. `encoded` holds its tensors.
   template <class = void>
   [[nodiscard]] std::optional<double> measure(const encoded_tensors& encoded) {
     if (model_.held_out.size() < fewest_tokens) return std::nullopt;
-    return divergence(model_.weights, plan_, encoded);
+    return divergence(plan_, encoded);
   }
 
 private:
   static constexpr std::size_t fewest_tokens = 256; ///< fewer say too little
   template <class = void>
-  [[nodiscard]] double divergence(model_weights& weights, const compress_options& options,
-                                  const encoded_tensors& encoded);
+  [[nodiscard]] double divergence(const compress_options& options, const encoded_tensors& encoded);
 
   const model_source& source_;
   calibrated_model& model_;
@@ -68,22 +68,14 @@ inline std::optional<compress_options> plan_check::best_uniform(std::span<const 
   return best;
 }
 
-/// KL divergence on the held-out tokens with every matrix as it will be written, in nats a token.
+/// KL divergence on the held-out tokens with every tensor as it will be written, in nats a token.
 template <class>
-double plan_check::divergence(model_weights& weights, const compress_options& options,
-                              const encoded_tensors& encoded) {
-  // Tensors that no layer encoding has made are rounded here, as compress() will round them.
-  std::vector<std::vector<std::byte>> rounded;
-  for (const auto& [name, type] : planned_formats(source_, options)) {
-    if (encoded.find(name) != nullptr || !weights.has_matrix(name)) continue;
-    const weight_view w = weights.find_matrix(name);
-    if (w.type == type) continue;
-    rounded.push_back(encode_matrix(
-        type, options.scale, decode_matrix(w.type, w.data, w.rows, w.columns, options.threads),
-        name, options.threads));
-    weights.replace(name, {type, w.rows, w.columns, rounded.back().data()});
-  }
-  const model_weights original(weights.file());
+double plan_check::divergence(const compress_options& options, const encoded_tensors& encoded) {
+  const model_weights original(model_.weights.file());
+  const encoded_tensors rest =
+      round_rest(original, planned_formats(source_, options), options, encoded);
+  model_weights weights(model_.weights.file());
+  install(weights, encoded), install(weights, rest);
   transformer model(weights, options.threads), reference(original, options.threads);
   const evaluation_options settings{chunk_context(weights, model_.text), model_.text.bos,
                                     kv_format::f32, listener_};
@@ -99,8 +91,8 @@ std::optional<plan_check::verdict> plan_check::compare(const encoded_tensors& en
   if (method_.gptq || method_.awq)
     encode_layers(uniform_weights, model_.text, planned_formats(source_, uniform), method_, other,
                   listener_);
-  const double by_plan = divergence(model_.weights, plan_, encoded);
-  const double by_uniform = divergence(uniform_weights, uniform, other);
+  const double by_plan = divergence(plan_, encoded);
+  const double by_uniform = divergence(uniform, other);
   verdict result{by_uniform < by_plan, {}};
   result.note = "on " + std::to_string(model_.held_out.size()) +
                 " tokens behind the calibration text the plan has a KL divergence of " +

@@ -72,7 +72,7 @@ private:
   template <class = void> void weigh_by_gradients(calibrated_model& model);
   template <class = void> void encode(calibrated_model& model);
   template <class = void> void judge(calibrated_model& model);
-  template <class = void> void tune_encoded(calibrated_model& model);
+  template <class = void> void tune_encoded(const calibrated_model& model);
   void write_text(output_file& file, const std::string& text) const {
     file.write(std::as_bytes(std::span(text)));
     file.commit();
@@ -298,32 +298,18 @@ template <class> void quantize_model_job::judge(calibrated_model& model) {
     type = planned_formats(source_, settings_).at(name);
 }
 
-/// What no method has encoded is rounded first, as compress() would round it.
-template <class> void quantize_model_job::tune_encoded(calibrated_model& model) {
+template <class> void quantize_model_job::tune_encoded(const calibrated_model& model) {
   encoded_.leave_folder();
   const auto formats = planned_formats(source_, settings_);
-  for (const auto& [name, type] : formats) {
-    if (!model.weights.has_matrix(name) || !is_block_format(type)) continue;
-    const weight_view w = model.weights.find_matrix(name);
-    if (encoded_.find(name) == nullptr) {
-      const auto found = importance_.find(name);
-      const std::span<const float> importance =
-          found == importance_.end() ? std::span<const float>() : found->second;
-      const unsigned threads = options_.threads;
-      std::vector<std::byte> own(w.data, w.data + w.rows * row_bytes(w.type, w.columns));
-      encoded_.put(name, {type,
-                          type == w.type ? std::move(own)
-                                         : encode_matrix(type, settings_.scale,
-                                                         decode_matrix(w.type, w.data, w.rows,
-                                                                       w.columns, threads),
-                                                         name, threads, importance),
-                          {}});
-    }
-    model.weights.replace(name, {type, w.rows, w.columns, encoded_.find(name)->bytes.data()});
-  }
+  model_weights weights(model.weights.file());
+  round_rest(weights, formats, settings_, encoded_)
+      .for_each([&](const std::string& name, encoded_tensors::tensor& t) {
+        encoded_.put(name, std::move(t));
+      });
+  install(weights, encoded_);
   auto tuning = options_.tuning;
-  tuning.threads = options_.threads;
-  result_.tuning = tune(model.weights, tuning_text_, formats, tuning, encoded_, listener_);
+  if (tuning.threads == 0) tuning.threads = options_.threads;
+  result_.tuning = tune(weights, tuning_text_, formats, tuning, encoded_, listener_);
   const auto& curve = result_.tuning->curve;
   notes_.push_back("tuning took the KL divergence on the last tokens of its text from " +
                    general_text(curve.front().divergence, 4) + " to " +
@@ -353,7 +339,7 @@ template <class> quantize_model_result quantize_model_job::run() {
     auto model =
         open_calibrated(source_, source_.path, output_, calibration, options_.threads, listener_);
     if (tunes) { // a wrong text costs no work either
-      tuning_text_ = read_tokens(model.weights, options_.tune, options_.tune_tokens);
+      tuning_text_ = read_tokens(model.weights, source_.name, options_.tune, options_.tune_tokens);
       (void)tuning_sequences(model.weights, tuning_text_, options_.tuning);
     }
     if (options_.budget) plan_for(model);

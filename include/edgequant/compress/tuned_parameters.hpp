@@ -2,6 +2,7 @@
 /// What learns of a quantized model.
 #pragma once
 
+#include "../core/nearest_rank.hpp"
 #include "../model/gradient_walk.hpp"
 #include "../plan/format_plan.hpp"
 #include "../train/adam.hpp"
@@ -15,18 +16,24 @@ namespace edgequant::inline EDGEQUANT_ABI {
 
 namespace compression::detail {
 
-/// The middle one of some numbers, of an even count the upper one.
-[[nodiscard]] inline double median_of(std::vector<double> list) {
-  const auto middle = list.begin() + static_cast<std::ptrdiff_t>(list.size() / 2);
-  std::nth_element(list.begin(), middle, list.end());
-  return *middle;
+/// What each of some vectors of these lengths counts: 1 for those of at most twice the median
+/// length, and longer ones are shortened to that.
+[[nodiscard]] inline std::vector<float> clip_weights(std::span<const double> lengths) {
+  constexpr double most_times_median = 2;
+  std::vector<double> sorted(lengths.begin(), lengths.end());
+  std::sort(sorted.begin(), sorted.end());
+  const double most = most_times_median * nearest_rank(sorted, 1, 2);
+  std::vector<float> weights;
+  for (const double length : lengths)
+    weights.push_back(length > most ? static_cast<float>(most / length) : 1.0f);
+  return weights;
 }
 
 /// Factors exp(u) of stored halves, norms and biases, whose u lie behind each other, and codes. As
-/// a visitor it takes the gradients of a step. Those of a matrix from one sequence count at most
-/// twice as much as the median sequence's, and those of a looked-up row likewise among the tokens:
-/// where an early token decides what all later ones attend to, they are a hundred times as large,
-/// and no step is short enough to follow them.
+/// a visitor it takes the gradients of a step. What one sequence says of a layer's matrix, norm or
+/// bias counts at most twice as much as what the median sequence says, and what one token says of
+/// its row of the embedding likewise: where an early token decides what all later ones attend to,
+/// gradients are ten times as large as elsewhere, and bend too fast for any step.
 template <class = void> class tuned_parameters final : public gradient_visitor {
 public:
   /// Matrices of `encoded`; norms and biases that have a format. All must outlive it.
@@ -64,7 +71,6 @@ public:
 
 private:
   static constexpr std::size_t rows_together = 64;
-  static constexpr double most_times_median = 2;
   static constexpr double most_decrease = 0.1; ///< of a step, as a share of the loss
   static constexpr double most_by_one = 0.01;  ///< of that, by one code: others are too steep
   struct tuned_matrix {
@@ -79,12 +85,10 @@ private:
     std::vector<float> original, now; ///< `now` as it will be stored
     std::size_t first;                ///< parameter
   };
-  /// What a sequence gave, until all have.
-  struct held_gradient {
-    tuned_matrix* matrix;
-    std::size_t first_row;
-    matrix_f inputs, gradients;
-    double norm;
+  /// What sequences gave of a matrix or of an expert's, until all have.
+  struct held_gradients {
+    std::vector<matrix_f> inputs, gradients;
+    std::vector<double> lengths;
   };
   [[nodiscard]] std::span<float> gradients_of(const tuned_matrix& m) {
     return std::span(gradients_).subspan(m.first, m.factors->size());
@@ -108,7 +112,8 @@ private:
   std::map<std::string, tuned_matrix, std::less<>> matrices_;
   std::map<std::string, tuned_vector, std::less<>> vectors_;
   std::vector<std::string> now_; ///< matrices whose gradients come
-  std::vector<held_gradient> held_;
+  std::map<std::pair<std::string, std::size_t>, held_gradients> held_; ///< by name and first row
+  std::map<std::string, std::vector<Eigen::VectorXd>> held_vectors_;   ///< of each sequence
   bool output_is_done_ = false;
   std::vector<std::pair<tuned_matrix*, code_move>> ready_;
 };
@@ -131,6 +136,8 @@ tuned_parameters<T>::tuned_parameters(model_weights& weights, const named_format
     vectors_.emplace(name, tuned_vector{found->second, values, values, count});
     count += values.size();
   });
+  if (matrices_.empty())
+    fail(error_code::bad_argument, "tuning", "no matrix is in a block format that can be written");
   values_.resize(count), gradients_.resize(count);
 }
 
@@ -151,19 +158,30 @@ template <class T> void tuned_parameters<T>::matrix(std::size_t, const matrix_gr
   const auto found = matrices_.find(g.name);
   if (found == matrices_.end()) return;
   if (g.name == weights_.output().name) return add(found->second, g, 1);
-  held_.push_back({&found->second, g.first_row, g.inputs, g.gradients, double{g.gradients.norm()}});
+  auto& held = held_[{found->first, g.first_row}];
+  held.inputs.push_back(g.inputs), held.gradients.push_back(g.gradients);
+  held.lengths.push_back(double{g.gradients.norm()});
 }
 
 template <class T> void tuned_parameters<T>::add_held() {
-  for (const auto& h : held_) {
-    std::vector<double> norms;
-    for (const auto& other : held_)
-      if (other.matrix == h.matrix && other.first_row == h.first_row) norms.push_back(other.norm);
-    const double most = most_times_median * median_of(std::move(norms));
-    add(*h.matrix, {"", h.first_row, h.inputs, h.gradients},
-        h.norm > most ? static_cast<float>(most / h.norm) : 1.0f);
+  for (const auto& [key, held] : held_) {
+    const auto weights = clip_weights(held.lengths);
+    for (std::size_t i = 0; i < weights.size(); ++i)
+      add(matrices_.find(key.first)->second,
+          {key.first, key.second, held.inputs[i], held.gradients[i]}, weights[i]);
   }
   held_.clear();
+  for (const auto& [name, gradients] : held_vectors_) {
+    std::vector<double> lengths;
+    for (const auto& g : gradients) lengths.push_back(g.norm());
+    const auto weights = clip_weights(lengths);
+    const tuned_vector& v = vectors_.find(name)->second;
+    for (std::size_t s = 0; s < weights.size(); ++s)
+      for (std::size_t i = 0; i < v.now.size(); ++i)
+        gradients_[v.first + i] +=
+            weights[s] * v.now[i] * static_cast<float>(gradients[s][static_cast<Eigen::Index>(i)]);
+  }
+  held_vectors_.clear();
 }
 
 template <class T>
@@ -185,15 +203,13 @@ void tuned_parameters<T>::add(tuned_matrix& m, const matrix_gradient& g, float w
 template <class T> void tuned_parameters<T>::lookup(std::size_t, const lookup_gradient& g) {
   const auto found = matrices_.find(g.name);
   if (found == matrices_.end()) return;
-  std::vector<double> norms;
+  std::vector<double> lengths;
   for (Eigen::Index t = 0; t < g.gradients.rows(); ++t)
-    norms.push_back(double{g.gradients.row(t).norm()});
-  const double most = most_times_median * median_of(norms);
-  for (std::size_t t = 0; t < g.tokens.size(); ++t) {
-    const float weight = norms[t] > most ? static_cast<float>(most / norms[t]) : 1.0f;
+    lengths.push_back(double{g.gradients.row(t).norm()});
+  const auto weights = clip_weights(lengths);
+  for (std::size_t t = 0; t < weights.size(); ++t)
     add_row(found->second, static_cast<std::size_t>(g.tokens[t]),
-            weight * g.gradients.row(static_cast<Eigen::Index>(t)));
-  }
+            weights[t] * g.gradients.row(static_cast<Eigen::Index>(t)));
 }
 
 template <class T> void tuned_parameters<T>::end() {
@@ -237,11 +253,9 @@ void tuned_parameters<T>::end_step(adam& optimizer, double loss, std::size_t tok
 template <class T>
 void tuned_parameters<T>::vector(std::size_t, const std::string& name,
                                  std::span<const double> gradient) {
-  const auto found = vectors_.find(name);
-  if (found == vectors_.end()) return;
-  const auto& v = found->second;
-  for (std::size_t i = 0; i < gradient.size(); ++i)
-    gradients_[v.first + i] += static_cast<float>(double{v.now[i]} * gradient[i]);
+  if (vectors_.find(name) == vectors_.end()) return;
+  held_vectors_[name].push_back(Eigen::Map<const Eigen::VectorXd>(
+      gradient.data(), static_cast<Eigen::Index>(gradient.size())));
 }
 
 template <class T>

@@ -16,8 +16,8 @@ struct tuning_options {
   std::size_t step_tokens = 2048;
   std::size_t sequence_tokens = 256;
   std::size_t held_out = 4096; ///< tokens that judge: the last of the text, at most a quarter
-  double rate = 3e-3;          ///< of factors: about the share by which one changes in a step
-  double code_drift = 0.2;     ///< see tune()
+  double learning_rate = 3e-3; ///< of factors: about the share by which one changes in a step
+  double code_rate = 0.2;      ///< of codes, times sqrt(steps): see tune()
   unsigned threads = 0;
 };
 
@@ -37,8 +37,8 @@ struct tuning_result {
 /// all block formats that can be written, as code_moves says. Integer steps of scales and
 /// everything else stay. The loss is the Kullback-Leibler divergence from the original, the model
 /// of `weights.file()`, on the text. Rates fall to zero over the steps. The one of codes is
-/// code_drift / sqrt(steps): half a step, where a code moves, is then 4 standard deviations of
-/// where gradients without a direction would bring its offset.
+/// code_rate / sqrt(steps): half a step, where a code moves, is then 4 standard deviations of where
+/// gradients without a direction would bring its offset.
 ///
 /// Products read what the file will hold: halves are rounded in every step, and the gradient goes
 /// through the rounding (a straight-through estimator). `weights` must have the values of
@@ -51,9 +51,10 @@ struct tuning_result {
 /// for each weight that is encoded, and for a sublayer's matrices gradients, inputs and those of
 /// their outputs of a step's tokens.
 ///
-/// bad_argument for a text of fewer tokens than 8 sequences have, and for neither steps nor
-/// minutes. Sources: Chen et al. 2024, "EfficientQAT" (its second phase); Malinovskii et al. 2024,
-/// "PV-Tuning" (codes that move where the loss falls).
+/// bad_argument for a text of fewer tokens than 8 sequences have, sequences of fewer than 8 tokens,
+/// neither steps nor minutes, and where no matrix has a block format that can be written. Sources:
+/// Chen et al. 2024, "EfficientQAT" (its second phase); Malinovskii et al. 2024, "PV-Tuning" (codes
+/// that move where the loss falls).
 template <class = void>
 [[nodiscard]] tuning_result tune(model_weights& weights, const calibration_text& text,
                                  const named_formats& formats, const tuning_options& options,
@@ -124,12 +125,12 @@ template <class T> void tuning_job<T>::judge(std::size_t steps) {
 template <class T> void tuning_job<T>::step(double left) {
   if (next_ + together_ > training_) next_ = 0;
   divergence_loss<> loss(reference_, next_, options_.threads);
-  const double drift = options_.code_drift / std::sqrt(static_cast<double>(steps_));
-  parameters_.begin_step(static_cast<float>(drift * left));
+  const double code_rate = options_.code_rate / std::sqrt(static_cast<double>(steps_));
+  parameters_.begin_step(static_cast<float>(code_rate * left));
   walk_gradients(weights_, std::span(sequences_).subspan(next_, together_), loss, parameters_,
                  options_.threads);
   parameters_.end_step(optimizer_, loss.sum() / static_cast<double>(loss.tokens()), loss.tokens(),
-                       options_.rate * left);
+                       options_.learning_rate * left);
   next_ += together_;
 }
 
@@ -139,7 +140,8 @@ template <class T> tuning_result tuning_job<T>::run() {
   const auto tell = [&](std::size_t done) {
     if (listener_) listener_({"tune", "", done, steps_, "steps"});
   };
-  steps_ = std::max<std::size_t>(1, options_.steps);
+  // Until the first step has told how many fit.
+  steps_ = options_.steps != 0 ? options_.steps : tuning_options{}.steps;
   tell(0);
   judge(0);
   const double before = minutes();
@@ -171,6 +173,10 @@ std::vector<std::vector<std::int32_t>> tuning_sequences(const model_weights& wei
   if (options.steps == 0 && !(options.minutes > 0))
     fail(error_code::bad_argument, "tuning", "expected a number of steps or of minutes");
   const std::size_t length = std::min(options.sequence_tokens, weights.shape().context);
+  if (length < fewest_chunk_tokens)
+    fail(error_code::bad_argument, "tuning",
+         "sequences of " + counted(length, "token") + "; expected at least " +
+             std::to_string(fewest_chunk_tokens));
   auto sequences = gradient_sequences(text, text.tokens.size(), length);
   if (sequences.size() < 8)
     fail(error_code::bad_argument, "tuning text",
