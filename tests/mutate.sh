@@ -128,6 +128,11 @@ mutate "experts in the order of others" model/model_source.hpp 'stack[row / rows
 mutate "the first half of a chunk is scored too" model/evaluate.hpp 'header.context / 2}' '0}'
 mutate "codes of log probabilities are cut off" io/logit_file.hpp 'std::nearbyint(' 'std::trunc('
 mutate "too many rows of the output left out" model/logit_loss.hpp 'constexpr double left_out = 0x1p-10;' 'constexpr double left_out = 0x1p-3;'
+mutate "queries keep the keys of others" model/cut.hpp 'add(kept.kv_heads, d, 0);' 'add(whole_layer(shape).kv_heads, d, 0);'
+mutate "columns are cut as rows are not" model/cut.hpp 'left[c] = values[columns[c]];' 'left[c] = values[c];'
+mutate "a choice goes on where the last one ended" model/task.hpp 'std::min({shared, sequence_.size(), first - 1})' 'std::min(sequence_.size(), first - 1)'
+rooms=metric
+mutate "one side of McNemar's test" metric/proportion.hpp 'std::min(1.0, 2 * sum)' 'std::min(1.0, sum)'
 rooms=plan
 mutate "each token of a sequence squared alone" plan/fisher_visitor.hpp '1 / std::sqrt(static_cast<double>(sequences_[sequence].size()))' '1.0'
 mutate "a tied embedding pays for one use" plan/fisher_visitor.hpp 'sum += double{rounded[c] - exact[c]}' 'sum += 0 * double{rounded[c] - exact[c]}'
@@ -142,7 +147,15 @@ mutate "tuning keeps its last step" compress/tuning.hpp 'parameters_.restore(bes
 mutate "one sequence outweighs all others" compress/tuned_parameters.hpp 'most_times_median = 2;' 'most_times_median = 1e9;'
 mutate "a tied embedding is pushed twice" compress/tuned_parameters.hpp 'output_is_done_ = true;' ''
 mutate "codes promise what they like" compress/tuned_parameters.hpp 'own > left || own > most_by_one * all' 'false'
+mutate "columns that stay take over nothing" compress/column_removal.hpp 'squares -= 2 * b.col(held).cwiseProduct(own);' ''
+mutate "the refit follows the wrong layer" compress/refit.hpp '< places_[next])' '< places_[next] - 1)'
+mutate "skipped sublayers count from zero" compress/layer_removal.hpp 'skipped_.contains(p) || more.contains(p)' 'more.contains(p)'
+mutate "changes of several sublayers are squared alone" compress/layer_removal.hpp 'sum[i] += changes[i];' 'sum[i] = changes[i];'
+mutate "the largest increase is removed" compress/layer_removal.hpp 'increase < least_increase' 'increase > least_increase'
 rooms=train
+mutate "a student keeps its last step" train/distillation.hpp 'trained_.set_values(best_);' ''
+mutate "a student climbs" train/distillation.hpp 'options_.from_text_alone ? -rate : rate' 'options_.from_text_alone ? rate : -rate'
+mutate "gradients of experts all go to the first" train/trained_weights.hpp 'static_cast<Eigen::Index>(g.first_row), gradient.rows()) +=' '0, gradient.rows()) +='
 mutate "a minimum learns with the wrong sign" train/stored_factors.hpp 'minimum -= alone' 'minimum += alone'
 mutate "codes follow gradients" train/code_moves.hpp 'scale < 0 ? push : -push' 'scale < 0 ? -push : push'
 mutate "the divergence of the reference from the model" train/divergence_loss.hpp 't.divergence = p.dot(difference)' 't.divergence = q.dot(difference)'

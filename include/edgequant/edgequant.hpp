@@ -7,11 +7,13 @@
 #include "advise/advice.hpp"           // advise: engine, precision and speed for a device
 #include "advise/npu_operators.hpp"    // check_operators: what an NPU runs and what falls back
 #include "advise/requirement.hpp"      // requirement_for, rule_of: what the user asks for
+#include "compress/prune_model.hpp"    // prune_model: fewer layers, heads and channels
 #include "compress/quantize_model.hpp" // quantize_model: the whole job; compress: one pass of it
 #include "model/calibration.hpp"       // what weight matrices see while a text is read
 #include "model/evaluate.hpp"          // perplexity and KL divergence on a text
 #include "model/open_model.hpp"        // open_model: GGUF, safetensors, checkpoint folders
 #include "model/sampler.hpp"           // the next token: temperature, top-k, top-p, penalty
+#include "model/task.hpp"              // evaluate_task: questions with right answers
 #include "plan/budget.hpp"             // plan_for_budget: the best formats for a file size
 #include "plan/mixed_precision.hpp"    // assign_formats, assign_precision: exact optima
 #include "plan/sensitivity.hpp"        // analyze_sensitivity: what formats do to a matrix

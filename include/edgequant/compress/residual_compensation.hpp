@@ -48,10 +48,23 @@ template <class = void>
 measure_compensation(layer_walk& encoded, layer_walk& original, sublayer_end end,
                      std::span<const std::span<const float>> token_weights, unsigned threads = 0);
 
-/// `current`: weights as they would be encoded; `target`: those of the original, rows in the same
-/// units. Returns current + a D, where D takes most of the squared difference between the outputs
-/// away, and a, 0 to 1, is fitted by two-fold cross-validation. `damping`: share
-/// of the mean diagonal that is added to the Gram matrix.
+/// A least-squares problem for a matrix of weights, over some tokens: what it reads, x, and what
+/// its outputs should change by, r.
+struct normal_equations {
+  const Eigen::MatrixXd* gram = nullptr; ///< sum of x x^T, both triangles
+  Eigen::MatrixXd rhs;                   ///< sum of r x^T, [rows][columns]
+};
+
+/// Returns current + a D, where D solves both halves of the tokens together, and a, 0 to 1, is
+/// fitted by trying what one half says on the other. `current` itself where that does not help or a
+/// factorisation fails. `damping`: share of the mean diagonal that is added to the Gram matrix.
+template <class = void>
+[[nodiscard]] matrix_f solved_step(const matrix_f& current,
+                                   const std::array<normal_equations, 2>& halves,
+                                   double damping = 0.01, unsigned threads = 0);
+
+/// solved_step() towards the outputs of the original. `current`: weights as they would be encoded;
+/// `target`: those of the original, rows in the same units.
 template <class = void>
 [[nodiscard]] matrix_f compensated(const matrix_f& current, const matrix_f& target,
                                    const compensation& d, double damping = 0.01,
@@ -207,50 +220,64 @@ measure_compensation(layer_walk& encoded, layer_walk& original, sublayer_end end
 }
 
 template <class>
-matrix_f compensated(const matrix_f& current, const matrix_f& target, const compensation& d,
+matrix_f solved_step(const matrix_f& current, const std::array<normal_equations, 2>& halves,
                      double damping, unsigned threads) {
-  if (d[1].gram.size() == 0) return current; // one chunk: nothing to try it on
-  struct row_block {                         // rows that are handled together
-    Eigen::MatrixXd rhs[2];
+  constexpr Eigen::Index height = 64;
+  struct part_sums {
     double slope = 0, curvature = 0;
   };
-  constexpr Eigen::Index height = 64;
-  std::vector<row_block> row_blocks(
-      static_cast<std::size_t>((current.rows() + height - 1) / height));
-  const auto for_each_row_block = [&](auto body) {
-    parallel_for(row_blocks.size(), threads, [&](std::size_t i) {
+  std::vector<part_sums> parts(static_cast<std::size_t>((current.rows() + height - 1) / height));
+  const auto for_each_part = [&](auto body) {
+    parallel_for(parts.size(), threads, [&](std::size_t i) {
       const serial_products one;
       const Eigen::Index first = static_cast<Eigen::Index>(i) * height;
-      body(row_blocks[i], first, std::min(height, current.rows() - first));
+      body(parts[i], first, std::min(height, current.rows() - first));
     });
   };
-  for_each_row_block([&](row_block& p, Eigen::Index first, Eigen::Index rows) {
-    const Eigen::MatrixXd now = current.middleRows(first, rows).cast<double>();
-    const Eigen::MatrixXd wanted = target.middleRows(first, rows).cast<double>();
-    for (std::size_t h = 0; h < 2; ++h)
-      p.rhs[h] = compression::detail::output_residual(now, wanted, d[h], first);
-  });
   // The squared difference on the other half is a parabola in the strength.
   for (std::size_t h = 0; h < 2; ++h) {
-    const compression::detail::damped_gram here(d[h].gram, damping);
+    const compression::detail::damped_gram here(*halves[h].gram, damping);
     if (!here) return current;
-    for_each_row_block([&](row_block& p, Eigen::Index, Eigen::Index) {
-      const Eigen::MatrixXd step = here.solve(p.rhs[h]);
-      p.slope += step.cwiseProduct(p.rhs[1 - h]).sum();
-      p.curvature += (step * d[1 - h].gram).cwiseProduct(step).sum();
+    for_each_part([&](part_sums& p, Eigen::Index first, Eigen::Index rows) {
+      const Eigen::MatrixXd step = here.solve(halves[h].rhs.middleRows(first, rows));
+      p.slope += step.cwiseProduct(halves[1 - h].rhs.middleRows(first, rows)).sum();
+      p.curvature += (step * *halves[1 - h].gram).cwiseProduct(step).sum();
     });
   }
   double slope = 0, curvature = 0;
-  for (const auto& p : row_blocks) slope += p.slope, curvature += p.curvature;
-  const compression::detail::damped_gram both_halves(d[0].gram + d[1].gram, damping);
-  if (!both_halves || !(slope > 0) || !(curvature > 0)) return current;
+  for (const auto& p : parts) slope += p.slope, curvature += p.curvature;
+  const compression::detail::damped_gram both(*halves[0].gram + *halves[1].gram, damping);
+  if (!both || !(slope > 0) || !(curvature > 0)) return current;
   const double strength = std::min(1.0, slope / curvature);
   matrix_f result = current;
-  for_each_row_block([&](row_block& p, Eigen::Index first, Eigen::Index rows) {
-    result.middleRows(first, rows) +=
-        (strength * both_halves.solve(p.rhs[0] + p.rhs[1])).template cast<float>();
+  for_each_part([&](part_sums&, Eigen::Index first, Eigen::Index rows) {
+    result.middleRows(first, rows) += (strength * both.solve(halves[0].rhs.middleRows(first, rows) +
+                                                             halves[1].rhs.middleRows(first, rows)))
+                                          .template cast<float>();
   });
   return result.allFinite() ? result : current;
+}
+
+template <class>
+matrix_f compensated(const matrix_f& current, const matrix_f& target, const compensation& d,
+                     double damping, unsigned threads) {
+  if (d[1].gram.size() == 0) return current; // one chunk: nothing to try it on
+  std::array<normal_equations, 2> halves;
+  constexpr Eigen::Index height = 64;
+  for (std::size_t h = 0; h < 2; ++h) {
+    halves[h] = {&d[h].gram, Eigen::MatrixXd(current.rows(), current.cols())};
+    parallel_for(static_cast<std::size_t>((current.rows() + height - 1) / height), threads,
+                 [&](std::size_t i) {
+                   const serial_products one;
+                   const Eigen::Index first = static_cast<Eigen::Index>(i) * height;
+                   const Eigen::Index rows = std::min(height, current.rows() - first);
+                   halves[h].rhs.middleRows(first, rows) = compression::detail::output_residual(
+                       Eigen::MatrixXd(current.middleRows(first, rows).template cast<double>()),
+                       Eigen::MatrixXd(target.middleRows(first, rows).template cast<double>()),
+                       d[h], first);
+                 });
+  }
+  return solved_step(current, halves, damping, threads);
 }
 
 } // namespace edgequant::inline EDGEQUANT_ABI

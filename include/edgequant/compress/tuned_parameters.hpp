@@ -2,10 +2,10 @@
 /// What learns of a quantized model.
 #pragma once
 
-#include "../core/nearest_rank.hpp"
 #include "../model/gradient_walk.hpp"
 #include "../plan/format_plan.hpp"
 #include "../train/adam.hpp"
+#include "../train/clip_weights.hpp"
 #include "../train/code_moves.hpp"
 #include "../train/stored_factors.hpp"
 #include "encoded_tensors.hpp"
@@ -15,19 +15,6 @@
 namespace edgequant::inline EDGEQUANT_ABI {
 
 namespace compression::detail {
-
-/// What each of some vectors of these lengths counts: 1 for those of at most twice the median
-/// length, and longer ones are shortened to that.
-[[nodiscard]] inline std::vector<float> clip_weights(std::span<const double> lengths) {
-  constexpr double most_times_median = 2;
-  std::vector<double> sorted(lengths.begin(), lengths.end());
-  std::sort(sorted.begin(), sorted.end());
-  const double most = most_times_median * nearest_rank(sorted, 1, 2);
-  std::vector<float> weights;
-  for (const double length : lengths)
-    weights.push_back(length > most ? static_cast<float>(most / length) : 1.0f);
-  return weights;
-}
 
 /// Factors exp(u) of stored halves, norms and biases, whose u lie behind each other, and codes. As
 /// a visitor it takes the gradients of a step. What one sequence says of a layer's matrix, norm or

@@ -83,8 +83,8 @@ std::vector<std::size_t> label_loss<T>::set_gradients(std::size_t sequence, std:
   std::vector<token_labels> tokens(count);
   parallel_for(count, options_.threads, [&](std::size_t i) {
     const auto row = logits.row(static_cast<Eigen::Index>(i));
-    tokens[i].softmax = model::detail::token_softmax(row);
-    const Eigen::VectorXd p = tokens[i].softmax.all(row);
+    Eigen::VectorXd p;
+    tokens[i].softmax = model::detail::token_softmax(row, &p);
     tokens[i].labels = tokens[i].rows = labels_of(sequence, first + i, p);
     model::detail::add_likely_rows(p, tokens[i].rows);
   });
@@ -93,11 +93,11 @@ std::vector<std::size_t> label_loss<T>::set_gradients(std::size_t sequence, std:
   gradient.resize(static_cast<Eigen::Index>(options_.samples * count),
                   static_cast<Eigen::Index>(rows.size()));
   parallel_for(count, options_.threads, [&](std::size_t i) {
-    const auto& softmax = tokens[i].softmax;
+    const Eigen::ArrayXd probabilities =
+        tokens[i].softmax.of(logits.row(static_cast<Eigen::Index>(i)), rows);
     const auto& labels = tokens[i].labels;
     for (std::size_t k = 0; k < rows.size(); ++k) {
-      const double p =
-          softmax(logits(static_cast<Eigen::Index>(i), static_cast<Eigen::Index>(rows[k])));
+      const double p = probabilities[static_cast<Eigen::Index>(k)];
       for (std::size_t s = 0; s < options_.samples; ++s) {
         const double g = labels.empty() ? 0 : (rows[k] == labels[s] ? 1 : 0) - p;
         gradient(static_cast<Eigen::Index>(s * count + i), static_cast<Eigen::Index>(k)) =

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <span>
 #include <vector>
 
 namespace edgequant::inline EDGEQUANT_ABI {
@@ -44,15 +45,29 @@ template <class = void>
 struct token_softmax {
   double largest = 0, sum = 0;
 
-  explicit token_softmax(Eigen::Ref<const Eigen::RowVectorXf> logits)
-      : largest(logits.maxCoeff()), sum((logits.cast<double>().array() - largest).exp().sum()) {}
   token_softmax() = default;
+  /// `probabilities`, if not null, receives those of all rows.
+  explicit token_softmax(Eigen::Ref<const Eigen::RowVectorXf> logits,
+                         Eigen::VectorXd* probabilities = nullptr)
+      : largest(logits.maxCoeff()) {
+    // Cast first: Eigen's exponentials are vectors only where nothing else is.
+    Eigen::ArrayXd exponentials = logits.transpose().cast<double>().array() - largest;
+    exponentials = exponentials.exp();
+    sum = exponentials.sum();
+    if (probabilities != nullptr) *probabilities = exponentials / sum;
+  }
   [[nodiscard]] double log_sum() const { return largest + std::log(sum); }
   [[nodiscard]] double operator()(float logit) const {
     return std::exp(double{logit} - largest) / sum;
   }
-  [[nodiscard]] Eigen::VectorXd all(Eigen::Ref<const Eigen::RowVectorXf> logits) const {
-    return (logits.transpose().cast<double>().array() - largest).exp() / sum;
+  /// Of some rows.
+  [[nodiscard]] Eigen::ArrayXd of(Eigen::Ref<const Eigen::RowVectorXf> logits,
+                                  std::span<const std::size_t> rows) const {
+    Eigen::ArrayXd x(static_cast<Eigen::Index>(rows.size()));
+    for (std::size_t k = 0; k < rows.size(); ++k)
+      x[static_cast<Eigen::Index>(k)] =
+          double{logits[static_cast<Eigen::Index>(rows[k])]} - largest;
+    return x.exp() / sum;
   }
 };
 

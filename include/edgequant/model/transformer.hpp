@@ -74,6 +74,9 @@ public:
     return normal_;
   }
 
+  /// Calls sink(first, logits) for the logits of such vectors, those of some tokens at a time.
+  template <class Sink> void run_output(std::vector<float>& x, Sink sink);
+
   /// Sets or, with nothing, removes the observer.
   void observe(activation_observer observer) { observer_ = std::move(observer); }
   [[nodiscard]] const model_weights& weights() const noexcept { return *weights_; }
@@ -230,6 +233,16 @@ inline void transformer::run_sublayer(std::size_t layer, sublayer part, std::vec
     attention(layer, 0, count, sequence);
   } else {
     feed_forward(layer, count);
+  }
+  x_.swap(x);
+}
+
+template <class Sink> void transformer::run_output(std::vector<float>& x, Sink sink) {
+  const std::size_t count = x.size() / shape_.hidden;
+  x_.swap(x);
+  for (std::size_t k = 0; k < count; k += logits_tokens) {
+    emit(k, std::min(logits_tokens, count - k), nullptr, 0);
+    sink(k, std::span<const float>(logits_));
   }
   x_.swap(x);
 }

@@ -127,4 +127,14 @@ template <class Body> void parallel_for(std::size_t count, unsigned threads, Bod
   for (std::size_t i = 0; i < count; ++i) body(i);
 }
 
+/// Calls body(first, count) for parts of `part` of the numbers below n, on threads whose products
+/// of Eigen are serial: what it computes does not depend on the number of threads.
+template <class Body>
+void parallel_for_parts(std::size_t n, std::size_t part, unsigned threads, Body body) {
+  parallel_for((n + part - 1) / part, threads, [&](std::size_t p) {
+    const serial_products one;
+    body(p * part, std::min(part, n - p * part));
+  });
+}
+
 } // namespace edgequant::inline EDGEQUANT_ABI

@@ -84,9 +84,9 @@ std::vector<std::size_t> divergence_loss<T>::set_gradients(std::size_t sequence,
   parallel_for(count, threads_, [&](std::size_t i) {
     token_divergence& t = tokens[i];
     const auto row = static_cast<Eigen::Index>(i);
-    t.reference = model::detail::token_softmax(wanted.row(row));
-    t.own = model::detail::token_softmax(logits.row(row));
-    const Eigen::VectorXd p = t.reference.all(wanted.row(row)), q = t.own.all(logits.row(row));
+    Eigen::VectorXd p, q;
+    t.reference = model::detail::token_softmax(wanted.row(row), &p);
+    t.own = model::detail::token_softmax(logits.row(row), &q);
     model::detail::add_likely_rows(p, t.rows);
     model::detail::add_likely_rows(q, t.rows);
     // log p - log q; p itself may be too small for its logarithm.
@@ -101,11 +101,11 @@ std::vector<std::size_t> divergence_loss<T>::set_gradients(std::size_t sequence,
   gradient.resize(logits.rows(), static_cast<Eigen::Index>(rows.size()));
   parallel_for(count, threads_, [&](std::size_t i) {
     const auto token = static_cast<Eigen::Index>(i);
-    for (std::size_t k = 0; k < rows.size(); ++k) {
-      const auto row = static_cast<Eigen::Index>(rows[k]);
-      gradient(token, static_cast<Eigen::Index>(k)) = static_cast<float>(
-          tokens[i].own(logits(token, row)) - tokens[i].reference(wanted(token, row)));
-    }
+    gradient.row(token) = (tokens[i].own.of(logits.row(token), rows) -
+                           tokens[i].reference.of(wanted.row(token), rows))
+                              .matrix()
+                              .transpose()
+                              .template cast<float>();
   });
   return rows;
 }
