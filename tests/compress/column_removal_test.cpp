@@ -57,6 +57,16 @@ TEST(column_removal, losses_of_sets_are_those_of_the_least_squares_solution) {
     EXPECT_NEAR(losses.of(gone) / p.solved(gone), 1, 1e-9);
 }
 
+TEST(column_removal, groups_go_one_after_the_other) {
+  const problem p(12);
+  auto losses = p.losses();
+  const std::vector<std::size_t> first{2, 3, 7}, second{0, 11}, both{0, 2, 3, 7, 11};
+  const double one = losses.take(first);
+  EXPECT_NEAR(one / p.solved(first), 1, 1e-9);
+  EXPECT_NEAR((one + losses.of(second)) / p.solved(both), 1, 1e-9);
+  EXPECT_NEAR((one + losses.take(second)) / p.solved(both), 1, 1e-9);
+}
+
 TEST(column_removal, each_step_takes_the_column_that_costs_least) {
   const problem p(150); // more than what is collected before it is applied
   const auto removal = p.losses().remove(10);
@@ -72,7 +82,9 @@ TEST(column_removal, each_step_takes_the_column_that_costs_least) {
         EXPECT_GE(p.solved(with), removal.losses[step] * (1 - 1e-7)) << step << ' ' << other;
       }
     gone.push_back(removal.order[step]);
-    if (step % 23 == 0) EXPECT_NEAR(p.solved(gone) / removal.losses[step], 1, 1e-7) << step;
+    if (step % 23 == 0) {
+      EXPECT_NEAR(p.solved(gone) / removal.losses[step], 1, 1e-7) << step;
+    }
   }
 }
 

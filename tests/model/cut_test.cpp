@@ -63,13 +63,13 @@ protected:
 TEST_F(cut_models, heads_and_channels_go_in_every_architecture) {
   for (const auto& row : eq::architecture_table) {
     if (eq::find_architecture(row.name) != &row || row.experts) continue;
-    const bool one_norm = row.qk_norms == eq::qk_norm::all;
+    const bool whole_heads = !eq::heads_can_be_cut(row);
     toy_options o = toy_of(row);
     o.biases = row.qkv_bias || row.fused;
     const eq::kept_layer queries{{0, 1}, {1, 2}, {0, 3, 4, 17, 43}};
     const eq::kept_layer group{{1}, {2, 3}, {5, 6, 7}};
     const eq::kept_layer channels{{0, 1}, {0, 1, 2, 3}, {2, 20}};
-    for (const auto& layer : one_norm ? std::vector{channels} : std::vector{queries, group})
+    for (const auto& layer : whole_heads ? std::vector{channels} : std::vector{queries, group})
       expect_same(o, std::vector<eq::kept_layer>(o.layers, layer), o.architecture.c_str());
   }
 }
@@ -105,7 +105,9 @@ TEST_F(cut_models, layers_of_different_sizes_make_a_deci) {
             (std::vector<std::int32_t>{44, 2, 1}));
   EXPECT_FALSE(file.metadata.contains("llama.block_count"));
   for (const auto& t : file.tensors)
-    if (t.dims.size() > 1) EXPECT_EQ(t.type, eq::format::f16) << t.name;
+    if (t.dims.size() > 1) {
+      EXPECT_EQ(t.type, eq::format::f16) << t.name;
+    }
   // And a deci is cut again.
   const std::vector<eq::kept_layer> again{{{0, 1}, {0, 1}, {0, 1, 2}}, {{}, {}, {1}}, {}};
   const auto twice = eq::cut_model(file, again, folder / "out.gguf");
@@ -125,6 +127,20 @@ TEST_F(cut_models, columns_of_blocks_become_floats) {
     const bool is_cut = t.name.find("ffn_down") != t.name.npos;
     EXPECT_EQ(t.type, is_cut ? eq::format::f32 : eq::format::q8_0) << t.name;
   }
+}
+
+TEST_F(cut_models, formats_that_are_not_cut_stay) {
+  toy_options o;
+  o.hidden = 256, o.feed_forward = 256, o.type = eq::format::q4_k;
+  o.heads = 4, o.kv_heads = 2;
+  const auto before = write(o);
+  const auto whole = eq::whole_layer({4, 2, 256});
+  const auto file =
+      eq::cut_model(before, std::vector{whole, eq::kept_layer{}}, folder / "out.gguf");
+  for (const auto& t : file.tensors)
+    if (t.dims.size() > 1) {
+      EXPECT_EQ(t.type, eq::format::q4_k) << t.name;
+    }
 }
 
 TEST_F(cut_models, what_cannot_be_is_refused) {
@@ -152,7 +168,10 @@ TEST_F(cut_models, what_cannot_be_is_refused) {
   o.architecture = "qwen3";
   EXPECT_EQ(refusal({whole, {{0, 1}, {0, 2}, {1}}, whole}),
             "layers of qwen3 have one size; those of llama may differ");
-  o.architecture = "olmo2";
+  o.architecture = "qwen2", o.biases = true;
+  EXPECT_EQ(refusal(std::vector<eq::kept_layer>(3, {{0}, {0, 1}, {1}})),
+            "layer '0': llama.cpp loads no other number of heads");
+  o.architecture = "olmo2", o.biases = false;
   EXPECT_EQ(refusal(std::vector<eq::kept_layer>(3, {{0}, {0, 1}, {1}})),
             "layer '0': heads that share one norm cannot be cut");
   o = toy_of(*eq::find_architecture("gemma3"));
@@ -170,6 +189,10 @@ TEST_F(cut_models, layers_of_experts_go_whole) {
   std::vector<eq::kept_layer> kept(3, eq::whole_layer({4, 2, 44}));
   kept[1] = {};
   expect_same(o, kept, "qwen3moe");
+  const auto shape = eq::read_model_shape(write(o).metadata);
+  // 4 + 2 heads of 8 twice; three matrices of 44 for each of 5 experts, and a router.
+  EXPECT_EQ(eq::kept_weights(shape, shape.layers[0], kept[0]),
+            32u * (2 * 8 * 6 + 5 * (3 * 44 + 1)));
 }
 
 } // namespace

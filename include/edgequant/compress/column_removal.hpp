@@ -32,8 +32,11 @@ public:
   column_losses(Eigen::MatrixXd weighted, Eigen::MatrixXd gram, double damping = 0.01,
                 unsigned threads = 0);
 
-  /// Once these columns, ascending, are gone together.
+  /// What the loss grows by once these columns, of those that are left, are gone together.
   [[nodiscard]] double of(std::span<const std::size_t> columns) const;
+
+  /// Removes them: what is left of the matrix is solved anew. Returns what of() says.
+  double take(std::span<const std::size_t> columns);
 
   /// Removes column after column, each time the one with which the loss grows least, until `left`
   /// are left. After Frantar and Alistarh 2022, "Optimal Brain Compression", but for a whole matrix
@@ -41,6 +44,16 @@ public:
   [[nodiscard]] column_removal remove(std::size_t left) &&;
 
 private:
+  [[nodiscard]] static Eigen::MatrixXd block_of(const Eigen::MatrixXd& m,
+                                                std::span<const std::size_t> columns) {
+    const auto count = static_cast<Eigen::Index>(columns.size());
+    Eigen::MatrixXd block(count, count);
+    for (Eigen::Index i = 0; i < count; ++i)
+      for (Eigen::Index k = 0; k < count; ++k)
+        block(i, k) = m(static_cast<Eigen::Index>(columns[static_cast<std::size_t>(i)]),
+                        static_cast<Eigen::Index>(columns[static_cast<std::size_t>(k)]));
+    return block;
+  }
   /// Calls body(first, count) for parts of the columns.
   template <class Body> void for_each_part(Body body) const {
     parallel_for_parts(static_cast<std::size_t>(weighted_.cols()), 128, threads_,
@@ -71,16 +84,28 @@ column_losses<T>::column_losses(Eigen::MatrixXd weighted, Eigen::MatrixXd gram, 
 
 template <class T> double column_losses<T>::of(std::span<const std::size_t> columns) const {
   const serial_products one;
+  return block_of(inverse_, columns).llt().solve(block_of(weighted_, columns)).trace();
+}
+
+/// With the columns C of H^-1, P = C_RR and K = C P^-1, H^-1 loses K C^T, and W^T F W, M, becomes
+/// M - M_R K^T - K M_R^T + K M_RR K^T.
+template <class T> double column_losses<T>::take(std::span<const std::size_t> columns) {
+  const serial_products one;
+  const double loss = of(columns);
   const auto count = static_cast<Eigen::Index>(columns.size());
-  Eigen::MatrixXd inverse(count, count), weighted(count, count);
-  for (Eigen::Index i = 0; i < count; ++i)
-    for (Eigen::Index k = 0; k < count; ++k) {
-      const auto row = static_cast<Eigen::Index>(columns[static_cast<std::size_t>(i)]);
-      const auto column = static_cast<Eigen::Index>(columns[static_cast<std::size_t>(k)]);
-      inverse(i, k) = inverse_(row, column);
-      weighted(i, k) = weighted_(row, column);
-    }
-  return inverse.llt().solve(weighted).trace();
+  Eigen::MatrixXd c(inverse_.rows(), count), m(inverse_.rows(), count);
+  for (Eigen::Index i = 0; i < count; ++i) {
+    const auto column = static_cast<Eigen::Index>(columns[static_cast<std::size_t>(i)]);
+    c.col(i) = inverse_.col(column), m.col(i) = weighted_.col(column);
+  }
+  const Eigen::MatrixXd k = block_of(inverse_, columns).llt().solve(c.transpose()).transpose();
+  const Eigen::MatrixXd both = m - k * (0.5 * block_of(weighted_, columns));
+  for_each_part([&](Eigen::Index first, Eigen::Index some) {
+    inverse_.middleCols(first, some).noalias() -= k * c.middleRows(first, some).transpose();
+    weighted_.middleCols(first, some).noalias() -= both * k.middleRows(first, some).transpose();
+    weighted_.middleCols(first, some).noalias() -= k * both.middleRows(first, some).transpose();
+  });
+  return loss;
 }
 
 /// With column j of H^-1, c, and p = c_j, the others become w_k - w_j c_k / p, and H^-1 loses

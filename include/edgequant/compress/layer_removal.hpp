@@ -106,6 +106,7 @@ skipping_meter<T>::skipping_meter(const model_weights& weights,
   std::size_t longest = 0;
   for (const auto& tokens : sequences) longest = std::max(longest, tokens.size());
   if (longest == 0) fail(error_code::bad_argument, "calibration text", "no tokens");
+  require_known_tokens(weights, sequences);
   pool_.emplace(model_.make_pool(kv_format::f32, longest));
   cache_.emplace(*pool_);
   cache_->extend(longest);
@@ -203,9 +204,7 @@ struct removal_candidate {
     kept_layer part = whole_layer(shape.layers[p.layer]);
     p.part == sublayer::attention ? part.channels.clear()
                                   : (part.heads.clear(), part.kv_heads.clear());
-    sum += kept_weights(shape, part) * std::max<std::size_t>(1, p.part == sublayer::feed_forward
-                                                                    ? shape.layers[p.layer].experts
-                                                                    : 1);
+    sum += kept_weights(shape, shape.layers[p.layer], part);
   }
   return sum;
 }

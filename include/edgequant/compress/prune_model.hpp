@@ -21,9 +21,9 @@ enum class prune_target : std::uint8_t { layers, heads, channels, all };
 struct prune_options {
   double remove = 0.2; ///< share of the weights of the layers' matrices, above 0 and below 1
   prune_target what = prune_target::all;
-  calibration_options calibration = {.held_out =
-                                         4096}; ///< a text like those that the model will see
-  bool refit = true;                            ///< solve the matrices that stay anew
+  /// A text like those that the model will see.
+  calibration_options calibration = {.text = {}, .held_out = 4096};
+  bool refit = true;         ///< solve the matrices that stay anew
   bool uniform = false;      ///< layers keep one size and the model its architecture
   format type = format::f16; ///< of the matrices in the file: f16, bf16 or f32
   /// A text that the network is trained on towards the original's predictions, or none: distill().
@@ -73,7 +73,7 @@ namespace compression::detail {
 /// Whether layers of different sizes can be written.
 [[nodiscard]] inline bool sizes_may_differ(const model_shape& shape, bool uniform) {
   const auto name = shape.architecture->name;
-  return !uniform && (name == "llama" || name == "deci");
+  return !uniform && (name == "deci" || (name == "llama" && shape.most(&layer_shape::window) == 0));
 }
 
 /// Of a layer, what its two halves keep.
@@ -92,6 +92,21 @@ public:
 
 private:
   void check() const;
+  /// Where windows or RoPE follow from a layer's number, no layer goes.
+  void require_removable() const {
+    const model_shape& shape = model_->weights.shape();
+    if (options_.what != prune_target::layers) return;
+    const auto pattern =
+        std::string(shape.architecture->name) + ".attention.sliding_window_pattern";
+    const auto* item = model_->weights.file().metadata.find(pattern);
+    for (const auto& layer : shape.layers)
+      if ((layer.window != shape.layers[0].window &&
+           (item == nullptr || item->type != gguf_type::array)) ||
+          (layer.has_rope != shape.layers[0].has_rope && !shape.architecture->rope_in_windows))
+        fail(error_code::bad_argument, source_.name,
+             "the windows or RoPE of its layers follow from their numbers: no layer can go, heads "
+             "and channels can");
+  }
   [[nodiscard]] distillation_options healing() const {
     auto options = options_.healing;
     if (options.threads == 0) options.threads = options_.threads;
@@ -104,6 +119,12 @@ private:
   [[nodiscard]] std::vector<kept_layer> best_mixed(std::span<const layer_removals> removals,
                                                    std::uint64_t most) const;
   [[nodiscard]] double measured(const model_weights& weights);
+  [[noreturn]] void refuse_share() const {
+    fail(error_code::bad_argument, "remove",
+         "more than " + std::string(names[static_cast<std::size_t>(options_.what)]) + " can spare");
+  }
+  static constexpr std::string_view names[] = {"layers", "heads", "channels",
+                                               "heads, channels and layers"};
   [[nodiscard]] std::uint64_t most_weights() const {
     return static_cast<std::uint64_t>((1 - options_.remove) * static_cast<double>(all_));
   }
@@ -157,13 +178,17 @@ std::vector<kept_layer> prune_job<T>::without_layers(std::span<const layer_remov
   options.attention_alone = sizes_may_differ(shape, options_.uniform);
   std::vector<kept_layer> kept;
   for (const auto& layer : shape.layers) kept.push_back(whole_layer(layer));
-  for (const auto& step : remove_layers(meter, shape, removals, options, listener_))
+  std::uint64_t gone = 0;
+  for (const auto& step : remove_layers(meter, shape, removals, options, listener_)) {
+    gone += step.weights;
     for (const auto& [layer, part] : step.gone) {
       if (part == sublayer::attention)
         kept[layer].heads.clear(), kept[layer].kv_heads.clear();
       else
         kept[layer].channels.clear();
     }
+  }
+  if (all_ - gone > most_weights()) refuse_share();
   return kept;
 }
 
@@ -183,13 +208,21 @@ std::vector<kept_layer> prune_job<T>::best_mixed(std::span<const layer_removals>
         if (options_.what == prune_target::channels && !attention_is_whole) continue;
         if (options_.what == prune_target::heads && !feed_forward_is_whole) continue;
         const kept_layer layer = joined(a.kept, f.kept);
-        if (layer.channels.empty() && !layer.heads.empty()) continue; // llama.cpp skips these
-        if (i == 0 && layer.heads.empty()) continue;
+        const layer_shape& was = shape.layers[i];
+        // llama.cpp skips attention without a feed-forward network.
+        if (layer.channels.empty() && !layer.heads.empty() && was.feed_forward != 0) continue;
+        if (i == 0 && layer.heads.empty() && was.heads != 0) continue;
         kept.back().push_back(layer);
-        group.choices.push_back({format::f32, kept_weights(shape, layer), a.loss + f.loss});
+        group.choices.push_back({format::f32, kept_weights(shape, was, layer), a.loss + f.loss});
       }
     groups.push_back(std::move(group));
   }
+  std::uint64_t least = 0;
+  for (const auto& group : groups)
+    least += std::min_element(group.choices.begin(), group.choices.end(),
+                              [](const auto& x, const auto& y) { return x.cost < y.cost; })
+                 ->cost;
+  if (least > most) refuse_share();
   const auto plan = assign_formats(groups, most);
   std::vector<kept_layer> result;
   for (std::size_t i = 0; i < groups.size(); ++i) result.push_back(kept[i][plan.chosen[i]]);
@@ -201,6 +234,11 @@ template <class T>
 std::vector<kept_layer> prune_job<T>::best_uniform(std::span<const layer_removals> removals,
                                                    std::uint64_t most) const {
   const model_shape& shape = model_->weights.shape();
+  for (const auto& layer : shape.layers)
+    if (layer.heads != shape.layers[0].heads || layer.kv_heads != shape.layers[0].kv_heads ||
+        layer.feed_forward != shape.layers[0].feed_forward)
+      fail(error_code::bad_argument, source_.name,
+           "its layers differ in size already: they cannot keep one size");
   const std::size_t attentions = removals[0].attention.options.size() - 1;
   const std::size_t feed_forwards =
       removals[0].feed_forward.options.size() - 1; // without `nothing`
@@ -213,15 +251,14 @@ std::vector<kept_layer> prune_job<T>::best_uniform(std::span<const layer_removal
       std::uint64_t weights = 0;
       double loss = 0;
       for (const auto& layer : removals) {
-        weights += kept_weights(shape, joined(layer.attention.options.at(a).kept,
-                                              layer.feed_forward.options.at(f).kept));
+        weights += kept_weights(
+            shape, shape.layers[0],
+            joined(layer.attention.options.at(a).kept, layer.feed_forward.options.at(f).kept));
         loss += layer.attention.options[a].loss + layer.feed_forward.options[f].loss;
       }
       if (weights <= most && (!best || loss < least)) best = {a, f}, least = loss;
     }
-  if (!best)
-    fail(error_code::bad_argument, "remove",
-         "more than heads and channels can spare where all layers keep one size");
+  if (!best) refuse_share();
   std::vector<kept_layer> result;
   for (const auto& layer : removals)
     result.push_back(joined(layer.attention.options[best->first].kept,
@@ -254,14 +291,19 @@ void prune_job<T>::write(const model_weights& weights, const changed_weights& ch
   settings.type = options_.type;
   settings.threads = options_.threads;
   settings.dry_run = options_.dry_run;
-  // Embeddings too: pruning changes no precision.
-  for (const auto& t : source.tensors)
-    if (t.stored.dims.size() > 1 && !is_integer(t.stored.type))
-      settings.exact[t.stored.name] = options_.type;
+  // All matrices but routers, which are small, in one format; experts' biases are vectors.
+  for (const auto& t : source.tensors) {
+    const std::string& name = t.stored.name;
+    if (t.stored.dims.size() < 2 || is_integer(t.stored.type)) continue;
+    const bool is_matrix =
+        name.ends_with(".weight") && name.find("ffn_gate_inp") == std::string::npos;
+    settings.exact[name] = is_matrix ? options_.type : format::f32;
+  }
   encoded_tensors encoded;
-  for (const auto& [name, matrix] : changed.matrices)
-    encoded.put(name, {options_.type, encode_matrix(options_.type, settings.scale, matrix, name,
-                                                    options_.threads)});
+  for (const auto& [name, matrix] : changed.matrices) {
+    const format type = settings.exact.at(name);
+    encoded.put(name, {type, encode_matrix(type, settings.scale, matrix, name, options_.threads)});
+  }
   for (const auto& [name, vector] : changed.vectors) {
     const auto bytes = std::as_bytes(std::span(vector));
     encoded.put(name, {format::f32, {bytes.begin(), bytes.end()}});
@@ -275,11 +317,23 @@ template <class T> prune_result prune_job<T>::run() {
   model_.emplace(open_calibrated(source_, source_.path, output_, options_.calibration,
                                  options_.threads, listener_));
   const model_shape& shape = model_->weights.shape();
+  require_removable();
+  // Two halves of the text at least, each of several chunks: see solved_step().
+  auto& calibration = model_->text;
+  if (calibration.context == 0)
+    calibration.context = std::clamp<std::size_t>(calibration.tokens.size() / 4, 2,
+                                                  chunk_context(model_->weights, calibration));
   if (!options_.heal.empty()) { // a wrong text costs no work
     healing_text_ = read_tokens(model_->weights, source_.name, options_.heal, options_.heal_tokens);
+    // What judges is not learnt from.
+    auto& tokens = healing_text_.tokens;
+    const auto& judge = model_->held_out;
+    const auto at = std::search(tokens.begin(), tokens.end(), judge.begin(), judge.end());
+    if (!judge.empty() && at != tokens.end())
+      tokens.erase(at, at + static_cast<std::ptrdiff_t>(judge.size()));
     (void)distillation_sequences(model_->weights, healing_text_, healing());
   }
-  for (const auto& layer : shape.layers) all_ += kept_weights(shape, whole_layer(layer));
+  for (const auto& layer : shape.layers) all_ += kept_weights(shape, layer, whole_layer(layer));
   judging_ = gradient_sequences({model_->held_out, model_->text.bos}, model_->held_out.size(),
                                 std::min<std::size_t>(256, shape.context));
   reference_.emplace(model_->weights, judging_, options_.threads);
@@ -309,7 +363,8 @@ template <class T> prune_result prune_job<T>::run() {
   result_.weights_before = all_;
   result_.layers = shape.layers;
   for (const auto& s : judging_) result_.held_out += s.size();
-  for (const auto& layer : result_.kept) result_.weights_after += kept_weights(shape, layer);
+  for (std::size_t i = 0; i < result_.kept.size(); ++i)
+    result_.weights_after += kept_weights(shape, shape.layers[i], result_.kept[i]);
   write(weights, changed);
   return std::move(result_);
 }

@@ -31,7 +31,7 @@ struct removal_option {
 
 /// Of a sublayer.
 struct sublayer_removals {
-  /// The whole first and nothing last; empty where there is none, and for experts.
+  /// The whole first and nothing last, one where the layer does not have it; none for experts.
   std::vector<removal_option> options;
   /// What the log probability of a sequence's labels loses to first order when the sublayer is
   /// skipped, over the root of its tokens: half the mean square is nats a token, of several
@@ -70,13 +70,19 @@ public:
   /// `lengths`: tokens of each sequence.
   removal_visitor(const model_weights& weights, const removal_measure& options,
                   std::vector<std::size_t> lengths)
-      : weights_(weights), options_(options), result_(weights.layers().size()),
-        lengths_(std::move(lengths)) {
+      : weights_(weights), options_(options), lengths_(std::move(lengths)),
+        result_(weights.layers().size()) {
     for (std::size_t layer = 0; layer < result_.size(); ++layer) {
       const layer_weights& w = weights.layers()[layer];
-      if (!w.attention_inputs.empty())
-        add_writer(w.attention_output.name, layer, sublayer::attention);
-      if (!w.feed_forward_inputs.empty()) add_writer(w.down.name, layer, sublayer::feed_forward);
+      // Of a sublayer that is not there nothing is all that can stay.
+      if (w.attention_inputs.empty())
+        result_[layer].attention.options.push_back({});
+      else
+        add_writer(w.attention_output, layer, sublayer::attention);
+      if (w.feed_forward_inputs.empty())
+        result_[layer].feed_forward.options.push_back({});
+      else
+        add_writer(w.down, layer, sublayer::feed_forward);
     }
   }
   void begin(std::span<const named_weight* const>) override {
@@ -95,13 +101,15 @@ private:
     std::size_t layer = 0;
     sublayer part = sublayer::attention;
     bool is_of_experts = false;
+    const biased_weight* writer = nullptr;
   };
   [[nodiscard]] bool has_norms_behind() const {
     return weights_.shape().architecture->norms != norm_place::before;
   }
-  void add_writer(const std::string& name, std::size_t layer, sublayer part) {
-    writers_[name] = {
-        layer, part, part == sublayer::feed_forward && weights_.shape().layers[layer].experts != 0};
+  void add_writer(const biased_weight& writer, std::size_t layer, sublayer part) {
+    const bool is_of_experts =
+        part == sublayer::feed_forward && weights_.shape().layers[layer].experts != 0;
+    writers_[writer.name] = {layer, part, is_of_experts, &writer};
     if (!has_norms_behind()) return;
     const sublayer_matrices m(weights_, layer, part);
     norms_[m.post_norm_name] = {layer, part};
@@ -119,12 +127,12 @@ private:
     changes[sequence * samples + sample] += change / std::sqrt(static_cast<double>(tokens));
   }
   void set_attention(const column_losses<>& losses, std::size_t layer);
-  void set_feed_forward(column_losses<> losses, std::size_t layer, double all);
+  void set_feed_forward(column_losses<> losses, std::size_t layer);
 
   const model_weights& weights_;
   const removal_measure& options_;
-  std::map<std::string, place, std::less<>> writers_, norms_;
   std::vector<std::size_t> lengths_; ///< of sequences
+  std::map<std::string, place, std::less<>> writers_, norms_;
   std::vector<layer_removals> result_;
   const place* writer_ = nullptr; ///< whose gradients come
   Eigen::MatrixXd gram_, fisher_; ///< lower triangles
@@ -153,6 +161,9 @@ template <class T> void removal_visitor<T>::matrix(std::size_t sequence, const m
                          outputs.middleRows(begin, rows).noalias() =
                              g.inputs.middleRows(begin, rows) * values_.transpose();
                        });
+    if (const auto& bias = p.writer->bias; !bias.empty())
+      outputs.rowwise() +=
+          Eigen::Map<const Eigen::RowVectorXf>(bias.data() + g.first_row, outputs.cols());
     for (Eigen::Index i = 0; i < g.gradients.rows(); ++i)
       add_change(p, sequence, static_cast<std::size_t>(i / tokens),
                  double{g.gradients.row(i).dot(outputs.row(i % tokens))}, lengths_[sequence]);
@@ -190,7 +201,7 @@ void removal_visitor<T>::vector(std::size_t sequence, const std::string& name,
 
 template <class T> void removal_visitor<T>::end() {
   if (writer_ == nullptr) return;
-  const auto [layer, part, is_of_experts] = *writer_;
+  const std::size_t layer = writer_->layer;
   const Eigen::MatrixXd w = values_.template cast<double>();
   gram_.template triangularView<Eigen::StrictlyUpper>() = gram_.transpose();
   // Half the mean square, in nats a token: F H / squares_ is the sum over gradients.
@@ -201,16 +212,15 @@ template <class T> void removal_visitor<T>::end() {
                      [&](std::size_t first, std::size_t count) {
                        const auto begin = static_cast<Eigen::Index>(first);
                        const auto columns = static_cast<Eigen::Index>(count);
-                       const Eigen::MatrixXd part =
+                       const Eigen::MatrixXd weighed =
                            scale * (fisher_ * w.middleCols(begin, columns));
-                       weighted.middleCols(begin, columns).noalias() = w.transpose() * part;
+                       weighted.middleCols(begin, columns).noalias() = w.transpose() * weighed;
                      });
-  const double all = weighted.cwiseProduct(gram_).sum();
   column_losses<> losses(std::move(weighted), std::move(gram_), 0.01, options_.threads);
-  if (part == sublayer::attention)
+  if (writer_->part == sublayer::attention)
     set_attention(losses, layer);
   else
-    set_feed_forward(std::move(losses), layer, all);
+    set_feed_forward(std::move(losses), layer);
 }
 
 /// The columns that heads of queries feed, ascending.
@@ -228,65 +238,66 @@ void removal_visitor<T>::set_attention(const column_losses<>& losses, std::size_
   const std::size_t group = shape.heads / shape.kv_heads;
   const kept_layer whole{whole_layer(shape).kv_heads, whole_layer(shape).heads, {}};
   auto& options = result_[layer].attention.options;
-  const auto loss_of = [&](const std::vector<std::size_t>& gone) {
-    return losses.of(columns_of_heads(gone, weights_.shape().head_size));
+  const auto columns_of = [&](const std::vector<std::size_t>& heads) {
+    return columns_of_heads(heads, weights_.shape().head_size);
   };
-  const auto without = [](std::vector<std::size_t> from, const std::vector<std::size_t>& gone) {
+  const auto erase = [](std::vector<std::size_t>& from, const std::vector<std::size_t>& gone) {
     std::erase_if(
         from, [&](std::size_t i) { return std::find(gone.begin(), gone.end(), i) != gone.end(); });
-    return from;
+  };
+  // Takes the one of some sets of heads that is missed least; returns its number.
+  const auto take_least = [&](column_losses<>& left,
+                              const std::vector<std::vector<std::size_t>>& sets, double& loss) {
+    std::size_t best = 0;
+    double least = std::numeric_limits<double>::infinity();
+    for (std::size_t i = 0; i < sets.size(); ++i)
+      if (const double own = left.of(columns_of(sets[i])); own < least) least = own, best = i;
+    loss += left.take(columns_of(sets[best]));
+    return best;
   };
   options.push_back({whole, 0});
-  const auto& row = *weights_.shape().architecture;
-  if (row.attention_sinks || row.qk_norms == qk_norm::all) { // they go together
-    options.push_back({{}, loss_of(whole.heads)});
+  const double all = losses.of(columns_of(whole.heads));
+  if (!heads_can_be_cut(*weights_.shape().architecture)) { // they go together
+    options.push_back({{}, all});
     return;
   }
   // Groups with their keys: after each, the one that is missed least.
-  std::vector<std::size_t> gone_groups, gone;
-  while (gone_groups.size() + 1 < shape.kv_heads) {
-    std::size_t best = 0;
-    std::vector<std::size_t> best_gone;
-    double least = std::numeric_limits<double>::infinity();
-    for (const std::size_t k : without(whole.kv_heads, gone_groups)) {
-      std::vector<std::size_t> with = gone;
-      for (std::size_t q = 0; q < group; ++q) with.push_back(k * group + q);
-      std::sort(with.begin(), with.end());
-      if (const double loss = loss_of(with); loss < least)
-        least = loss, best = k, best_gone = std::move(with);
+  column_losses<> left = losses;
+  kept_layer kept = whole;
+  double loss = 0;
+  while (kept.kv_heads.size() > 1) {
+    std::vector<std::vector<std::size_t>> groups;
+    for (const std::size_t k : kept.kv_heads) {
+      groups.emplace_back();
+      for (std::size_t q = k * group; q < (k + 1) * group; ++q) groups.back().push_back(q);
     }
-    if (best_gone.empty()) break;
-    gone_groups.push_back(best), gone = std::move(best_gone);
-    options.push_back(
-        {{without(whole.kv_heads, gone_groups), without(whole.heads, gone), {}}, least});
+    const std::size_t best = take_least(left, groups, loss);
+    erase(kept.heads, groups[best]);
+    kept.kv_heads.erase(kept.kv_heads.begin() + static_cast<std::ptrdiff_t>(best));
+    options.push_back({kept, loss});
   }
   // One query of each group, group by group.
-  gone.clear();
+  left = losses, kept = whole, loss = 0;
   for (std::size_t round = 1; round < group; ++round) {
     for (std::size_t k = 0; k < shape.kv_heads; ++k) {
-      std::vector<std::size_t> best_gone;
-      double least = std::numeric_limits<double>::infinity();
-      for (std::size_t q = k * group; q < (k + 1) * group; ++q) {
-        if (std::find(gone.begin(), gone.end(), q) != gone.end()) continue;
-        std::vector<std::size_t> with = gone;
-        with.insert(std::lower_bound(with.begin(), with.end(), q), q);
-        if (const double loss = loss_of(with); loss < least)
-          least = loss, best_gone = std::move(with);
-      }
-      if (!best_gone.empty()) gone = std::move(best_gone);
+      std::vector<std::vector<std::size_t>> queries;
+      for (const std::size_t q : kept.heads)
+        if (q / group == k) queries.push_back({q});
+      erase(kept.heads, queries[take_least(left, queries, loss)]);
     }
-    options.push_back({{whole.kv_heads, without(whole.heads, gone), {}}, loss_of(gone)});
+    options.push_back({kept, loss});
   }
-  options.push_back({{}, loss_of(whole.heads)});
+  options.push_back({{}, all});
 }
 
 template <class T>
-void removal_visitor<T>::set_feed_forward(column_losses<> losses, std::size_t layer, double all) {
+void removal_visitor<T>::set_feed_forward(column_losses<> losses, std::size_t layer) {
   const std::size_t inner = weights_.shape().layers[layer].feed_forward;
   const std::size_t step = options_.channels_together;
   const kept_layer whole{{}, {}, whole_layer(weights_.shape().layers[layer]).channels};
   auto& options = result_[layer].feed_forward.options;
   options.push_back({whole, 0});
+  const double all = losses.of(whole.channels);
   const column_removal removal = std::move(losses).remove(std::min(step, inner));
   // What stays is a multiple of the step; the first to go may be fewer.
   for (std::size_t left = (inner - 1) / step * step; left >= step; left -= step) {
@@ -305,6 +316,9 @@ template <class>
 std::vector<layer_removals>
 measure_removals(const model_weights& weights, const calibration_text& text,
                  const removal_measure& options, const progress_callback& listener) {
+  if (options.channels_together == 0 || options.samples == 0 || options.sequences == 0)
+    fail(error_code::bad_argument, "removal",
+         "expected at least one sequence, sample and channel at a time");
   const auto sequences = gradient_sequences(text, options.sequences,
                                             std::min(options.tokens, weights.shape().context));
   if (sequences.empty()) fail(error_code::bad_argument, "calibration text", "no tokens");

@@ -71,6 +71,8 @@ struct architecture_row {
   bool expert_biases = false;   ///< the router and the experts have biases
   /// The norm before feed-forward is called post_attention_norm.
   bool renamed_norm = false;
+  /// llama.cpp loads it with heads * head size = hidden size alone.
+  bool heads_fill_hidden = false;
 
   float attention_softcap = 0, logit_softcap = 0; ///< where the file does not say; 0: none
   /// With so many layers queries are divided by sqrt(hidden_size / heads), not sqrt(head size).
@@ -94,6 +96,7 @@ namespace model::detail {
   row.qk_norms = qk_norms ? qk_norm::head : qk_norm::none;
   row.head_size = qk_norms ? 128 : 0;
   row.window_switch = true;
+  row.heads_fill_hidden = !qk_norms;
   return row;
 }
 [[nodiscard]] constexpr architecture_row scaled_row(std::string_view name) {
@@ -118,7 +121,7 @@ namespace model::detail {
 }
 [[nodiscard]] constexpr architecture_row phi3_row() {
   architecture_row row{"phi3", "phi3"};
-  row.fused = row.rope_factors = row.partial_rope = true;
+  row.fused = row.rope_factors = row.partial_rope = row.heads_fill_hidden = true;
   row.rms_epsilon = 1e-5;
   row.window_period = 1;
   return row;
@@ -151,6 +154,7 @@ namespace model::detail {
 }
 [[nodiscard]] constexpr architecture_row olmo2_row(std::string_view model_type) {
   architecture_row row{"olmo2", model_type};
+  row.heads_fill_hidden = true;
   row.norms = norm_place::after;
   row.qk_norms = qk_norm::all;
   const bool has_windows = model_type == "olmo3";
@@ -165,7 +169,7 @@ namespace model::detail {
   row.qk_norms = qk_norm::head;
   row.window_period = 4, row.checkpoint_window = 4096;
   row.rms_epsilon = 1e-5;
-  row.rope_in_windows = row.rope_factors = true;
+  row.rope_in_windows = row.rope_factors = row.heads_fill_hidden = true;
   return row;
 }
 

@@ -2,6 +2,7 @@
 /// A smaller network of the same kind: layers, heads and feed-forward channels that stay.
 #pragma once
 
+#include "../core/number_parse.hpp"
 #include "../io/gguf_writer.hpp"
 #include "../quantizer/row_codec.hpp"
 #include "../system/scratch_file.hpp"
@@ -27,9 +28,9 @@ struct kept_layer {
 /// All of a layer.
 [[nodiscard]] kept_layer whole_layer(const layer_shape& shape);
 
-/// Weights of the matrices that a layer keeps.
-[[nodiscard]] std::uint64_t kept_weights(const model_shape& shape,
-                                         const kept_layer& layer) noexcept;
+/// Weights of the matrices of a layer that are kept, those of all experts and their router too.
+[[nodiscard]] std::uint64_t kept_weights(const model_shape& shape, const layer_shape& layer,
+                                         const kept_layer& kept) noexcept;
 
 /// The model without what is not kept; `kept` has an entry for each of its layers. Layers that
 /// differ in size make a `deci` of a `llama`, which llama.cpp and this engine run alike; where all
@@ -39,7 +40,8 @@ struct kept_layer {
 ///
 /// bad_argument, with the layer: for numbers that the layer does not have, kept heads that are not
 /// shared evenly, attention without feed-forward (llama.cpp skips such a layer), a first layer
-/// without attention, channels of experts, heads with sinks or with one norm of all, layers of
+/// without attention, channels of experts, heads with sinks, with one norm of all, or of an
+/// architecture that llama.cpp loads with all of them alone, layers of
 /// different sizes in an architecture that has one size, and layers whose window or RoPE would be
 /// another one at their new place.
 [[nodiscard]] gguf_file cut_model(const gguf_file& file, std::span<const kept_layer> kept,
@@ -54,9 +56,18 @@ inline kept_layer whole_layer(const layer_shape& shape) {
   return {all(shape.kv_heads), all(shape.heads), all(shape.feed_forward)};
 }
 
-inline std::uint64_t kept_weights(const model_shape& shape, const kept_layer& layer) noexcept {
-  return shape.hidden * (2 * shape.head_size * (layer.heads.size() + layer.kv_heads.size()) +
-                         3 * layer.channels.size());
+inline std::uint64_t kept_weights(const model_shape& shape, const layer_shape& layer,
+                                  const kept_layer& kept) noexcept {
+  const std::uint64_t attention = 2 * shape.head_size * (kept.heads.size() + kept.kv_heads.size());
+  std::uint64_t feed_forward = 3 * kept.channels.size();
+  if (layer.experts != 0 && !kept.channels.empty())
+    feed_forward = layer.experts * (feed_forward + 1);
+  return shape.hidden * (attention + feed_forward);
+}
+
+/// Whether other numbers of heads than the model's own can be kept.
+[[nodiscard]] constexpr bool heads_can_be_cut(const architecture_row& row) noexcept {
+  return !row.attention_sinks && row.qk_norms != qk_norm::all && !row.heads_fill_hidden;
 }
 
 namespace model::detail {
@@ -76,7 +87,8 @@ public:
     if (layers_.empty())
       fail(error_code::bad_argument, file.metadata.place(), "no layer would be left");
     const kept_layer& first = kept[layers_[0]];
-    if (first.heads.empty()) refuse(layers_[0], "the first layer needs attention");
+    if (first.heads.empty() && (layers_[0] != 0 || shape_.layers[0].heads != 0))
+      refuse(layers_[0], "the first layer needs attention");
     for (const std::size_t i : layers_)
       is_uniform_ = is_uniform_ && kept[i].heads.size() == first.heads.size() &&
                     kept[i].kv_heads.size() == first.kv_heads.size() &&
@@ -98,6 +110,16 @@ private:
   [[noreturn]] void refuse(std::size_t layer, const std::string& problem) const {
     fail(error_code::bad_argument, place_of(file_.metadata.place(), "layer", std::to_string(layer)),
          problem);
+  }
+  /// The number in `blk.N.`; bad_file where there is none, or no such layer.
+  [[nodiscard]] std::size_t layer_of(const std::string& name) const {
+    const auto dot = std::min(name.find('.', 4), name.size());
+    const auto number = read_number(std::string_view(name).substr(4, dot - 4));
+    if (!number || dot + 1 >= name.size() || name.rfind('.') == dot || !(*number >= 0) ||
+        *number != std::floor(*number) || !(*number < static_cast<double>(shape_.layers.size())))
+      fail(error_code::bad_file, place_of(file_.metadata.place(), "tensor", name),
+           "it belongs to no layer");
+    return static_cast<std::size_t>(*number);
   }
   void check(std::size_t layer) const;
   void set_metadata();
@@ -128,10 +150,10 @@ inline void network_cut::check(std::size_t layer) const {
   if (kept == whole_layer(shape) || kept.is_gone()) return;
   const auto& row = *shape_.architecture;
   if (shape.experts != 0) refuse(layer, "of a layer of experts all or nothing can stay");
-  if (row.attention_sinks && kept.heads.size() != shape.heads)
-    refuse(layer, "heads with sinks cannot be cut");
-  if (row.qk_norms == qk_norm::all && kept.heads.size() != shape.heads && !kept.heads.empty())
-    refuse(layer, "heads that share one norm cannot be cut");
+  if (!heads_can_be_cut(row) && kept.heads.size() != shape.heads && !kept.heads.empty())
+    refuse(layer, row.attention_sinks            ? "heads with sinks cannot be cut"
+                  : row.qk_norms == qk_norm::all ? "heads that share one norm cannot be cut"
+                                                 : "llama.cpp loads no other number of heads");
   if (kept.channels.empty() && shape.feed_forward != 0)
     refuse(layer, "attention without a feed-forward network is skipped by llama.cpp");
   if (kept.kv_heads.empty() != kept.heads.empty())
@@ -157,6 +179,10 @@ inline void network_cut::set_metadata() {
     fail(error_code::bad_argument, file_.metadata.place(),
          "layers of " + std::string(shape_.architecture->name) +
              " have one size; those of llama may differ");
+  for (const auto& layer : shape_.layers)
+    if (to_deci && layer.window != 0)
+      fail(error_code::bad_argument, file_.metadata.place(),
+           "layers with a window of tokens have one size");
   for (auto item : file_.metadata) {
     if (item.key == "general.size_label") continue; // of the original
     if (to_deci && item.key.starts_with(prefix)) item.key.replace(0, prefix.size(), "deci.");
@@ -201,7 +227,7 @@ inline void network_cut::check_places() const {
   const model_shape after = read_model_shape(metadata_);
   if (after.attention_scale != shape_.attention_scale)
     fail(error_code::bad_argument, file_.metadata.place(),
-         "with another number of layers attention would have another scale");
+         "with other layers or heads attention would have another scale");
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const layer_shape& old = shape_.layers[layers_[i]];
     const layer_shape& now = after.layers[i];
@@ -212,11 +238,10 @@ inline void network_cut::check_places() const {
 
 inline std::string network_cut::new_name(const std::string& name) const {
   if (!name.starts_with("blk.")) return name;
-  const auto dot = name.find('.', 4);
-  const auto layer = std::stoul(name.substr(4, dot - 4));
+  const auto layer = layer_of(name);
   const auto at = std::find(layers_.begin(), layers_.end(), layer);
   if (at == layers_.end()) return {};
-  const std::string rest = name.substr(dot);
+  const std::string rest = name.substr(name.find('.', 4));
   const kept_layer& kept = kept_[layer];
   const bool is_attention = rest.starts_with(".attn_") || rest == ".post_attention_norm.weight";
   const bool is_feed_forward = rest.starts_with(".ffn_") || rest.starts_with(".post_ffw");
@@ -261,11 +286,13 @@ inline std::vector<std::size_t> network_cut::indices(network_size size, std::siz
 
 inline network_cut::kept_part network_cut::part_of(const stored_tensor& t) const {
   if (!t.name.starts_with("blk.")) return {};
+  const auto layer = layer_of(t.name);
   const auto dot = t.name.find('.', 4), end = t.name.rfind('.');
-  const auto layer = std::stoul(t.name.substr(4, dot - 4));
   const std::string_view base = std::string_view(t.name).substr(dot + 1, end - dot - 1);
   for (const auto& row : tensor_table)
-    if (row.gguf == base && has_tensor(*shape_.architecture, row)) {
+    if (row.gguf == base &&
+        (has_tensor(*shape_.architecture, row) || row.gguf == "attn_qkv" ||
+         row.part == tensor_part::separate)) { // any file may hold q, k and v either way
       if (t.dims.size() == 1) return {{}, indices(row.rows, layer)};
       return {indices(row.rows, layer), indices(row.columns, layer)};
     }
@@ -304,7 +331,8 @@ inline gguf_file cut_model(const gguf_file& file, std::span<const kept_layer> ke
     const std::uint64_t bytes = row_bytes(from.type, from.columns());
     std::vector<float> values(from.columns()), left(columns.size());
     std::vector<std::byte> encoded(columns.empty() ? 0 : row_bytes(infos[i].type, left.size()));
-    row_encoder encode(infos[i].type, scale_rule::absmax, from.name);
+    std::optional<row_encoder> encode;
+    if (!columns.empty()) encode.emplace(infos[i].type, scale_rule::absmax, from.name);
     const std::uint64_t count = rows.empty() ? from.rows() : rows.size();
     for (std::uint64_t r = 0; r < count; ++r) {
       const std::byte* row = from.data.data() + (rows.empty() ? r : rows[r]) * bytes;
@@ -314,7 +342,7 @@ inline gguf_file cut_model(const gguf_file& file, std::span<const kept_layer> ke
       }
       decode_row(from.type, row, values);
       for (std::size_t c = 0; c < columns.size(); ++c) left[c] = values[columns[c]];
-      encode(left, {}, r * left.size(), encoded.data());
+      (*encode)(left, {}, r * left.size(), encoded.data());
       writer.write(encoded);
     }
   }

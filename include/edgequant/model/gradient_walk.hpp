@@ -50,10 +50,22 @@ void walk_gradients(const model_weights& weights,
                     const gradient_options& options, gradient_visitor& visitor,
                     const progress_callback& listener = {});
 
+/// bad_argument for tokens beyond the vocabulary.
+inline void require_known_tokens(const model_weights& weights,
+                                 std::span<const std::vector<std::int32_t>> sequences) {
+  for (const auto& tokens : sequences)
+    for (const std::int32_t token : tokens)
+      if (token < 0 || static_cast<std::size_t>(token) >= weights.vocabulary())
+        fail(error_code::bad_argument, "text",
+             "token " + std::to_string(token) + " of a vocabulary of " +
+                 std::to_string(weights.vocabulary()));
+}
+
 /// The first `count` sequences of a text, BOS and tokens - 1 of it each, those that are whole; the
-/// whole text as one where it is shorter.
+/// whole text as one where it is shorter. bad_argument for fewer than 2 tokens.
 [[nodiscard]] inline std::vector<std::vector<std::int32_t>>
 gradient_sequences(const calibration_text& text, std::size_t count, std::size_t tokens) {
+  if (tokens < 2) fail(error_code::bad_argument, "text", "sequences of fewer than 2 tokens");
   std::vector<std::vector<std::int32_t>> list;
   for_each_chunk(text.tokens, tokens, text.bos, [&](auto chunk, std::size_t) {
     if (list.size() < count && (chunk.size() == tokens || list.empty()))
@@ -226,12 +238,7 @@ void walk_gradients(const model_weights& weights,
                     std::span<const std::vector<std::int32_t>> sequences, logit_loss& loss,
                     gradient_visitor& visitor, unsigned threads,
                     const progress_callback& listener) {
-  for (const auto& tokens : sequences)
-    for (const std::int32_t token : tokens)
-      if (token < 0 || static_cast<std::size_t>(token) >= weights.vocabulary())
-        fail(error_code::bad_argument, "text",
-             "token " + std::to_string(token) + " of a vocabulary of " +
-                 std::to_string(weights.vocabulary()));
+  require_known_tokens(weights, sequences);
   model::detail::gradient_walk<void>(weights, sequences, loss, visitor, threads, listener).run();
 }
 

@@ -169,8 +169,14 @@ public:
   task_job(transformer& model, const tokenizer& words, std::span<const task_item> items,
            const task_options& options, transformer* reference)
       : model_(model), words_(words), items_(items), options_(options), reference_(reference) {
-    for (const auto& item : items) {
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      const task_item& item = items[i];
       const auto& answers = item.choices.empty() ? item.answers : item.choices;
+      const bool is_empty = std::any_of(answers.begin(), answers.end(),
+                                        [](const std::string& a) { return a.empty(); });
+      if (answers.empty() || is_empty || (!item.choices.empty() && item.answer >= answers.size()))
+        fail(error_code::bad_argument, "item " + std::to_string(i + 1),
+             "no answer, an empty one, or no choice of the right one's number");
       for (const auto& answer : answers) {
         const auto t = tokens_of(item.question, answer);
         longest_ =
@@ -197,10 +203,11 @@ private:
   }
   void require_fits(const task_tokens& t, std::size_t item) const {
     const std::string place = "item " + std::to_string(item + 1);
-    if (t.tokens.size() > model_.weights().shape().context)
+    std::size_t context = model_.weights().shape().context;
+    if (reference_ != nullptr) context = std::min(context, reference_->weights().shape().context);
+    if (t.tokens.size() > context)
       fail(error_code::bad_argument, place,
-           counted(t.tokens.size(), "token") + ", the context holds " +
-               std::to_string(model_.weights().shape().context));
+           counted(t.tokens.size(), "token") + ", the context holds " + std::to_string(context));
     if (t.first == 0 || t.first >= t.tokens.size())
       fail(error_code::bad_argument, place, "an answer without tokens, or nothing before it");
   }

@@ -46,6 +46,10 @@ inline nlohmann::json to_json(const prune_result& r) {
       curve.push_back({{"steps", p.steps}, {"minutes", p.minutes}, {"divergence", p.divergence}});
     healing = {{"curve", curve}, {"best", r.healing->best}, {"tokens", r.healing->tokens}};
   }
+  json divergence = nullptr; // where nothing was held out
+  if (r.held_out != 0)
+    divergence = {
+        {"cut", r.cut_divergence}, {"refit", r.refit_divergence}, {"final", r.divergence}};
   json notes = json::array();
   for (const auto& note : r.report.notes) notes.push_back(report::detail::utf8(note));
   return {{"input", report::detail::utf8(r.report.input)},
@@ -56,8 +60,7 @@ inline nlohmann::json to_json(const prune_result& r) {
           {"weights_after", r.weights_after},
           {"layers", layers},
           {"held_out_tokens", r.held_out},
-          {"divergence",
-           {{"cut", r.cut_divergence}, {"refit", r.refit_divergence}, {"written", r.divergence}}},
+          {"divergence", divergence},
           {"healing", healing},
           {"notes", notes}};
 }

@@ -48,7 +48,8 @@ distillation_sequences(const model_weights& student, const calibration_text& tex
 /// The result depends on the options and the text, not on the number of threads; where minutes
 /// count, also on the machine's speed. Memory: 16 bytes a trained weight, and what
 /// walk_gradients() says. Errors of distillation_sequences(); bad_argument for vocabularies of
-/// different sizes. Source: Hinton et al. 2015.
+/// different sizes and a teacher with too small a context; the student is not to be used after an
+/// exception. Source: Hinton et al. 2015.
 template <class = void>
 [[nodiscard]] distillation_result
 distill(model_weights& student, const model_weights& teacher, const calibration_text& text,
@@ -113,21 +114,21 @@ template <class T> void distillation<T>::judge(std::size_t steps) {
 }
 
 template <class T> void distillation<T>::step(double rate) {
-  if (next_ + together_ > training_) next_ = 0;
-  const auto some = std::span(sequences_).subspan(next_, together_);
+  if (next_ == training_) next_ = 0;
+  const auto some = std::span(sequences_).subspan(next_, std::min(together_, training_ - next_));
   std::size_t tokens = 0;
   for (const auto& s : some) tokens += s.size();
   // Gradients of labels are those of log p, which is to rise.
   trained_.begin_step(options_.from_text_alone ? -rate : rate, tokens);
   if (options_.from_text_alone) {
-    label_loss<> loss(some, {.labels = gradient_labels::text});
+    label_loss<> loss(some, {.labels = gradient_labels::text, .threads = options_.threads});
     walk_gradients(student_, some, loss, trained_, options_.threads);
   } else {
     divergence_loss<> loss(reference_, next_, options_.threads);
     walk_gradients(student_, some, loss, trained_, options_.threads);
   }
   trained_.end_step();
-  next_ += together_;
+  next_ += some.size();
   result_.tokens += tokens;
 }
 
@@ -147,7 +148,7 @@ template <class T> distillation_result distillation<T>::run(changed_weights& cha
     const bool is_over = options_.minutes > 0 && minutes() >= options_.minutes;
     const std::size_t between = (steps_ + points - 1) / points;
     if (done % between == 0 || done == steps_ || is_over) judge(done);
-    if (is_over) break;
+    if (is_over || !std::isfinite(result_.curve.back().divergence)) break;
   }
   trained_.set_values(best_);
   changed = trained_.values();
@@ -168,11 +169,16 @@ std::vector<std::vector<std::int32_t>> distillation_sequences(const model_weight
   if (options.steps == 0 && !(options.minutes > 0))
     fail(error_code::bad_argument, "distillation", "expected a number of steps or of minutes");
   const std::size_t length = std::min(options.sequence_tokens, student.shape().context);
+  if (length < fewest_chunk_tokens)
+    fail(error_code::bad_argument, "distillation",
+         "sequences of " + counted(length, "token") + "; expected at least " +
+             std::to_string(fewest_chunk_tokens));
   auto sequences = gradient_sequences(text, text.tokens.size(), length);
-  if (length < fewest_chunk_tokens || sequences.size() < 8)
+  if (sequences.size() < 8)
     fail(error_code::bad_argument, "text",
          counted(text.tokens.size(), "token") + "; expected at least " +
-             std::to_string(8 * (std::max(length, fewest_chunk_tokens) - 1)));
+             std::to_string(8 * (length - 1)));
+  require_known_tokens(student, sequences);
   return sequences;
 }
 
@@ -184,8 +190,13 @@ distillation_result distill(model_weights& student, const model_weights& teacher
     fail(error_code::bad_argument, student.file().metadata.place(),
          "a vocabulary of " + counted(student.vocabulary(), "token") + ", the teacher has " +
              std::to_string(teacher.vocabulary()));
-  return train::detail::distillation<void>(
-             student, teacher, distillation_sequences(student, text, options), options, listener)
+  auto sequences = distillation_sequences(student, text, options);
+  if (sequences[0].size() > teacher.shape().context)
+    fail(error_code::bad_argument, teacher.file().metadata.place(),
+         "a context of " + std::to_string(teacher.shape().context) + ", the sequences have " +
+             counted(sequences[0].size(), "token"));
+  return train::detail::distillation<void>(student, teacher, std::move(sequences), options,
+                                           listener)
       .run(changed);
 }
 

@@ -94,7 +94,8 @@ std::vector<std::size_t> divergence_loss<T>::set_gradients(std::size_t sequence,
         (wanted.row(row) - logits.row(row)).transpose().template cast<double>();
     t.divergence = p.dot(difference) - t.reference.log_sum() + t.own.log_sum();
   });
-  for (const auto& t : tokens) sum_ += std::max(0.0, t.divergence);
+  // Rounding may leave a little less than nothing; what is no number stays none.
+  for (const auto& t : tokens) sum_ += t.divergence < 0 ? 0 : t.divergence;
   tokens_ += count;
   const auto words = static_cast<std::size_t>(logits.cols());
   std::vector<std::size_t> rows = model::detail::rows_of_tokens(words, tokens);

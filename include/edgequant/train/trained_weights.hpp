@@ -21,8 +21,9 @@ struct changed_weights {
 /// takes the gradients of a step: a sublayer's matrices step as soon as all sequences have passed
 /// it, so that gradients of one sublayer are in memory, norms and biases in end_step(). What one
 /// sequence says of a matrix or vector counts at most twice as much as the median sequence, except
-/// of experts. The embedding and the output matrix stay. Memory: 12 bytes a weight, and for each
-/// sequence of a step the gradients of one sublayer's matrices.
+/// of experts. The embedding and the output matrix stay, and so do sinks and the biases of experts.
+/// Memory: 12 bytes a weight, and for each sequence of a step the gradients of one sublayer's
+/// matrices.
 template <class = void> class trained_weights final : public gradient_visitor {
 public:
   /// Copies the values of `weights`, which then reads the copies; both must outlive each other's
