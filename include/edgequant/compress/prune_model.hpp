@@ -321,8 +321,8 @@ template <class T> prune_result prune_job<T>::run() {
   // Two halves of the text at least, each of several chunks: see solved_step().
   auto& calibration = model_->text;
   if (calibration.context == 0)
-    calibration.context = std::clamp<std::size_t>(calibration.tokens.size() / 4, 2,
-                                                  chunk_context(model_->weights, calibration));
+    calibration.context = std::min(chunk_context(model_->weights, calibration),
+                                   std::max<std::size_t>(2, calibration.tokens.size() / 4));
   if (!options_.heal.empty()) { // a wrong text costs no work
     healing_text_ = read_tokens(model_->weights, source_.name, options_.heal, options_.heal_tokens);
     // What judges is not learnt from.
